@@ -1,1 +1,23 @@
+//! The event core of servetwin: requests in, records out; no Python here.
+//!
+//! Reading guide: [`simulation`] is the loop; [`worker`] is one replica in time; [`scheduler::vllm`]
+//! decides its passes. Below them: [`kv::block_pool`] and [`chain`] (what is cached, in runs of
+//! blocks), [`decode_set`] (rows that decode without being touched), [`step_time`] (how long passes
+//! take, and their closed-form sums).
+
+pub mod chain;
+pub mod clock;
+pub mod config;
+pub mod decode_set;
+pub mod gaps;
+pub mod kv;
+pub mod log;
+pub mod random;
+pub mod record;
+pub mod router;
+pub mod scheduler;
+pub mod simulation;
+pub mod step_time;
 pub mod trace;
+pub mod waiting;
+pub mod worker;

@@ -1,4 +1,20 @@
+//! The border between Python and the core: a description goes in, columns come out.
+
 use pyo3::prelude::*;
 
+pyo3::create_exception!(_core, InputError, pyo3::exceptions::PyException);
+
+mod router;
+mod simulate;
+mod trace;
+
 #[pymodule]
-fn _core(_m: &Bound<'_, PyModule>) -> PyResult<()> { Ok(()) }
+fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    m.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    m.add("InputError", m.py().get_type::<InputError>())?;
+    m.add_class::<trace::Trace>()?;
+    m.add_class::<simulate::Run>()?;
+    m.add_class::<router::RouterRequest>()?;
+    m.add_class::<router::ReplicaView>()?;
+    m.add_function(wrap_pyfunction!(simulate::simulate, m)?)
+}

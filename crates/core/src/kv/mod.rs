@@ -1,0 +1,3 @@
+//! Caches of keys and values.
+
+pub mod block_pool;

@@ -1,0 +1,85 @@
+//! What a run leaves behind: one row a request, gaps between tokens, a time series.
+
+/// A time that never came.
+pub const NEVER: i64 = -1;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Status {
+    Completed = 0,
+    Rejected = 1,
+    Unfinished = 2,
+}
+
+/// Why a request did not complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Reason {
+    None = 0,
+    /// Prompt and output limit exceed the model's context.
+    Context = 1,
+    /// The request alone needs more blocks than there are.
+    Pool = 2,
+    /// Without chunked prefill, a prompt must fit one pass.
+    Budget = 3,
+    /// The worker stopped making progress.
+    Stalled = 4,
+    /// The request it waits for did not complete.
+    Predecessor = 5,
+}
+
+/// One entry a request in every column; picoseconds, tokens.
+#[derive(Clone, Debug, Default)]
+pub struct Requests {
+    pub arrival_ps: Vec<i64>,
+    pub routed_ps: Vec<i64>,
+    pub scheduled_ps: Vec<i64>,
+    pub first_token_ps: Vec<i64>,
+    pub last_token_ps: Vec<i64>,
+    pub end_ps: Vec<i64>,
+    pub replica: Vec<u32>,
+    pub output_tokens: Vec<u32>,
+    pub cached_tokens: Vec<u32>,
+    pub preemptions: Vec<u32>,
+    pub status: Vec<u8>,
+    pub reason: Vec<u8>,
+}
+
+impl Requests {
+    pub fn new(count: usize) -> Self {
+        Requests {
+            arrival_ps: vec![NEVER; count],
+            routed_ps: vec![NEVER; count],
+            scheduled_ps: vec![NEVER; count],
+            first_token_ps: vec![NEVER; count],
+            last_token_ps: vec![NEVER; count],
+            end_ps: vec![NEVER; count],
+            replica: vec![u32::MAX; count],
+            output_tokens: vec![0; count],
+            cached_tokens: vec![0; count],
+            preemptions: vec![0; count],
+            status: vec![Status::Unfinished as u8; count],
+            reason: vec![Reason::None as u8; count],
+        }
+    }
+}
+
+/// Gaps between tokens: `count` gaps of `start_ps`, `start_ps + step_ps`, ..., each of `weight` rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gaps {
+    pub start_ps: i64,
+    pub step_ps: i64,
+    pub count: i64,
+    pub weight: i64,
+}
+
+/// The state of a replica at a point in time, all events of that time included.
+#[derive(Clone, Debug, Default)]
+pub struct Series {
+    pub time_ps: Vec<i64>,
+    pub replica: Vec<u32>,
+    pub running: Vec<u32>,
+    pub waiting: Vec<u32>,
+    pub used_blocks: Vec<u32>,
+}
+

@@ -1,0 +1,3 @@
+//! Schedulers of the engines.
+
+pub mod vllm;

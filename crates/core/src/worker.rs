@@ -1,0 +1,209 @@
+//! One replica in time: when its scheduler decides, and when results come in.
+//!
+//! Without async scheduling a pass is decided when the one before it has ended. With it, when the
+//! one before it *starts*: one pass executes, one is queued behind it.
+//!
+//! At equal times results come before arrivals, and arrivals before decisions.
+
+use crate::record::Series;
+use crate::router::ReplicaView;
+use crate::scheduler::vllm::{Pass, Results, Setting, Vllm};
+
+/// What happens next to a worker, in the order of equal times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    Results,
+    /// Not an event of a worker, but it has its place in the order.
+    Arrival,
+    Decision,
+}
+
+pub struct Worker<'a> {
+    replica: u32,
+    scheduler: Vllm<'a>,
+    executing: Option<Pass>,
+    queued: Option<Pass>,
+    spare: Vec<Pass>,
+    is_async: bool,
+    /// When the next decision is due if nothing executes.
+    ready_ps: i64,
+    /// The last decision found nothing to do; only results or an arrival can change that.
+    asleep: bool,
+    stopped: Option<Stop>,
+    total_blocks: u32,
+    stall_passes: u64,
+    max_passes: u64,
+    log_passes: bool,
+    sample_ps: i64,
+    interval_ps: i64,
+    pub series: Series,
+}
+
+/// Why a worker went on no further.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    Stalled,
+    PassLimit,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    pub stall_passes: u64,
+    pub max_passes: u64,
+    pub interval_ps: i64,
+    pub gap_limit: usize,
+}
+
+impl<'a> Worker<'a> {
+    pub fn new(replica: u32, setting: Setting<'a>, limits: Limits) -> Self {
+        Worker {
+            replica,
+            is_async: setting.engine.async_scheduling,
+            log_passes: setting.log_passes,
+            total_blocks: setting.engine.num_gpu_blocks - 1,
+            scheduler: Vllm::new(setting, limits.gap_limit),
+            executing: None,
+            queued: None,
+            spare: Vec::new(),
+            ready_ps: 0,
+            asleep: true,
+            stopped: None,
+            stall_passes: limits.stall_passes,
+            max_passes: limits.max_passes,
+            sample_ps: 0,
+            interval_ps: limits.interval_ps,
+            series: Series::default(),
+        }
+    }
+
+    pub fn scheduler(&self) -> &Vllm<'a> {
+        &self.scheduler
+    }
+
+    pub fn stopped(&self) -> Option<Stop> {
+        self.stopped
+    }
+
+    /// The scheduler with its records, and the time series.
+    pub fn into_parts(self) -> (Vllm<'a>, Series) {
+        (self.scheduler, self.series)
+    }
+
+    /// The next event, as it stands: an arrival may bring it forward.
+    pub fn next_event(&self) -> Option<(i64, Phase)> {
+        if self.stopped.is_some() {
+            return None;
+        }
+        match (&self.executing, &self.queued) {
+            (None, _) if self.asleep || !self.scheduler.has_work() => None,
+            (None, _) => Some((self.ready_ps, Phase::Decision)),
+            (Some(executing), None) if self.is_async && !self.asleep && self.scheduler.has_work() => {
+                Some((executing.last_start_ps.max(self.ready_ps), Phase::Decision))
+            }
+            (Some(executing), _) => Some((executing.end_ps, Phase::Results)),
+        }
+    }
+
+    /// Processes all events before (`time_ps`, `phase`).
+    pub fn advance(&mut self, time_ps: i64, phase: Phase, results: &mut Results) {
+        while let Some(next) = self.next_event() {
+            if next >= (time_ps, phase) {
+                break;
+            }
+            self.process(next, results);
+        }
+    }
+
+    /// Processes the next event.
+    pub fn process(&mut self, (time_ps, phase): (i64, Phase), results: &mut Results) {
+        self.sample_until(time_ps);
+        if phase == Phase::Results {
+            self.take_results(results);
+        } else {
+            self.decide(time_ps, results);
+        }
+    }
+
+    fn take_results(&mut self, results: &mut Results) {
+        let Some(mut pass) = self.executing.take() else { return };
+        self.scheduler.update(&mut pass, self.queued.as_mut(), results);
+        self.ready_ps = pass.end_ps;
+        self.asleep = false;
+        self.spare.push(pass);
+        self.executing = self.queued.take();
+        if self.scheduler.idle_passes() > self.stall_passes {
+            self.stopped = Some(Stop::Stalled);
+        }
+    }
+
+    fn decide(&mut self, now_ps: i64, results: &mut Results) {
+        if self.scheduler.passes >= self.max_passes {
+            if self.executing.is_none() {
+                self.stopped = Some(Stop::PassLimit);
+            }
+            self.asleep = true;
+            return;
+        }
+        let start_ps = match &mut self.executing {
+            Some(executing) => {
+                self.scheduler.settle(executing);
+                executing.end_ps
+            }
+            None => now_ps,
+        };
+        let mut pass = self.spare.pop().unwrap_or_default();
+        if self.scheduler.schedule(now_ps, start_ps, results, &mut pass) {
+            if self.executing.is_none() { self.executing = Some(pass) } else { self.queued = Some(pass) }
+        } else {
+            self.spare.push(pass);
+            self.asleep = true;
+            if self.executing.is_none() && self.log_passes {
+                self.scheduler.log_stuck(now_ps);
+                self.stopped = Some(Stop::Stalled);
+            }
+        }
+    }
+
+    /// A request joins the queue. All events before its arrival have been processed.
+    pub fn arrive(&mut self, request: u32, time_ps: i64) {
+        self.sample_until(time_ps);
+        let matters = self.scheduler.arrive(request, time_ps);
+        let ahead = i64::from(self.is_async);
+        if matters && let Some(last) = self.queued.as_mut().or(self.executing.as_mut()) {
+            self.scheduler.truncate(last, time_ps, ahead);
+        }
+        if self.executing.is_none() {
+            self.ready_ps = self.ready_ps.max(time_ps);
+            self.asleep = false;
+        } // else, if nothing was worth queueing behind this pass, the queue is looked at when it ends
+    }
+
+    pub fn view(&self, time_ps: i64) -> ReplicaView {
+        let used = self.used_blocks(time_ps);
+        ReplicaView {
+            running: self.scheduler.running(),
+            waiting: self.scheduler.waiting(),
+            used_blocks: used,
+            free_blocks: self.total_blocks - used,
+        }
+    }
+
+    fn used_blocks(&self, time_ps: i64) -> u32 {
+        let run = self.queued.as_ref().or(self.executing.as_ref()).filter(|pass| !pass.is_settled());
+        let decided = run.map_or(0, |pass| pass.decided_by(time_ps, i64::from(self.is_async)));
+        self.scheduler.used_blocks(decided)
+    }
+
+    /// Points of the time series before `time_ps`: the state after all events up to them.
+    fn sample_until(&mut self, time_ps: i64) {
+        while self.sample_ps < time_ps {
+            let view = self.view(self.sample_ps);
+            self.series.time_ps.push(self.sample_ps);
+            self.series.replica.push(self.replica);
+            self.series.running.push(view.running);
+            self.series.waiting.push(view.waiting);
+            self.series.used_blocks.push(view.used_blocks);
+            self.sample_ps += self.interval_ps;
+        }
+    }
+}

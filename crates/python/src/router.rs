@@ -1,0 +1,145 @@
+//! A user's router, called once a request.
+
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::PyList;
+use servetwin_core::router::{Policy, PolicyError, ReplicaView as CoreView};
+use servetwin_core::trace::Trace;
+
+/// What a router may know of a request.
+#[pyclass(frozen, get_all, module = "servetwin._core")]
+pub struct RouterRequest {
+    index: u32,
+    arrival_ps: i64,
+    input_tokens: u32,
+    max_output_tokens: u32,
+    priority: i32,
+}
+
+/// One replica, as old as the router's telemetry.
+#[pyclass(frozen, get_all, module = "servetwin._core")]
+pub struct ReplicaView {
+    index: u32,
+    time_ps: i64,
+    running: u32,
+    waiting: u32,
+    requests: u32,
+    used_blocks: u32,
+    free_blocks: u32,
+}
+
+/// Calls `route` of a Python object and keeps the reasons it gives.
+pub struct PythonRouter<'a> {
+    route: Py<PyAny>,
+    trace: &'a Trace,
+    /// Whether views stay the same between two ticks of telemetry.
+    ticks: bool,
+    /// The views last shown and the list made of them.
+    shown: Option<(i64, Py<PyList>)>,
+    /// Distinct reasons, in the order of their first use.
+    pub reasons: Vec<String>,
+    /// One entry a request: which reason.
+    pub reason_of: Vec<u32>,
+}
+
+impl<'a> PythonRouter<'a> {
+    /// # Errors
+    /// The object has no `route`.
+    pub fn new(router: &Bound<'_, PyAny>, trace: &'a Trace, ticks: bool) -> PyResult<Self> {
+        let route = router.getattr("route").map_err(|_| {
+            PyTypeError::new_err(format!("{router} is no router: it has no method route(request, replicas)"))
+        })?;
+        Ok(PythonRouter {
+            route: route.unbind(),
+            trace,
+            ticks,
+            shown: None,
+            reasons: Vec::new(),
+            reason_of: vec![u32::MAX; trace.len()],
+        })
+    }
+
+    fn decide(&mut self, py: Python<'_>, request: u32, now_ps: i64, seen_ps: i64, views: &[CoreView]) -> PyResult<u32> {
+        let row = request as usize;
+        let about = RouterRequest {
+            index: request,
+            arrival_ps: now_ps,
+            input_tokens: self.trace.input_tokens[row],
+            max_output_tokens: self.trace.max_output_tokens[row],
+            priority: self.trace.priority[row],
+        };
+        let replicas = self.replicas(py, seen_ps, views)?;
+        let answer = self.route.bind(py).call1((about, replicas))?;
+        let (choice, reason) = match answer.extract::<u32>() {
+            Ok(choice) => (choice, None),
+            Err(_) => {
+                let choice: u32 = answer.getattr("replica").and_then(|c| c.extract()).map_err(|_| {
+                    PyTypeError::new_err(format!("route() returned {answer}; expected Choice(replica, reason)"))
+                })?;
+                (choice, Some(answer.getattr("reason")?))
+            }
+        };
+        if choice as usize >= views.len() {
+            let last = views.len() - 1;
+            return Err(PyValueError::new_err(format!("route() chose replica {choice}; there are 0 to {last}")));
+        }
+        if let Some(reason) = reason {
+            self.keep(row, &reason)?;
+        }
+        Ok(choice)
+    }
+
+    fn replicas(&mut self, py: Python<'_>, seen_ps: i64, views: &[CoreView]) -> PyResult<Py<PyList>> {
+        if let Some((time_ps, list)) = &self.shown
+            && self.ticks
+            && *time_ps == seen_ps
+        {
+            return Ok(list.clone_ref(py));
+        }
+        let made = views.iter().enumerate().map(|(index, view)| ReplicaView {
+            index: index as u32,
+            time_ps: seen_ps,
+            running: view.running,
+            waiting: view.waiting,
+            requests: view.running + view.waiting,
+            used_blocks: view.used_blocks,
+            free_blocks: view.free_blocks,
+        });
+        let objects = made.map(|view| Py::new(py, view)).collect::<PyResult<Vec<_>>>()?;
+        let list = PyList::new(py, objects)?.unbind();
+        self.shown = Some((seen_ps, list.clone_ref(py)));
+        Ok(list)
+    }
+
+    fn keep(&mut self, row: usize, reason: &Bound<'_, PyAny>) -> PyResult<()> {
+        let reason: std::borrow::Cow<'_, str> = reason.extract()?;
+        let known = self.reasons.iter().position(|known| *known == reason);
+        self.reason_of[row] = known.unwrap_or(self.reasons.len()) as u32;
+        if known.is_none() {
+            self.reasons.push(reason.into_owned());
+        }
+        Ok(())
+    }
+}
+
+impl Policy for PythonRouter<'_> {
+    fn route(&mut self, request: u32, now_ps: i64, seen_ps: i64, views: &[CoreView]) -> Result<u32, PolicyError> {
+        Python::attach(|py| {
+            self.decide(py, request, now_ps, seen_ps, views)
+                .map_err(|cause| PolicyError { request, now_ps, cause: Box::new(cause) })
+        })
+    }
+}
+
+/// The user's own exception, with a note of the hook, the request and the time.
+pub fn policy_error(py: Python<'_>, error: PolicyError) -> PyErr {
+    let PolicyError { request, now_ps, cause } = error;
+    match cause.downcast::<PyErr>() {
+        Ok(cause) => {
+            let note = format!("in the router's route(), for request {request} at {:.6} s", now_ps as f64 / 1e12);
+            let _ = cause.value(py).call_method1("add_note", (note,));
+            *cause
+        }
+        Err(_) => PyValueError::new_err(format!("the router failed for request {request}")),
+    }
+}

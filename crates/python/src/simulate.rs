@@ -1,0 +1,184 @@
+//! A run: a description goes in once, columns come out.
+
+use crate::router::{PythonRouter, policy_error};
+use crate::trace::Trace;
+use pyo3::exceptions::{PyKeyError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+use servetwin_core::config;
+use servetwin_core::log;
+use servetwin_core::router::Router;
+use servetwin_core::simulation::{self, Outcome};
+use std::time::Instant;
+
+/// What a run left behind.
+#[pyclass(frozen, module = "servetwin._core")]
+pub struct Run {
+    trace: Py<Trace>,
+    outcome: Outcome,
+    route_reason: Vec<u32>,
+    #[pyo3(get)]
+    route_reasons: Vec<String>,
+    #[pyo3(get)]
+    simulate_s: f64,
+}
+
+#[pymethods]
+impl Run {
+    /// "completed", or "stalled" if some replica stopped making progress.
+    #[getter]
+    fn status(&self) -> &str {
+        if self.outcome.stalled.is_empty() { "completed" } else { "stalled" }
+    }
+
+    #[getter]
+    fn passes(&self) -> u64 {
+        self.outcome.passes
+    }
+
+    #[getter]
+    fn leaps(&self) -> u64 {
+        self.outcome.leaps
+    }
+
+    /// One column of the request table, little-endian.
+    fn column<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyBytes>> {
+        let requests = &self.outcome.requests;
+        let trace = self.trace.get().trace();
+        Ok(match name {
+            "arrival_ps" => longs(py, &requests.arrival_ps),
+            "routed_ps" => longs(py, &requests.routed_ps),
+            "scheduled_ps" => longs(py, &requests.scheduled_ps),
+            "first_token_ps" => longs(py, &requests.first_token_ps),
+            "last_token_ps" => longs(py, &requests.last_token_ps),
+            "end_ps" => longs(py, &requests.end_ps),
+            "replica" => ints(py, &requests.replica),
+            "input_tokens" => ints(py, &trace.input_tokens),
+            "output_tokens" => ints(py, &requests.output_tokens),
+            "cached_tokens" => ints(py, &requests.cached_tokens),
+            "preemptions" => ints(py, &requests.preemptions),
+            "route_reason" => ints(py, &self.route_reason),
+            "status" => PyBytes::new(py, &requests.status),
+            "reason" => PyBytes::new(py, &requests.reason),
+            _ => return Err(PyKeyError::new_err(name.to_owned())),
+        })
+    }
+
+    /// One column of the time series, little-endian.
+    fn series<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyBytes>> {
+        let series = &self.outcome.series;
+        Ok(match name {
+            "time_ps" => longs(py, &series.time_ps),
+            "replica" => ints(py, &series.replica),
+            "running" => ints(py, &series.running),
+            "waiting" => ints(py, &series.waiting),
+            "used_blocks" => ints(py, &series.used_blocks),
+            _ => return Err(PyKeyError::new_err(name.to_owned())),
+        })
+    }
+
+    /// Gaps between tokens as progressions: start_ps, step_ps, count, weight.
+    fn itl(&self) -> Vec<(i64, i64, i64, i64)> {
+        self.outcome.gaps.iter().map(|g| (g.start_ps, g.step_ps, g.count, g.weight)).collect()
+    }
+
+    /// All passes of the one replica of a run with `record.passes`, as JSON.
+    fn pass_log(&self) -> String {
+        log::to_json(self.trace.get().trace(), &self.outcome)
+    }
+}
+
+fn longs<'py>(py: Python<'py>, values: &[i64]) -> Bound<'py, PyBytes> {
+    bytes(py, values.len() * 8, values.iter().map(|v| v.to_le_bytes()))
+}
+
+fn ints<'py>(py: Python<'py>, values: &[u32]) -> Bound<'py, PyBytes> {
+    bytes(py, values.len() * 4, values.iter().map(|v| v.to_le_bytes()))
+}
+
+fn bytes<'py, const N: usize>(
+    py: Python<'py>,
+    length: usize,
+    values: impl Iterator<Item = [u8; N]>,
+) -> Bound<'py, PyBytes> {
+    let filled = PyBytes::new_with(py, length, |buffer| {
+        for (to, value) in buffer.chunks_exact_mut(N).zip(values) {
+            to.copy_from_slice(&value);
+        }
+        Ok(())
+    });
+    filled.unwrap_or_else(|_| PyBytes::new(py, &[]))
+}
+
+/// Runs `trace` on what `config_json` describes.
+#[pyfunction]
+#[pyo3(signature = (trace, config_json, *, router=None, progress=None))]
+pub fn simulate(
+    py: Python<'_>,
+    trace: Py<Trace>,
+    config_json: &str,
+    router: Option<Bound<'_, PyAny>>,
+    progress: Option<Py<PyAny>>,
+) -> PyResult<Run> {
+    let run: config::Run = serde_json::from_str(config_json)
+        .map_err(|error| PyValueError::new_err(format!("run description: {error}")))?;
+    config::check(&run).map_err(PyValueError::new_err)?;
+    let rows = trace.get().trace();
+    let start = Instant::now();
+    let mut python_router = match (&run.router, &router) {
+        (config::Router::Python { interval_ps, .. }, Some(router)) => {
+            Some(PythonRouter::new(router, rows, *interval_ps > 0)?)
+        }
+        (config::Router::Python { .. }, None) => {
+            return Err(PyValueError::new_err("router kind python needs a router"));
+        }
+        _ => None,
+    };
+    let mut native_router = match &run.router {
+        config::Router::RoundRobin {} => Some(Router::RoundRobin { next: 0 }),
+        config::Router::Random {} => Some(Router::Random { seed: run.seed }),
+        config::Router::LeastRequests {} => Some(Router::least_requests(run.replicas)),
+        config::Router::Python { .. } => None,
+    };
+    let mut failure: Option<PyErr> = None;
+    let outcome = {
+        let mut tell = |share: f64| -> bool {
+            let told = Python::attach(|py| {
+                py.check_signals()?;
+                progress.as_ref().map_or(Ok(()), |progress| progress.call1(py, (share,)).map(drop))
+            });
+            match told {
+                Ok(()) => true,
+                Err(error) => {
+                    failure = Some(error);
+                    false
+                }
+            }
+        };
+        py.detach(|| {
+            let mut user_router;
+            let router = match (&mut native_router, &mut python_router, &run.router) {
+                (Some(native), _, _) => native,
+                (None, Some(policy), config::Router::Python { interval_ps, delay_ps }) => {
+                    user_router = Router::Policy { policy, interval_ps: *interval_ps, delay_ps: *delay_ps };
+                    &mut user_router
+                }
+                _ => unreachable!("a router of kind python has its policy"),
+            };
+            simulation::simulate(rows, &run, router, &mut tell)
+        })
+    };
+    if let Some(error) = failure {
+        return Err(error);
+    }
+    let outcome = outcome.map_err(|error| policy_error(py, error))?;
+    let Some(outcome) = outcome else {
+        return Err(PyValueError::new_err("the run was ended"));
+    };
+    let (route_reasons, route_reason) = match python_router {
+        Some(router) => (router.reasons, router.reason_of),
+        None => (Vec::new(), vec![u32::MAX; rows.len()]),
+    };
+    let simulate_s = start.elapsed().as_secs_f64();
+    Ok(Run { trace, outcome, route_reason, route_reasons, simulate_s })
+}
