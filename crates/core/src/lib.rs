@@ -1,1 +1,5 @@
+pub mod error;
+pub mod mooncake;
+pub mod random;
 pub mod trace;
+pub mod workload;
