@@ -68,8 +68,8 @@ impl Chains {
             }
             offsets.push(pieces.len() as u32);
         }
-        let generated_is_shared = (0..trace.len())
-            .any(|r| content_blocks(trace, r, block_size) > trace.input_tokens[r] / block_size);
+        let generated_is_shared =
+            (0..trace.len()).any(|r| content_blocks(trace, r, block_size) > trace.input_tokens[r] / block_size);
         Chains { pieces, offsets, segments, generated_is_shared }
     }
 
@@ -97,7 +97,8 @@ fn content_blocks(trace: &Trace, request: usize, block_size: u32) -> u32 {
     let whole = prompt + u64::from(trace.output_tokens[request]);
     let covered = trace.blocks(request).len() as u64 * u64::from(trace.block_tokens);
     let ids_for_prompt = prompt.div_ceil(u64::from(trace.block_tokens));
-    let known = if trace.blocks(request).len() as u64 <= ids_for_prompt { covered.min(prompt) } else { covered.min(whole) };
+    let known =
+        if trace.blocks(request).len() as u64 <= ids_for_prompt { covered.min(prompt) } else { covered.min(whole) };
     (known / u64::from(block_size)) as u32
 }
 

@@ -16,11 +16,7 @@ pub struct Agenda {
 
 impl Agenda {
     pub fn new(workers: u32) -> Self {
-        Agenda {
-            heap: (0..workers).collect(),
-            position: (0..workers).collect(),
-            next: vec![IDLE; workers as usize],
-        }
+        Agenda { heap: (0..workers).collect(), position: (0..workers).collect(), next: vec![IDLE; workers as usize] }
     }
 
     /// The earliest event and its worker.

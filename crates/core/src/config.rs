@@ -94,7 +94,10 @@ pub enum Router {
     LeastRequests {},
     /// A router given beside the description; it sees replicas as they were at the last multiple
     /// of `interval_ps` at least `delay_ps` ago (`interval_ps` 0: as they are).
-    Python { interval_ps: i64, delay_ps: i64 },
+    Python {
+        interval_ps: i64,
+        delay_ps: i64,
+    },
 }
 
 /// Checks what the core relies on; whoever wrote the description has explained it to the user.

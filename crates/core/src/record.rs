@@ -82,4 +82,3 @@ pub struct Series {
     pub waiting: Vec<u32>,
     pub used_blocks: Vec<u32>,
 }
-

@@ -44,11 +44,8 @@ pub fn simulate(
     router: &mut Router,
     progress: &mut dyn FnMut(f64) -> bool,
 ) -> Result<Option<Outcome>, PolicyError> {
-    let chains = if run.engine.enable_prefix_caching {
-        Chains::new(trace, run.engine.block_size)
-    } else {
-        Chains::unshared()
-    };
+    let chains =
+        if run.engine.enable_prefix_caching { Chains::new(trace, run.engine.block_size) } else { Chains::unshared() };
     let setting = Setting {
         trace,
         chains: &chains,
@@ -128,7 +125,11 @@ impl<'a> Simulation<'a> {
                     return false;
                 }
             }
-            worker.advance(i64::MAX, Phase::Results, &mut Results { requests: &mut self.requests, ended: &mut self.ended });
+            worker.advance(
+                i64::MAX,
+                Phase::Results,
+                &mut Results { requests: &mut self.requests, ended: &mut self.ended },
+            );
             self.ended.clear();
             assigned[replica as usize] = Vec::new();
             self.collect(replica, worker);

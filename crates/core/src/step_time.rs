@@ -106,11 +106,7 @@ impl StepTime {
             StepTime::Affine { host, terms } => {
                 let features = Features { decode_rows: rows, context, sequences: rows, ..Features::default() };
                 let base = host.at(&features);
-                let top = terms
-                    .iter()
-                    .map(|term| (term.at(&features), term.context_ps))
-                    .max()
-                    .unwrap_or((0, 0));
+                let top = terms.iter().map(|term| (term.at(&features), term.context_ps)).max().unwrap_or((0, 0));
                 // The term on top now stays there until a steeper one overtakes it.
                 let tokens_left = terms
                     .iter()

@@ -2,8 +2,8 @@
 
 use pyo3::prelude::*;
 
-pyo3::create_exception!(_core, InputError, pyo3::exceptions::PyException);
-
+mod columns;
+mod errors;
 mod router;
 mod simulate;
 mod trace;
@@ -11,7 +11,7 @@ mod trace;
 #[pymodule]
 fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add("__version__", env!("CARGO_PKG_VERSION"))?;
-    m.add("InputError", m.py().get_type::<InputError>())?;
+    m.add("InputError", m.py().get_type::<errors::InputError>())?;
     m.add_class::<trace::Trace>()?;
     m.add_class::<simulate::Run>()?;
     m.add_class::<router::RouterRequest>()?;

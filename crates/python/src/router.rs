@@ -125,8 +125,11 @@ impl<'a> PythonRouter<'a> {
 impl Policy for PythonRouter<'_> {
     fn route(&mut self, request: u32, now_ps: i64, seen_ps: i64, views: &[CoreView]) -> Result<u32, PolicyError> {
         Python::attach(|py| {
-            self.decide(py, request, now_ps, seen_ps, views)
-                .map_err(|cause| PolicyError { request, now_ps, cause: Box::new(cause) })
+            self.decide(py, request, now_ps, seen_ps, views).map_err(|cause| PolicyError {
+                request,
+                now_ps,
+                cause: Box::new(cause),
+            })
         })
     }
 }

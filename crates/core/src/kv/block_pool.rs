@@ -270,7 +270,10 @@ impl BlockPool {
         let extended = last.filter(|&run| {
             let r = &self.runs[run as usize];
             // Only the segment's sole run may grow: another copy's blocks could have been inserted before these.
-            r.segment == segment && r.holders == 1 && r.hi == lo && r.sibling == NIL
+            r.segment == segment
+                && r.holders == 1
+                && r.hi == lo
+                && r.sibling == NIL
                 && (segment == UNREACHABLE || self.first_run.get(&segment) == Some(&run))
         });
         let run = match extended {
@@ -335,7 +338,11 @@ impl BlockPool {
             neighbour
         } else {
             let run = self.new_run(ANONYMOUS, 0, count, 0);
-            if front { self.push_front(run) } else { self.push_back(run) }
+            if front {
+                self.push_front(run)
+            } else {
+                self.push_back(run)
+            }
             run
         };
         if let Some(numbers) = &mut self.numbers {
@@ -429,7 +436,11 @@ impl BlockPool {
         self.free += self.runs[run as usize].len();
         self.runs[run as usize].prev = self.tail;
         self.runs[run as usize].next = NIL;
-        if self.tail == NIL { self.head = run } else { self.runs[self.tail as usize].next = run }
+        if self.tail == NIL {
+            self.head = run
+        } else {
+            self.runs[self.tail as usize].next = run
+        }
         self.tail = run;
     }
 
@@ -437,7 +448,11 @@ impl BlockPool {
         self.free += self.runs[run as usize].len();
         self.runs[run as usize].prev = NIL;
         self.runs[run as usize].next = self.head;
-        if self.head == NIL { self.tail = run } else { self.runs[self.head as usize].prev = run }
+        if self.head == NIL {
+            self.tail = run
+        } else {
+            self.runs[self.head as usize].prev = run
+        }
         self.head = run;
     }
 
@@ -448,7 +463,11 @@ impl BlockPool {
 
     fn unlink_empty(&mut self, run: u32) {
         let Run { prev, next, .. } = self.runs[run as usize];
-        if prev == NIL { self.head = next } else { self.runs[prev as usize].next = next }
+        if prev == NIL {
+            self.head = next
+        } else {
+            self.runs[prev as usize].next = next
+        }
         if next == NIL { self.tail = prev } else { self.runs[next as usize].prev = prev }
     }
 
@@ -479,10 +498,13 @@ impl BlockPool {
             assert_eq!(next, table.hashed);
             anonymous += table.anonymous;
         }
-        let held: u32 = holders.iter().map(|(&run, &count)| {
-            assert_eq!(self.runs[run as usize].holders, count);
-            self.runs[run as usize].len()
-        }).sum();
+        let held: u32 = holders
+            .iter()
+            .map(|(&run, &count)| {
+                assert_eq!(self.runs[run as usize].holders, count);
+                self.runs[run as usize].len()
+            })
+            .sum();
         assert_eq!(held + anonymous + unassigned + self.free, self.usable);
     }
 }

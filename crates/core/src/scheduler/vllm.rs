@@ -12,8 +12,8 @@ use crate::config::{Acceptance, Engine, Policy, Version};
 use crate::decode_set::{DecodeSet, Member};
 use crate::gaps::GapList;
 use crate::kv::block_pool::{BlockPool, FreeRule};
-use crate::random;
 use crate::log::PassRecord;
+use crate::random;
 use crate::record::{NEVER, Reason, Requests, Status};
 use crate::step_time::{Features, StepTime, Stretch, Timeline};
 use crate::trace::Trace;
@@ -598,8 +598,8 @@ impl<'a> Vllm<'a> {
                 if let Some(index) = undone {
                     used -= i64::from(self.planned.remove(index).tokens);
                 }
-                let scheduled = undone.is_some()
-                    || victim_order < order && self.rows[victim as usize].state == State::Decoding;
+                let scheduled =
+                    undone.is_some() || victim_order < order && self.rows[victim as usize].state == State::Decoding;
                 if victim_order < order && !scheduled && self.s.engine.version == Version::V0_19 {
                     self.pass_over(order, &mut batch);
                 }
@@ -737,10 +737,8 @@ impl<'a> Vllm<'a> {
 
     fn decode_features(&self, left_out: &[u32]) -> Features {
         let rows = (self.decoding.len() - left_out.len()) as i64;
-        let missing: i64 = left_out
-            .iter()
-            .map(|&slot| self.rows[slot as usize].member(slot).offset + self.k as i64 + 1)
-            .sum();
+        let missing: i64 =
+            left_out.iter().map(|&slot| self.rows[slot as usize].member(slot).offset + self.k as i64 + 1).sum();
         let context = self.decoding.context(self.k + 1) - missing;
         Features {
             decode_rows: rows,
@@ -892,7 +890,11 @@ impl<'a> Vllm<'a> {
         let slot = waiting.slot.unwrap_or_else(|| {
             let row = self.new_row(request, results.requests.arrival_ps[request as usize]);
             let slot = self.vacant.pop().unwrap_or(self.rows.len() as u32);
-            if slot as usize == self.rows.len() { self.rows.push(row) } else { self.rows[slot as usize] = row }
+            if slot as usize == self.rows.len() {
+                self.rows.push(row)
+            } else {
+                self.rows[slot as usize] = row
+            }
             self.pool.open(slot);
             results.requests.scheduled_ps[request as usize] = now_ps;
             results.requests.cached_tokens[request as usize] = cached;
