@@ -172,10 +172,15 @@ impl<'a> Worker<'a> {
         if matters && let Some(last) = self.queued.as_mut().or(self.executing.as_mut()) {
             self.scheduler.truncate(last, time_ps, ahead);
         }
-        if self.executing.is_none() {
-            self.ready_ps = self.ready_ps.max(time_ps);
-            self.asleep = false;
-        } // else, if nothing was worth queueing behind this pass, the queue is looked at when it ends
+        match &self.executing {
+            None => {
+                self.ready_ps = self.ready_ps.max(time_ps);
+                self.asleep = false;
+            }
+            // Nothing was there to queue behind this pass when it started: the queue is looked at when it ends.
+            Some(executing) if self.queued.is_none() && executing.last_start_ps < time_ps => self.asleep = true,
+            Some(_) => {}
+        }
     }
 
     pub fn view(&self, time_ps: i64) -> ReplicaView {

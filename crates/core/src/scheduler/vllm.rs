@@ -51,6 +51,8 @@ pub struct Pass {
     serial: u64,
     /// Whether blocks and counter know of it already. A run is only settled when its length is.
     settled: bool,
+    /// Whether its rows all decode and its gaps are noted when it is settled.
+    is_run: bool,
     decided_ps: i64,
     /// Requests in the queue when it was decided.
     waiting: u32,
@@ -87,6 +89,7 @@ impl Pass {
         self.sampling.clear();
         self.returning.clear();
         self.dead = 0;
+        self.is_run = false;
         self.logged = None;
     }
 }
@@ -379,6 +382,7 @@ impl<'a> Vllm<'a> {
         pass.passes = passes;
         pass.serial = self.k + passes as u64;
         pass.decoding = rows;
+        pass.is_run = true;
         pass.settled = false;
     }
 
@@ -845,8 +849,10 @@ impl<'a> Vllm<'a> {
             if threshold > 0 {
                 new = new.min(threshold);
             }
-            // Blocked as long as the same batch decodes: nothing of what follows can change before a release.
-            let steady = self.planned_nothing() && self.admitted.is_empty();
+            // The same test gives the same answer until a release, if the same rows decode in each pass
+            // and no threshold moves with the number of requests.
+            let steady =
+                engine.long_prefill_token_threshold == 0 && self.planned_nothing() && self.admitted.is_empty();
             if !engine.enable_chunked_prefill && i64::from(new) > budget {
                 self.head_blocked = steady && !self.s.chains.generated_is_shared();
                 break;
@@ -966,6 +972,10 @@ impl<'a> Vllm<'a> {
     fn leave_out(&mut self, left_out: &mut Vec<u32>, pass: &mut Pass) {
         for &slot in left_out.iter() {
             let row = &mut self.rows[slot as usize];
+            if row.finish_at < self.k {
+                row.left_out_at = self.k; // its last token is on its way: it ends before anything else
+                continue;
+            }
             self.decoding.remove(row.member(slot));
             row.finish_at += 1;
             self.decoding.insert(row.member(slot));
@@ -1002,12 +1012,11 @@ impl<'a> Vllm<'a> {
     /// if one was.
     pub fn update(&mut self, pass: &mut Pass, next: Option<&mut Pass>, results: &mut Results) {
         let end_ps = pass.end_ps;
-        let is_run = !pass.settled;
         self.settle(pass);
         self.updated = pass.serial;
         let speculative = self.s.engine.num_speculative_tokens > 0;
         let mut ending: Vec<u32> = Vec::new();
-        if !is_run {
+        if !pass.is_run {
             let steady = pass.decoding - pass.returning.len() as i64 - pass.dead;
             self.gaps.push_one(end_ps - pass.start_ps, steady);
         }
@@ -1097,6 +1106,7 @@ impl<'a> Vllm<'a> {
         row.drafts = self.s.engine.num_speculative_tokens;
         let ends = row.delivered == row.target;
         if drafts > 0
+            && self.s.trace.output_tokens[request as usize] > 0
             && let Some(entry) = logged
         {
             self.log[entry].accepted.push((request, tokens - 1));
@@ -1140,9 +1150,10 @@ impl<'a> Vllm<'a> {
                 let computed = row.prompt + row.target - 1;
                 let mut held = computed;
                 if row.state == State::Decoding {
-                    held = row.prompt + row.sampled(self.k) - 1;
+                    let left_out = row.left_out_at == self.k && row.finish_at < self.k;
+                    held = row.prompt + row.sampled(self.k) - 1 - u32::from(left_out);
                     if self.k > self.updated
-                        && row.left_out_at != self.k
+                        && !left_out
                         && let Some(next) = next
                     {
                         next.dead += 1;
