@@ -13,6 +13,7 @@ pub mod error;
 pub mod gaps;
 pub mod kv;
 pub mod log;
+pub mod metrics;
 pub mod mooncake;
 pub mod random;
 pub mod record;
