@@ -851,8 +851,7 @@ impl<'a> Vllm<'a> {
             }
             // The same test gives the same answer until a release, if the same rows decode in each pass
             // and no threshold moves with the number of requests.
-            let steady =
-                engine.long_prefill_token_threshold == 0 && self.planned_nothing() && self.admitted.is_empty();
+            let steady = engine.long_prefill_token_threshold == 0 && self.planned_nothing() && self.admitted.is_empty();
             if !engine.enable_chunked_prefill && i64::from(new) > budget {
                 self.head_blocked = steady && !self.s.chains.generated_is_shared();
                 break;
