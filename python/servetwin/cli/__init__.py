@@ -9,7 +9,7 @@ import typer
 
 from ..errors import ExitCode, ServetwinError
 
-COMMANDS = ("simulate",)
+COMMANDS = ("simulate", "bench")
 """Modules of this package that hold one command, a function of the same name."""
 
 GROUPS = ("spec", "conformance")
