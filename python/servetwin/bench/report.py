@@ -32,27 +32,25 @@ FIGURES = {
 def runs_table(reports: Sequence[CaseReport], repeats: int) -> Table:
     from rich.table import Table
 
-    table = Table(title=f"Medians of {repeats}", title_justify="left")
+    table = Table(title=f"Medians of {repeats}", title_justify="left", box=None)
     table.add_column("case")
-    table.add_column("", overflow="fold")
     for title in ("simulate s", "parse s", "process s", "CPU s", "peak MB", "passes", "leaps"):
         table.add_column(title, justify="right")
     for report in reports:
         ours = medians(report.ours)
-        about = report.case.about + (" (generated stand-in for the trace)" if report.stand_in else "")
         times = (f"{value:.3f}" for value in (ours.simulate_s, ours.parse_s, ours.process_s, ours.cpu_s))
-        table.add_row(report.case.name, about, *times, f"{ours.peak_mb:.0f}", f"{ours.passes:,}", f"{ours.leaps:,}")
+        table.add_row(report.case.name, *times, f"{ours.peak_mb:.0f}", f"{ours.passes:,}", f"{ours.leaps:,}")
         if report.peer:
             peer = medians(report.peer)
             times = (f"{value:.3f}" for value in (peer.process_s, peer.cpu_s))
-            table.add_row("", "  the peer", f"{peer.tool_s:.3f}", "", *times, f"{peer.peak_mb:.0f}", "", "")
+            table.add_row("  peer", f"{peer.tool_s:.3f}", "", *times, f"{peer.peak_mb:.0f}", "", "")
     return table
 
 
 def comparison_table(reports: Sequence[CaseReport]) -> Table:
     from rich.table import Table
 
-    table = Table(title="Compared", title_justify="left")
+    table = Table(title="Compared", title_justify="left", box=None)
     table.add_column("case")
     table.add_column("figure")
     table.add_column("value", justify="right")

@@ -52,7 +52,7 @@ def run_case(case: Case, *, repeats: int, peer: str | None, folder: Path, tell: 
     trace = case.trace.provide(folder) if case.trace is not None else None
     report = CaseReport(case, stand_in=trace is not None and trace.stand_in)
     for repeat in range(1, repeats + 1):
-        tell(f"{case.name}: {repeat} of {repeats}")
+        tell(f"{case.name}: {case.about}, {repeat} of {repeats}")
         report.ours.append(run_ours(case.spec, _path(trace)))
         if case.baseline is not None:
             report.baseline.append(run_ours(case.baseline.case.spec, _path(_provide(case.baseline.case, folder))))
