@@ -131,9 +131,11 @@ def medians(runs: Sequence[Measured]) -> Measured:
 
 def _run(command: Sequence[str]) -> Process:
     with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
+        # An installed package has its bytecode; a checkout gets it in the first run, and keeps it.
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
         started = time.perf_counter()
         try:
-            process = subprocess.Popen(command, stdout=stdout, stderr=stderr)
+            process = subprocess.Popen(command, stdout=stdout, stderr=stderr, env=environment)
         except OSError as error:
             raise BenchError(f"{command[0]}: {error.strerror}") from None
         try:
