@@ -90,9 +90,7 @@ def test_names_only_where_given(write: Write) -> None:
         (ROW | {"hash_id": [1]}, 2, "hash_id", "no field of a Mooncake row"),
     ],
 )
-def test_errors_say_where(
-    write: Write, row: dict[str, Any] | str, line: int, field: str | None, message: str
-) -> None:
+def test_errors_say_where(write: Write, row: dict[str, Any] | str, line: int, field: str | None, message: str) -> None:
     file = write(ROW, row)
     found = refusal(file)
     assert found[:3] == (str(file), line, field)
