@@ -24,15 +24,13 @@ impl GapList {
 
     /// `count` gaps of `first`, `first + step`, ..., of `weight` rows each.
     pub fn push(&mut self, first: i64, step: i64, count: i64, weight: i64) {
-        if weight <= 0 {
-            return;
-        }
         // Three gaps settle the step of the last progression; the others continue it.
         let alone = count.min(3);
         for index in 0..alone {
             self.push_one(first + step * index, weight);
         }
         if count > alone
+            && weight > 0
             && let Some(last) = self.list.last_mut()
         {
             last.count += count - alone;
@@ -40,6 +38,9 @@ impl GapList {
     }
 
     pub fn push_one(&mut self, gap: i64, weight: i64) {
+        if weight == 0 {
+            return;
+        }
         if let Some(last) = self.list.last_mut()
             && last.weight == weight
         {

@@ -68,9 +68,14 @@ struct Log<'a> {
 
 /// The log of a run of one replica, as JSON.
 pub fn to_json(trace: &Trace, outcome: &Outcome) -> String {
+    // What arrives after the engine is stuck is not looked at.
+    let end_ps = outcome.log.last().filter(|pass| pass.stuck.is_some()).map_or(i64::MAX, |pass| pass.t_ps);
     let some = |time: i64| (time != NEVER).then_some(time);
-    let mut requests: Vec<RequestRecord> = (0..trace.len())
-        .map(|row| RequestRecord {
+    let mut requests: Vec<RequestRecord> =
+        (0..trace.len()).map(|row| RequestRecord { id: row as u32, ..RequestRecord::default() }).collect();
+    for (row, request) in requests.iter_mut().enumerate().filter(|&(row, _)| outcome.requests.arrival_ps[row] <= end_ps)
+    {
+        *request = RequestRecord {
             id: row as u32,
             arrival_ps: some(outcome.requests.arrival_ps[row]),
             first_scheduled_ps: some(outcome.requests.scheduled_ps[row]),
@@ -80,8 +85,8 @@ pub fn to_json(trace: &Trace, outcome: &Outcome) -> String {
             cached: some(outcome.requests.scheduled_ps[row]).map(|_| outcome.requests.cached_tokens[row]),
             preemptions: outcome.requests.preemptions[row],
             ..RequestRecord::default()
-        })
-        .collect();
+        };
+    }
     let mut passes = Vec::with_capacity(outcome.log.len());
     let mut stuck = None;
     for pass in &outcome.log {

@@ -21,9 +21,11 @@ pub enum Phase {
 pub struct Worker<'a> {
     replica: u32,
     scheduler: Vllm<'a>,
-    executing: Option<Pass>,
-    queued: Option<Pass>,
-    spare: Vec<Pass>,
+    executing: Option<Box<Pass>>,
+    queued: Option<Box<Pass>>,
+    /// Passes that are over, kept for their buffers. Boxed: passes move on at every event.
+    #[expect(clippy::vec_box)]
+    spare: Vec<Box<Pass>>,
     is_async: bool,
     /// When the next decision is due if nothing executes.
     ready_ps: i64,
@@ -126,7 +128,7 @@ impl<'a> Worker<'a> {
 
     fn take_results(&mut self, results: &mut Results) {
         let Some(mut pass) = self.executing.take() else { return };
-        self.scheduler.update(&mut pass, self.queued.as_mut(), results);
+        self.scheduler.update(&mut pass, self.queued.as_deref_mut(), results);
         self.ready_ps = pass.end_ps;
         self.asleep = false;
         self.spare.push(pass);
@@ -172,10 +174,15 @@ impl<'a> Worker<'a> {
         if matters && let Some(last) = self.queued.as_mut().or(self.executing.as_mut()) {
             self.scheduler.truncate(last, time_ps, ahead);
         }
-        if self.executing.is_none() {
-            self.ready_ps = self.ready_ps.max(time_ps);
-            self.asleep = false;
-        } // else, if nothing was worth queueing behind this pass, the queue is looked at when it ends
+        match &self.executing {
+            None => {
+                self.ready_ps = self.ready_ps.max(time_ps);
+                self.asleep = false;
+            }
+            // Nothing was there to queue behind this pass when it started: the queue is looked at when it ends.
+            Some(executing) if self.queued.is_none() && executing.last_start_ps < time_ps => self.asleep = true,
+            Some(_) => {}
+        }
     }
 
     pub fn view(&self, time_ps: i64) -> ReplicaView {

@@ -1,5 +1,7 @@
 //! A run: a description goes in once, columns come out.
 
+use crate::columns::column;
+use crate::errors::input_error;
 use crate::router::{PythonRouter, policy_error};
 use crate::trace::Trace;
 use pyo3::exceptions::{PyKeyError, PyValueError};
@@ -7,6 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use servetwin_core::config;
 use servetwin_core::log;
+use servetwin_core::metrics::{self, SummaryOptions};
 use servetwin_core::router::Router;
 use servetwin_core::simulation::{self, Outcome};
 use std::time::Instant;
@@ -46,18 +49,18 @@ impl Run {
         let requests = &self.outcome.requests;
         let trace = self.trace.get().trace();
         Ok(match name {
-            "arrival_ps" => longs(py, &requests.arrival_ps),
-            "routed_ps" => longs(py, &requests.routed_ps),
-            "scheduled_ps" => longs(py, &requests.scheduled_ps),
-            "first_token_ps" => longs(py, &requests.first_token_ps),
-            "last_token_ps" => longs(py, &requests.last_token_ps),
-            "end_ps" => longs(py, &requests.end_ps),
-            "replica" => ints(py, &requests.replica),
-            "input_tokens" => ints(py, &trace.input_tokens),
-            "output_tokens" => ints(py, &requests.output_tokens),
-            "cached_tokens" => ints(py, &requests.cached_tokens),
-            "preemptions" => ints(py, &requests.preemptions),
-            "route_reason" => ints(py, &self.route_reason),
+            "arrival_ps" => column(py, &requests.arrival_ps, i64::to_le_bytes)?,
+            "routed_ps" => column(py, &requests.routed_ps, i64::to_le_bytes)?,
+            "scheduled_ps" => column(py, &requests.scheduled_ps, i64::to_le_bytes)?,
+            "first_token_ps" => column(py, &requests.first_token_ps, i64::to_le_bytes)?,
+            "last_token_ps" => column(py, &requests.last_token_ps, i64::to_le_bytes)?,
+            "end_ps" => column(py, &requests.end_ps, i64::to_le_bytes)?,
+            "replica" => column(py, &requests.replica, u32::to_le_bytes)?,
+            "input_tokens" => column(py, &trace.input_tokens, u32::to_le_bytes)?,
+            "output_tokens" => column(py, &requests.output_tokens, u32::to_le_bytes)?,
+            "cached_tokens" => column(py, &requests.cached_tokens, u32::to_le_bytes)?,
+            "preemptions" => column(py, &requests.preemptions, u32::to_le_bytes)?,
+            "route_reason" => column(py, &self.route_reason, u32::to_le_bytes)?,
             "status" => PyBytes::new(py, &requests.status),
             "reason" => PyBytes::new(py, &requests.reason),
             _ => return Err(PyKeyError::new_err(name.to_owned())),
@@ -68,11 +71,11 @@ impl Run {
     fn series<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyBytes>> {
         let series = &self.outcome.series;
         Ok(match name {
-            "time_ps" => longs(py, &series.time_ps),
-            "replica" => ints(py, &series.replica),
-            "running" => ints(py, &series.running),
-            "waiting" => ints(py, &series.waiting),
-            "used_blocks" => ints(py, &series.used_blocks),
+            "time_ps" => column(py, &series.time_ps, i64::to_le_bytes)?,
+            "replica" => column(py, &series.replica, u32::to_le_bytes)?,
+            "running" => column(py, &series.running, u32::to_le_bytes)?,
+            "waiting" => column(py, &series.waiting, u32::to_le_bytes)?,
+            "used_blocks" => column(py, &series.used_blocks, u32::to_le_bytes)?,
             _ => return Err(PyKeyError::new_err(name.to_owned())),
         })
     }
@@ -82,32 +85,19 @@ impl Run {
         self.outcome.gaps.iter().map(|g| (g.start_ps, g.step_ps, g.count, g.weight)).collect()
     }
 
+    /// The metrics that `options_json` asks for, as a flat JSON object.
+    /// Raises InputError naming the option at fault.
+    fn summary(&self, py: Python<'_>, options_json: &str) -> PyResult<String> {
+        let options = SummaryOptions::from_json(options_json).map_err(input_error)?;
+        let input_tokens = &self.trace.get().trace().input_tokens;
+        let summarize = || metrics::summarize(&self.outcome.requests, input_tokens, &self.outcome.gaps, &options);
+        Ok(py.detach(summarize).to_json())
+    }
+
     /// All passes of the one replica of a run with `record.passes`, as JSON.
     fn pass_log(&self) -> String {
         log::to_json(self.trace.get().trace(), &self.outcome)
     }
-}
-
-fn longs<'py>(py: Python<'py>, values: &[i64]) -> Bound<'py, PyBytes> {
-    bytes(py, values.len() * 8, values.iter().map(|v| v.to_le_bytes()))
-}
-
-fn ints<'py>(py: Python<'py>, values: &[u32]) -> Bound<'py, PyBytes> {
-    bytes(py, values.len() * 4, values.iter().map(|v| v.to_le_bytes()))
-}
-
-fn bytes<'py, const N: usize>(
-    py: Python<'py>,
-    length: usize,
-    values: impl Iterator<Item = [u8; N]>,
-) -> Bound<'py, PyBytes> {
-    let filled = PyBytes::new_with(py, length, |buffer| {
-        for (to, value) in buffer.chunks_exact_mut(N).zip(values) {
-            to.copy_from_slice(&value);
-        }
-        Ok(())
-    });
-    filled.unwrap_or_else(|_| PyBytes::new(py, &[]))
 }
 
 /// Runs `trace` on what `config_json` describes.

@@ -1,0 +1,5 @@
+"""`python -m servetwin`."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,116 @@
+"""The native core. Checked against the built library by stubtest.
+
+Times are integer picoseconds, columns are little-endian bytes. `config_json` is the run description that
+`servetwin.describe` builds.
+"""
+
+from collections.abc import Callable
+from typing import Any, final
+
+__all__ = ["InputError", "ReplicaView", "RouterRequest", "Run", "Trace", "__version__", "simulate"]
+
+__version__: str
+
+class InputError(Exception):
+    """Its arguments are file, line, field and message; the first three may be None."""
+
+@final
+class Trace:
+    """The requests of a workload, immutable, one column a field."""
+
+    @staticmethod
+    def read_mooncake(
+        path: str,
+        *,
+        block_tokens: int = 512,
+        limit: int | None = None,
+        speedup: float = 1.0,
+        max_output_tokens: int | None = None,
+    ) -> Trace: ...
+    @staticmethod
+    def generate(config_json: str) -> Trace: ...
+    @staticmethod
+    def from_columns(
+        *,
+        arrival_ps: list[int],
+        input_tokens: list[int],
+        output_tokens: list[int],
+        max_output_tokens: list[int],
+        priority: list[int],
+        after: list[int],
+        block_tokens: int,
+        block_ids: list[int],
+        block_offsets: list[int],
+    ) -> Trace: ...
+    def __len__(self) -> int: ...
+    @property
+    def block_tokens(self) -> int: ...
+    @property
+    def sha256(self) -> str: ...
+    @property
+    def request_ids(self) -> list[str] | None: ...
+    @property
+    def notes(self) -> dict[str, Any]: ...
+    def column(self, name: str) -> bytes: ...
+
+@final
+class RouterRequest:
+    """What a router may know of a request."""
+
+    @property
+    def index(self) -> int: ...
+    @property
+    def arrival_ps(self) -> int: ...
+    @property
+    def input_tokens(self) -> int: ...
+    @property
+    def max_output_tokens(self) -> int: ...
+    @property
+    def priority(self) -> int: ...
+
+@final
+class ReplicaView:
+    """One replica, as old as the router's telemetry."""
+
+    @property
+    def index(self) -> int: ...
+    @property
+    def time_ps(self) -> int: ...
+    @property
+    def running(self) -> int: ...
+    @property
+    def waiting(self) -> int: ...
+    @property
+    def requests(self) -> int: ...
+    @property
+    def used_blocks(self) -> int: ...
+    @property
+    def free_blocks(self) -> int: ...
+
+@final
+class Run:
+    """What a run left behind."""
+
+    @property
+    def status(self) -> str: ...
+    @property
+    def passes(self) -> int: ...
+    @property
+    def leaps(self) -> int: ...
+    @property
+    def simulate_s(self) -> float: ...
+    @property
+    def route_reasons(self) -> list[str]: ...
+    def column(self, name: str) -> bytes: ...
+    def series(self, name: str) -> bytes: ...
+    def itl(self) -> list[tuple[int, int, int, int]]: ...
+    def summary(self, options_json: str) -> str: ...
+    def pass_log(self) -> str: ...
+
+def simulate(
+    trace: Trace,
+    config_json: str,
+    *,
+    router: object | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> Run: ...

@@ -1,0 +1,89 @@
+"""`servetwin simulate`."""
+
+from __future__ import annotations
+
+import importlib
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..errors import ExitCode
+
+if TYPE_CHECKING:
+    from ..result.result import Result
+
+
+def simulate(
+    spec: Annotated[Path, typer.Argument(help="The spec, a YAML file.", show_default=False)],
+    trace: Annotated[
+        str | None, typer.Option(help="A trace to replay in place of the spec's workload.", show_default=False)
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for result.json and the tables, whole or not at all.", show_default=False),
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Set a field, such as engine.max_num_seqs=128.", metavar="PATH=VALUE"),
+    ] = None,
+    router: Annotated[
+        str | None, typer.Option(help="A router's name, or module:Class or file.py:Class.", show_default=False)
+    ] = None,
+    no_leap: Annotated[
+        bool, typer.Option("--no-leap", help="Step through every pass. The result is the same.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
+) -> None:
+    """Replay a workload through a deployment.
+
+    Exit codes: 0 done, 2 bad input, 3 stalled or nothing completed.
+    """
+    _import_meanwhile(tables=out is not None, terminal=not quiet)
+    from ..simulation import simulate as run
+    from ..spec import load_spec
+
+    if out is not None:
+        from ..result.store import check_writable
+
+        check_writable(out)
+    loaded = load_spec(spec, [*(set_ or ()), *_router_override(router)])
+    if quiet:
+        result = run(loaded, trace, leap=not no_leap)
+    else:
+        from ..report.progress import ProgressBar
+
+        with ProgressBar() as progress:
+            result = run(loaded, trace, leap=not no_leap, progress=progress)
+    if out is not None:
+        result.write(out)
+    if not quiet:
+        from ..report.terminal import print_result
+
+        print_result(result)
+    raise typer.Exit(int(_exit_code(result)))
+
+
+def _router_override(router: str | None) -> list[str]:
+    if router is None:
+        return []
+    if ":" not in router:
+        return [f"router={router}"]
+    place, _, name = router.rpartition(":")
+    if place.endswith(".py"):
+        # On the command line a path is meant from here, in a spec from beside it.
+        place = str(Path(place).absolute())
+    return ["router.kind=python", f"router.object={place}:{name}"]
+
+
+def _exit_code(result: Result) -> ExitCode:
+    if result.status == "stalled" or result.completed == 0:
+        return ExitCode.STALLED
+    return ExitCode.DONE
+
+
+def _import_meanwhile(*, tables: bool, terminal: bool) -> None:
+    """Imports what is needed after the run on a second thread: most of it passes while the core computes."""
+    modules = [*(["pyarrow.parquet"] if tables else []), *(["rich.console", "rich.table"] if terminal else [])]
+    threading.Thread(target=lambda: [importlib.import_module(name) for name in modules], daemon=True).start()

@@ -1,0 +1,109 @@
+"""A spec as the core reads it: integers only, every default filled in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from .catalog import ResolvedEngine, resolve_engine
+from .spec import Spec
+from .spec.engine import Speculative
+from .spec.router import PythonRouter
+from .timing import Lowered, TimingModel, lower, pass_limits, timing_model
+from .units import PS_PER_MS, PS_PER_S, nearest_ps
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """What a spec resolves to, before it meets its workload."""
+
+    engine: ResolvedEngine
+    timing: TimingModel
+    lowered: Lowered
+
+
+def resolve(spec: Spec) -> Deployment:
+    """Everything that can be checked and derived without the workload. Raises SpecError."""
+    engine = resolve_engine(spec)
+    timing = timing_model(spec, engine)
+    return Deployment(engine, timing, lower(spec, timing, pass_limits(engine)))
+
+
+def run_description(spec: Spec, deployment: Deployment, *, leap: bool, own_router: bool) -> dict[str, Any]:
+    """The core's configuration of a run. `own_router`: an object is given beside it, whatever the spec names."""
+    return {
+        "replicas": spec.replicas,
+        "engine": _engine(spec, deployment.engine),
+        "step_time": deployment.lowered.description,
+        "router": _router(spec, own_router),
+        "seed": spec.seed,
+        "leap": leap,
+        "stall_passes": spec.stall_passes,
+        "users": spec.users,
+        "check_admission": True,
+        "max_passes": None,
+        "series_interval_ps": max(nearest_ps(spec.metrics.series_interval, PS_PER_S), 1),
+        "record": {"passes": False, "block_ids": False},
+    }
+
+
+def summary_options(spec: Spec) -> dict[str, Any]:
+    """What the core needs to compute the metrics."""
+    window = spec.metrics.window
+    slo = None
+    if spec.slo is not None:
+        slo = spec.slo.model_dump(exclude_none=True)
+        if not spec.slo.limits_requests:
+            slo.pop("attainment")
+    return {
+        "warmup_ps": nearest_ps(spec.metrics.warmup, PS_PER_S),
+        "window_ps": None if window is None else nearest_ps(window, PS_PER_S),
+        "gpus": spec.gpus,
+        "gpu_price_per_hour": None if spec.cluster is None else spec.cluster.gpu_price_per_hour,
+        "slo": slo,
+    }
+
+
+def _engine(spec: Spec, engine: ResolvedEngine) -> dict[str, Any]:
+    options, speculative = spec.engine, spec.engine.speculative
+    return {
+        "version": options.version,
+        "max_num_seqs": engine.max_num_seqs,
+        "max_num_batched_tokens": engine.max_num_batched_tokens,
+        "max_model_len": engine.max_model_len,
+        "block_size": engine.block_size,
+        "num_gpu_blocks": engine.num_gpu_blocks,
+        "enable_prefix_caching": options.enable_prefix_caching,
+        "enable_chunked_prefill": options.enable_chunked_prefill,
+        "long_prefill_token_threshold": options.long_prefill_token_threshold,
+        "long_prefill_token_threshold_adaptive": options.long_prefill_token_threshold_adaptive,
+        "scheduling_policy": options.scheduling_policy,
+        # vLLM computes it so, in floating point.
+        "watermark_blocks": int(options.watermark * engine.num_gpu_blocks),
+        "scheduler_reserve_full_isl": options.scheduler_reserve_full_isl,
+        "async_scheduling": engine.async_scheduling,
+        "num_speculative_tokens": speculative.num_speculative_tokens if speculative is not None else 0,
+        "acceptance": _acceptance(speculative, spec.seed) if speculative is not None else None,
+    }
+
+
+def _acceptance(speculative: Speculative, seed: int) -> dict[str, Any]:
+    acceptance = speculative.acceptance
+    if acceptance.cycle is not None:
+        return {"kind": "cycle", "pattern": acceptance.cycle}
+    # A 64-bit draw accepts if it is below the threshold, so 1 becomes the greatest that fits.
+    thresholds = [min(int(Fraction(chance) * 2**64), 2**64 - 1) for chance in acceptance.conditional or ()]
+    return {"kind": "conditional", "thresholds": thresholds, "seed": seed}
+
+
+def _router(spec: Spec, own_router: bool) -> dict[str, Any]:
+    if isinstance(spec.router, PythonRouter):
+        return {
+            "kind": "python",
+            "interval_ps": nearest_ps(spec.router.interval_ms, PS_PER_MS),
+            "delay_ps": nearest_ps(spec.router.delay_ms, PS_PER_MS),
+        }
+    if own_router:
+        return {"kind": "python", "interval_ps": 0, "delay_ps": 0}
+    return {"kind": spec.router.kind}

@@ -1,0 +1,46 @@
+"""A progress bar, for runs that take long enough to want one."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+PATIENCE_S = 1.0
+"""No bar before this: most runs are over by then."""
+
+
+class ProgressBar:
+    """A context manager to be called with the share done. Imports and draws nothing in the first second."""
+
+    def __init__(self) -> None:
+        self._started = time.monotonic()
+        self._bar: tuple[Progress, TaskID] | None = None
+
+    def __enter__(self) -> ProgressBar:
+        return self
+
+    def __call__(self, share: float) -> None:
+        if self._bar is None:
+            if time.monotonic() - self._started < PATIENCE_S:
+                return
+            self._bar = self._draw()
+        progress, task = self._bar
+        progress.update(task, completed=share)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar[0].stop()
+
+    def _draw(self) -> tuple[Progress, TaskID]:
+        from rich.console import Console
+        from rich.progress import Progress
+
+        progress = Progress(console=Console(stderr=True), transient=True)
+        progress.start()
+        return progress, progress.add_task("simulating", total=1.0)

@@ -1,0 +1,84 @@
+"""The core's columns: their names and types, and how they become Arrow tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from .._core import Run
+
+Code = Literal["q", "I", "B"]
+"""A column's type, as `struct` writes it."""
+
+REQUEST_COLUMNS: dict[str, Code] = {
+    "arrival_ps": "q",
+    "routed_ps": "q",
+    "scheduled_ps": "q",
+    "first_token_ps": "q",
+    "last_token_ps": "q",
+    "end_ps": "q",
+    "replica": "I",
+    "input_tokens": "I",
+    "output_tokens": "I",
+    "cached_tokens": "I",
+    "preemptions": "I",
+    "status": "B",
+    "reason": "B",
+}
+"""One entry a request. -1, or the greatest replica, stands for never."""
+
+SERIES_COLUMNS: dict[str, Code] = {"time_ps": "q", "replica": "I", "running": "I", "waiting": "I", "used_blocks": "I"}
+
+STATUSES = ("completed", "rejected", "unfinished")
+REASONS = (
+    "",
+    "prompt and output limit exceed max_model_len",
+    "needs more blocks than the pool has",
+    "prompt exceeds max_num_batched_tokens without chunked prefill",
+    "its replica stopped making progress",
+    "the request before it did not complete",
+)
+"""By the core's code; why a request did not complete."""
+
+_NEVER: dict[Code, int] = {"q": -1, "I": 2**32 - 1}
+
+
+def request_table(run: Run, names: Sequence[str] | None) -> pa.Table:
+    """One row a request, by name if the trace has names, with the router's reasons if it gave any."""
+    import pyarrow as pa
+
+    columns = {} if names is None else {"request_id": pa.array(names, pa.string())}
+    columns |= {name: _array(run.column(name), code) for name, code in REQUEST_COLUMNS.items()}
+    if run.route_reasons:
+        columns["route_reason"] = _named(_array(run.column("route_reason"), "I"), run.route_reasons)
+    columns["status"] = _named(columns["status"], STATUSES)
+    columns["reason"] = _named(columns["reason"], REASONS)
+    return pa.table(columns)
+
+
+def series_table(run: Run) -> pa.Table:
+    """One row a replica and point in time."""
+    import pyarrow as pa
+
+    return pa.table({name: _array(run.series(name), code) for name, code in SERIES_COLUMNS.items()})
+
+
+def _array(data: bytes, code: Code) -> pa.Array:
+    """Over the core's own buffer, unless there is a "never" in it, which becomes null."""
+    import pyarrow as pa
+
+    kind = {"q": pa.int64(), "I": pa.uint32(), "B": pa.int8()}[code]
+    values = memoryview(data).cast(code)
+    never = _NEVER.get(code)
+    if never is not None and never.to_bytes(values.itemsize, "little", signed=never < 0) in data:
+        return pa.array([None if value == never else value for value in values], kind)
+    return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(data)])
+
+
+def _named(codes: pa.Array, names: Sequence[str]) -> pa.DictionaryArray:
+    import pyarrow as pa
+
+    return pa.DictionaryArray.from_arrays(codes, pa.array(names, pa.string()))

@@ -1,0 +1,80 @@
+"""Spec and trace to a result: the one way into the native core."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ._core import simulate as native_simulate
+from .describe import resolve, run_description, summary_options
+from .native import native_errors
+from .policy import Router, load_router
+from .result.provenance import provenance
+from .result.result import Result, Timings
+from .spec import Spec, load_spec, make_spec
+from .spec.router import PythonRouter
+from .spec.workload import TraceWorkload
+from .workload import check_blocks, open_workload
+
+if TYPE_CHECKING:
+    from ._core import Trace
+
+
+def simulate(
+    spec: Spec | str | Path | Mapping[str, Any],
+    trace: Trace | str | Path | None = None,
+    *,
+    router: Router | None = None,
+    leap: bool = True,
+    progress: Callable[[float], None] | None = None,
+) -> Result:
+    """Runs a workload through a deployment.
+
+    Args:
+        spec: read already, the path of a YAML file, or a mapping shaped like one.
+        trace: used in place of the spec's workload: a path, or a `Trace`.
+        router: used in place of the spec's router.
+        leap: False steps through every pass; the result is the same but for its timings.
+        progress: called now and then with the share done, from 0 to 1.
+
+    Raises:
+        SpecError: the spec cannot be run; with file, line and dotted path.
+        InputError: the trace is not usable; with file, line and field.
+        Whatever `router` raises, with a note of the request and the time.
+    """
+    if not isinstance(spec, Spec):
+        spec = make_spec(spec) if isinstance(spec, Mapping) else load_spec(spec)
+    if isinstance(trace, (str, Path)):
+        spec = with_trace(spec, str(Path(trace).absolute()))
+        trace = None
+    deployment = resolve(spec)
+    if router is None and isinstance(spec.router, PythonRouter):
+        router = load_router(spec, spec.router)
+
+    started = time.perf_counter()
+    opened = open_workload(spec) if trace is None else trace
+    check_blocks(spec, opened)
+    parsed = time.perf_counter()
+    config = run_description(spec, deployment, leap=leap, own_router=router is not None)
+    with native_errors():
+        run = native_simulate(opened, json.dumps(config), router=router, progress=progress)
+        summary = json.loads(run.summary(json.dumps(summary_options(spec))))
+    timings = Timings(
+        parse_s=parsed - started,
+        simulate_s=time.perf_counter() - parsed,
+        passes=run.passes,
+        leaps=run.leaps,
+        leap=leap,
+    )
+    return Result.of_run(run, summary, provenance(spec, deployment, opened, router), timings, opened)
+
+
+def with_trace(spec: Spec, trace: str) -> Spec:
+    """The spec with this trace; a generated workload gives way to it whole, as setting a kind does."""
+    old = spec.workload if isinstance(spec.workload, TraceWorkload) else TraceWorkload()
+    changed = spec.model_copy(update={"workload": old.model_copy(update={"trace": trace})})
+    changed.__pydantic_fields_set__.add("workload")
+    return changed

@@ -1,0 +1,82 @@
+"""Checks across fields that need nothing but the spec: options without effect, and what is not modelled."""
+
+from __future__ import annotations
+
+from .deployment import Spec
+from .workload import TraceWorkload
+
+
+def check(spec: Spec) -> None:
+    """Raises SpecError for the first thing wrong."""
+    _parallel(spec)
+    _engine(spec)
+    _workload(spec)
+    _service_level(spec)
+
+
+def _parallel(spec: Spec) -> None:
+    for name in ("pipeline", "data", "expert"):
+        size = getattr(spec.parallel, name)
+        if size > 1:
+            raise spec.source.problem(
+                ("parallel", name), f"{name} parallelism is not yet modelled", found=str(size), wanted="1"
+            )
+    cluster = spec.cluster
+    if cluster is not None and spec.gpus > cluster.nodes * cluster.gpus_per_node:
+        raise spec.source.problem(
+            ("replicas",),
+            f"{spec.replicas} replicas of {spec.parallel.tensor} GPUs need {spec.gpus} GPUs, but the cluster has "
+            f"{cluster.nodes} × {cluster.gpus_per_node} = {cluster.nodes * cluster.gpus_per_node}",
+        )
+
+
+def _engine(spec: Spec) -> None:
+    engine, problem = spec.engine, spec.source.problem
+    if engine.version == "0.19":
+        for name in ("watermark", "long_prefill_token_threshold_adaptive"):
+            if spec.was_set("engine", name):
+                raise problem(("engine", name), "vLLM 0.19 has no such option", wanted="it left out")
+    if engine.long_prefill_token_threshold_adaptive and engine.long_prefill_token_threshold == 0:
+        raise problem(
+            ("engine", "long_prefill_token_threshold_adaptive"),
+            "never read while long_prefill_token_threshold is 0 (off)",
+            wanted="a threshold, or it left out",
+        )
+    if engine.speculative is not None:
+        drafts, threshold = engine.speculative.num_speculative_tokens, engine.long_prefill_token_threshold
+        if 0 < threshold < 1 + drafts:
+            raise problem(
+                ("engine", "long_prefill_token_threshold"),
+                f"vLLM fails where it is below 1 + num_speculative_tokens ({1 + drafts})",
+                found=str(threshold),
+                wanted=f"0 (off), or at least {1 + drafts}",
+            )
+    if engine.speculative is not None and engine.async_scheduling:
+        raise problem(
+            ("engine", "async_scheduling"),
+            "vLLM cannot schedule asynchronously with ngram speculation",
+            found="true",
+            wanted="false, or it left out",
+        )
+
+
+def _workload(spec: Spec) -> None:
+    workload = spec.workload
+    if isinstance(workload, TraceWorkload) and workload.users is not None and spec.was_set("workload", "speedup"):
+        raise spec.source.problem(
+            ("workload", "speedup"), "never read with users: a closed loop has no arrival times", wanted="it left out"
+        )
+
+
+def _service_level(spec: Spec) -> None:
+    slo = spec.slo
+    if slo is None:
+        return
+    if spec.was_set("slo", "attainment") and not slo.limits_requests:
+        raise spec.source.problem(
+            ("slo", "attainment"),
+            "never read: no limit on single requests is given",
+            wanted="a number for ttft_ms, tpot_ms or e2e_ms, or it left out",
+        )
+    if (slo.ttft_ms, slo.tpot_ms, slo.e2e_ms) == (None, None, None):
+        raise spec.source.problem(("slo",), "limits nothing", wanted="ttft_ms, tpot_ms or e2e_ms")

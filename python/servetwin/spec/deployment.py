@@ -1,0 +1,99 @@
+"""The whole spec: one YAML file."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field, PrivateAttr
+
+from ..errors import SpecError
+from .base import Count, CountOrZero, Positive, Seed, SpecModel
+from .engine import Engine
+from .lines import KeyPath, dotted
+from .router import RoundRobinRouter, Router
+from .service import Metrics, ServiceLevel
+from .timing import AnalyticTiming, Timing
+from .workload import PoissonWorkload, TraceWorkload, Workload
+
+
+class Parallel(SpecModel):
+    """GPUs of one replica, by how they share the work. Only `tensor` is modelled."""
+
+    tensor: Count = 1
+    pipeline: Count = 1
+    data: Count = 1
+    expert: Count = 1
+
+
+class Cluster(SpecModel):
+    """The machines. Too few GPUs for the replicas are refused; the rest describes."""
+
+    nodes: Count = 1
+    gpus_per_node: Count = 8
+    nvlink_domain: Count | None = None
+    nic_gbps: Positive | None = None
+    gpu_price_per_hour: Positive | None = None
+
+
+class Source:
+    """Where the values of a spec were written."""
+
+    def __init__(self, file: str | None = None, directory: str | None = None) -> None:
+        self.file = file
+        self.directory = directory
+        self.lines: dict[KeyPath, int] = {}
+        self.overrides: dict[KeyPath, str] = {}
+
+    def problem(self, path: KeyPath, message: str, *, found: str | None = None, wanted: str | None = None) -> SpecError:
+        """An error about `path`, at the line of its nearest written ancestor, or at the `--set` that gave it."""
+        for depth in range(len(path), -1, -1):
+            if path[:depth] in self.overrides:
+                return SpecError(
+                    message, file=self.overrides[path[:depth]], field=dotted(path), found=found, wanted=wanted
+                )
+        line = next((self.lines[path[:n]] for n in range(len(path), -1, -1) if path[:n] in self.lines), None)
+        return SpecError(message, file=self.file, line=line, field=dotted(path), found=found, wanted=wanted)
+
+
+class Spec(SpecModel):
+    """What to run. `model` and `gpu` may be left out where nothing has to be derived from them."""
+
+    model: str | None = None
+    gpu: str | None = None
+    parallel: Parallel = Parallel()
+    engine: Engine = Engine()
+    replicas: Annotated[int, Field(ge=1, le=1_000_000)] = 1
+    cluster: Cluster | None = None
+    router: Router = RoundRobinRouter()
+    timing: Timing = AnalyticTiming()
+    workload: Workload = TraceWorkload()
+    slo: ServiceLevel | None = None
+    metrics: Metrics = Metrics()
+    stall_passes: Annotated[CountOrZero, Field(ge=1)] = 10_000
+    seed: Seed = 0
+
+    _source: Source = PrivateAttr(default_factory=Source)
+
+    @property
+    def source(self) -> Source:
+        """Where each value was written, for errors found after reading."""
+        return self._source
+
+    @property
+    def gpus(self) -> int:
+        """GPUs of all replicas."""
+        return self.replicas * self.parallel.tensor
+
+    @property
+    def users(self) -> int | None:
+        """Of a closed loop; None for an open one."""
+        return None if isinstance(self.workload, PoissonWorkload) else self.workload.users
+
+    def was_set(self, *path: str) -> bool:
+        """Whether the user gave this field."""
+        node: Any = self
+        for name in path:
+            if name not in node.model_fields_set:
+                return False
+            node = getattr(node, name)
+        return True

@@ -1,0 +1,85 @@
+"""The names a spec may use, for errors about those it may not."""
+
+from __future__ import annotations
+
+import difflib
+import typing
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import BaseModel
+
+from .deployment import Spec
+from .lines import KeyPath, dotted
+
+
+def kinds_at(field: str) -> dict[str, type[BaseModel]]:
+    """The kinds of `router`, `timing` or `workload`, by name."""
+    return {kind: model for model in _models(Spec.model_fields[field].annotation) for kind in _kind_names(model)}
+
+
+def unknown_key(path: KeyPath, data: Any) -> tuple[str, str | None]:
+    """What to say about a key that nothing reads: the message, and what would be right."""
+    name = str(path[-1])
+    head = path[:-1]
+    if len(head) == 1 and head[0] in ("router", "timing", "workload"):
+        field = str(head[0])
+        kind = data[field].get("kind")
+        readers = [other for other, model in kinds_at(field).items() if name in model.model_fields]
+        if readers:
+            return f"a {field} of kind {kind} never reads this option; kind {' or '.join(readers)} does", None
+    known = sorted({key for model in _models_at(head, data) for key in model.model_fields})
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    if close:
+        return _did_you_mean((*head, close[0])), None
+    everywhere = list(_paths(Spec, ()))
+    same_name = [path for path in everywhere if path[-1] == name]
+    if same_name:
+        return _did_you_mean(same_name[0]), None
+    close = difflib.get_close_matches(name, [str(path[-1]) for path in everywhere], n=1, cutoff=0.75)
+    if close:
+        return _did_you_mean(next(path for path in everywhere if path[-1] == close[0])), None
+    return "unknown key", f"one of {', '.join(known)}" if known else None
+
+
+def _did_you_mean(path: KeyPath) -> str:
+    return f"unknown key, did you mean {dotted(path)}?"
+
+
+def nearest(value: Any, choices: list[str]) -> str | None:
+    """The choice that `value` was probably meant to be."""
+    close = difflib.get_close_matches(str(value), choices, n=1, cutoff=0.6)
+    return close[0] if close else None
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for argument in typing.get_args(annotation) for model in _models(argument)]
+
+
+def _kind_names(model: type[BaseModel]) -> tuple[str, ...]:
+    field = model.model_fields.get("kind")
+    return typing.get_args(field.annotation) if field is not None else ()
+
+
+def _models_at(path: KeyPath, data: Any) -> list[type[BaseModel]]:
+    models: list[type[BaseModel]] = [Spec]
+    for name in path:
+        data = data.get(name) if isinstance(data, dict) else None
+        models = [
+            inner
+            for model in models
+            if name in model.model_fields
+            for inner in _models(model.model_fields[str(name)].annotation)
+        ]
+        if isinstance(data, dict) and "kind" in data:
+            models = [model for model in models if data["kind"] in _kind_names(model)] or models
+    return models
+
+
+def _paths(model: type[BaseModel], above: KeyPath) -> Iterator[KeyPath]:
+    for name, field in model.model_fields.items():
+        yield (*above, name)
+        for inner in _models(field.annotation):
+            yield from _paths(inner, (*above, name))

@@ -1,0 +1,143 @@
+"""From YAML and `--set` to a checked `Spec`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from ..errors import SpecError
+from .check import check
+from .deployment import Source, Spec
+from .fields import kinds_at, nearest, unknown_key
+from .lines import KeyPath, dotted, parse_document, parse_value, read_text
+
+
+def load_spec(file: str | Path, overrides: Iterable[str] = ()) -> Spec:
+    """Reads a spec and applies overrides of the form `engine.max_num_seqs=128`, the values being YAML.
+
+    Raises SpecError with file, line and dotted path.
+    """
+    source = Source(str(file), str(Path(file).resolve().parent))
+    data, source.lines = parse_document(read_text(Path(file)), str(file))
+    if not isinstance(data, dict):
+        raise SpecError("holds no mapping of options", file=str(file), line=1)
+    return _build(data, source, overrides)
+
+
+def make_spec(options: Mapping[str, Any], overrides: Iterable[str] = ()) -> Spec:
+    """A spec from a dictionary shaped like the YAML. Raises SpecError."""
+    return _build(dict(options), Source(), overrides)
+
+
+def _build(data: dict[str, Any], source: Source, overrides: Iterable[str]) -> Spec:
+    data = _expanded(data)
+    for override in overrides:
+        data = _expanded(_override(data, source, override))
+    try:
+        spec = Spec.model_validate(data)
+    except ValidationError as error:
+        problems = [_problem(details, data, source) for details in error.errors(include_url=False)]
+        problems[0].others = problems[1:]
+        raise problems[0] from None
+    spec._source = source
+    check(spec)
+    return spec
+
+
+def _expanded(data: dict[str, Any]) -> dict[str, Any]:
+    """With short forms written out: `router: random` is `router: {kind: random}`, a workload is a trace."""
+    data = dict(data)
+    for field in ("router", "timing"):
+        if isinstance(data.get(field), str):
+            data[field] = {"kind": data[field]}
+    if isinstance(data.get("workload"), dict) and "kind" not in data["workload"]:
+        data["workload"] = {"kind": "trace", **data["workload"]}
+    return data
+
+
+def _override(data: dict[str, Any], source: Source, override: str) -> dict[str, Any]:
+    origin = f"--set {override}"
+    name, equals, text = override.partition("=")
+    path: KeyPath = tuple(name.strip().split("."))
+    if not equals or not all(path):
+        raise SpecError("not of the form path=value", file=origin, wanted="such as --set engine.max_num_seqs=128")
+    value = parse_value(text, origin)
+    if len(path) == 2 and path[1] == "kind":
+        # Options of the old kind mean nothing to the new one.
+        path, value = path[:1], {"kind": value}
+    for known in [known for known in (*source.lines, *source.overrides) if known[: len(path)] == path]:
+        source.lines.pop(known, None)
+        source.overrides.pop(known, None)
+    source.overrides[path] = origin
+    return _with(data, path, value)
+
+
+def _with(data: Any, path: KeyPath, value: Any) -> dict[str, Any]:
+    inner = dict(data) if isinstance(data, dict) else {}
+    inner[str(path[0])] = value if len(path) == 1 else _with(inner.get(str(path[0])), path[1:], value)
+    return inner
+
+
+def _problem(details: ErrorDetails, data: dict[str, Any], source: Source) -> SpecError:
+    path = _without_tags(details["loc"], data)
+    kind = details["type"]
+    found = _written(details["input"])
+    context = details.get("ctx", {})
+    if kind == "extra_forbidden":
+        message, wanted = unknown_key(path, data)
+        return source.problem(path, message, wanted=wanted)
+    if kind in ("union_tag_invalid", "union_tag_not_found"):
+        kinds = list(kinds_at(dotted(path)))
+        given = details["input"].get("kind") if isinstance(details["input"], dict) else None
+        close = nearest(given, kinds)
+        hint = f", perhaps {close}" if close else ""
+        return source.problem(
+            (*path, "kind"),
+            f"no such kind{hint}" if given is not None else "missing",
+            found=_written(given) if given is not None else None,
+            wanted=f"one of {', '.join(kinds)}",
+        )
+    if kind == "missing":
+        return source.problem(path, "missing")
+    if kind == "literal_error":
+        return source.problem(path, "no such choice", found=found, wanted=str(context["expected"]))
+    if kind == "value_error":
+        return source.problem(path, str(context["error"]), found=found)
+    if kind in ("model_type", "model_attributes_type", "dict_type"):
+        return source.problem(path, "not a mapping", found=found)
+    message = details["msg"][0].lower() + details["msg"][1:]
+    return source.problem(path, message.replace("input should be", "must be"), found=found)
+
+
+def _without_tags(location: tuple[str | int, ...], data: Any) -> KeyPath:
+    """pydantic puts the kind of a tagged union into the path; the file has no such level."""
+    path: list[str | int] = []
+    for i, part in enumerate(location):
+        last = i == len(location) - 1
+        if isinstance(data, dict) and (part in data or (last and isinstance(part, str) and not _is_tag(part, data))):
+            path.append(part)
+            data = data.get(part)
+        elif isinstance(data, list) and isinstance(part, int) and part < len(data):
+            path.append(part)
+            data = data[part]
+    return tuple(path)
+
+
+def _is_tag(part: str, data: dict[str, Any]) -> bool:
+    return part in (data.get("kind"), "number", "statistics")
+
+
+def _written(value: Any) -> str | None:
+    """The value as YAML would show it, if it is short."""
+    if isinstance(value, (dict, list)):
+        return None
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return str(value).lower()
+    text = repr(value) if isinstance(value, str) else str(value)
+    return text if len(text) <= 60 else text[:57] + "..."

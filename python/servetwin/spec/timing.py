@@ -1,0 +1,45 @@
+"""`timing`: how long a forward pass takes."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from .base import NotNegative, PositiveShare, SpecModel
+
+
+class LinearTiming(SpecModel):
+    """base_ms + prefill_token_ms · prefill tokens + decode_row_ms · decode rows + context_token_ms · context.
+
+    Context is the sum, over all rows of the pass, of the tokens in their cache after it. Exact: each
+    coefficient must be a whole number of picoseconds.
+    """
+
+    kind: Literal["linear"]
+    base_ms: NotNegative
+    prefill_token_ms: NotNegative = 0.0
+    decode_row_ms: NotNegative = 0.0
+    context_token_ms: NotNegative = 0.0
+
+
+class PolynomialTiming(SpecModel):
+    """DynoSim's uncalibrated default, composed as it does (prefill, then decode). It has no options."""
+
+    kind: Literal["polynomial"]
+
+
+class AnalyticTiming(SpecModel):
+    """A roofline over the GPU's data sheet.
+
+    The efficiencies are the shares of the data sheet's arithmetic and memory rates that a pass reaches;
+    `host_ms` is what a pass costs on top, whatever is in it.
+    """
+
+    kind: Literal["analytic"] = "analytic"
+    compute_efficiency: PositiveShare = 0.7
+    memory_efficiency: PositiveShare = 0.8
+    host_ms: NotNegative = 0.5
+
+
+Timing = Annotated[LinearTiming | PolynomialTiming | AnalyticTiming, Field(discriminator="kind")]

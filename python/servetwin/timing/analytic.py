@@ -1,0 +1,99 @@
+"""A roofline: a pass takes as long as its arithmetic or its memory traffic, whichever is longer, plus a fixed cost.
+
+Per rank, for P prefill tokens, D decode rows, N rows and C tokens of context:
+
+    arithmetic = [2·(matrix parameters)·(P + D) + 2·(head parameters)·N + 2·L·h·W + 4·L·h·C] / (ranks · rate)
+    memory     = [weights + KV bytes·(C + P + D)] / rate
+    fixed      = host + all-reduces
+
+L layers and h = heads · head_dim; W = Σ new·(2·past + new) over prefill rows, so 2·L·h·W is the attention of
+prompts, causally masked. 4·L·h·C is the attention of decodes; that prefill rows are in C too adds less than
+1/(new tokens) of their own. Not modelled: the slowness of small kernels, launches without CUDA graphs, the
+overlap of all-reduces with arithmetic. No figure here was fitted to a measurement.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..catalog import Gpu, Model, kv_bytes_per_token
+from ..spec.timing import AnalyticTiming
+from ..units import PS_PER_MS, PS_PER_S, PS_PER_US, nearest_ps
+from .base import FRACTION_BITS, Evidence, Lowered, PassLimits, affine, affine_limit, fixed_point
+
+ALLREDUCE_LATENCY_US = 8.0
+"""Of one small all-reduce among the GPUs of a machine: an assumption, of the order of vLLM's own over NVLink."""
+
+
+@dataclass(frozen=True)
+class Analytic:
+    model: Model
+    gpu: Gpu
+    tensor: int
+    weight_bytes: int
+    kv_bytes: int
+    options: AnalyticTiming
+    evidence: Evidence = Evidence.ANALYTIC
+
+    @property
+    def assumptions(self) -> dict[str, float | str]:
+        assumed: dict[str, float | str] = {
+            "model": self.model.name,
+            "gpu": self.gpu.title,
+            "compute_efficiency": self.options.compute_efficiency,
+            "memory_efficiency": self.options.memory_efficiency,
+            "host_ms": self.options.host_ms,
+        }
+        if self.tensor > 1:
+            assumed["allreduce_latency_us"] = ALLREDUCE_LATENCY_US
+        return assumed
+
+    def lower(self, limits: PassLimits) -> Lowered:
+        arithmetic, memory, fixed = self._arithmetic(), self._memory(), self._fixed()
+        description = {"kind": "affine", "host": fixed, "terms": [arithmetic, memory]}
+        # Each coefficient is off by at most half a unit; the fixed part adds to either term.
+        units = 2 * (1 + limits.tokens + 2 * limits.rows + limits.context)
+        work = 2 * limits.tokens * limits.length >> FRACTION_BITS
+        return Lowered(
+            description,
+            error_ps=(units + work + 1) // 2 + 2,
+            greatest_ps=affine_limit(fixed, limits)
+            + max(affine_limit(arithmetic, limits), affine_limit(memory, limits)),
+        )
+
+    def _arithmetic(self) -> dict[str, int]:
+        model = self.model
+        rate = self.gpu.fp8_flops if self.weight_bytes == 1 and self.gpu.fp8_flops else self.gpu.bf16_flops
+        matrices = PS_PER_S / (rate * self.options.compute_efficiency * self.tensor)
+        attention = PS_PER_S / (self.gpu.bf16_flops * self.options.compute_efficiency * self.tensor)
+        width = model.layers * model.heads * model.head_dim
+        token = round(2 * model.layers * model.layer_parameters * matrices)
+        return affine(
+            prefill_token_ps=token,
+            decode_row_ps=token,
+            sequence_ps=round(2 * model.embedding_parameters * attention),
+            work_fps=fixed_point(2 * width * attention),
+            context_ps=round(4 * width * attention),
+        )
+
+    def _memory(self) -> dict[str, int]:
+        model = self.model
+        byte = PS_PER_S / (self.gpu.memory_bytes_per_s * self.options.memory_efficiency)
+        # The input embedding is looked up, not read through.
+        weights = model.layers * model.layer_parameters * self.weight_bytes + 2 * model.embedding_parameters
+        token = round(kv_bytes_per_token(model, tensor=self.tensor, kv_bytes=self.kv_bytes) * byte)
+        return affine(
+            base_ps=round(weights / self.tensor * byte), context_ps=token, prefill_token_ps=token, decode_row_ps=token
+        )
+
+    def _fixed(self) -> dict[str, int]:
+        host = nearest_ps(self.options.host_ms, PS_PER_MS)
+        if self.tensor == 1:
+            return affine(base_ps=host)
+        # Two all-reduces a layer (after attention and after the MLP) of one 2-byte hidden state a token; a ring
+        # sends 2·(ranks − 1)/ranks of it over each link.
+        count = 2 * self.model.layers
+        sent = 2 * (self.tensor - 1) / self.tensor * 2 * self.model.hidden
+        token = round(count * sent / self.gpu.link_bytes_per_s * PS_PER_S)
+        latency = nearest_ps(count * ALLREDUCE_LATENCY_US, PS_PER_US)
+        return affine(base_ps=host + latency, prefill_token_ps=token, decode_row_ps=token)

@@ -1,0 +1,96 @@
+"""What a step-time model is: something that can be lowered to integers, and says how well it is known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Protocol
+
+
+class Evidence(StrEnum):
+    """How a figure is known."""
+
+    GIVEN = "given"
+    """Written by the user."""
+    UNCALIBRATED = "uncalibrated"
+    """A formula of someone else's, fitted to nothing of this deployment."""
+    ANALYTIC = "analytic"
+    """Computed from data sheets and stated efficiencies."""
+
+
+@dataclass(frozen=True)
+class PassLimits:
+    """The largest pass an engine can schedule: the range over which a lowering is exact or bounded."""
+
+    tokens: int
+    """max_num_batched_tokens."""
+    rows: int
+    """max_num_seqs."""
+    length: int
+    """max_model_len."""
+    cache_tokens: int
+    """Of the whole cache: num_gpu_blocks · block_size."""
+
+    @property
+    def context(self) -> int:
+        """Over all rows; rows that share blocks may hold more than the cache."""
+        return self.rows * self.length
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """A model in integers, as the core and the reference evaluate it.
+
+    `description` is the core's `step_time`: `affine` (host + the greatest of its terms) or `polynomial`. Times
+    are picoseconds; names ending in `_fps` count 2⁻²⁰ ps.
+    """
+
+    description: dict[str, Any]
+    error_ps: int
+    """No pass within the limits differs from the model by more."""
+    greatest_ps: int
+    """No pass within the limits takes longer."""
+
+
+class TimingModel(Protocol):
+    """Maps the features of a forward pass to its duration."""
+
+    @property
+    def evidence(self) -> Evidence: ...
+
+    @property
+    def assumptions(self) -> dict[str, float | str]:
+        """The figures that the durations rest on, for the provenance."""
+        ...
+
+    def lower(self, limits: PassLimits) -> Lowered:
+        """In integers. Mutates nothing; raises SpecError where an exact model is not a whole number."""
+        ...
+
+
+FRACTION_BITS = 20
+"""Of the coefficients named `_fps`."""
+
+
+def fixed_point(ps: float) -> int:
+    """`ps` in units of 2⁻²⁰ ps."""
+    return round(ps * (1 << FRACTION_BITS))
+
+
+def affine(**coefficients: int) -> dict[str, int]:
+    """An affine sum of the features of a pass, its other coefficients being 0."""
+    names = ("base_ps", "prefill_token_ps", "work_fps", "decode_row_ps", "context_ps", "sequence_ps")
+    return {**dict.fromkeys(names, 0), **coefficients}
+
+
+def affine_limit(coefficients: dict[str, int], limits: PassLimits) -> int:
+    """The sum for the largest pass, in picoseconds."""
+    work = 2 * limits.tokens * limits.length
+    return (
+        coefficients["base_ps"]
+        + coefficients["prefill_token_ps"] * limits.tokens
+        + (coefficients["work_fps"] * work >> FRACTION_BITS)
+        + coefficients["decode_row_ps"] * limits.rows
+        + coefficients["context_ps"] * limits.context
+        + coefficients["sequence_ps"] * limits.rows
+    )

@@ -1,0 +1,75 @@
+"""The model that a spec asks for."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from ..catalog import ResolvedEngine
+from ..catalog.engine import check_fp8
+from ..spec import Spec
+from ..spec.timing import AnalyticTiming, LinearTiming, PolynomialTiming
+from ..units import HORIZON_PS
+from .analytic import Analytic
+from .base import Lowered, PassLimits, TimingModel
+from .linear import Linear
+from .polynomial import Polynomial
+
+
+def timing_model(spec: Spec, engine: ResolvedEngine) -> TimingModel:
+    """Raises SpecError where the model needs something the spec does not give."""
+    options = spec.timing
+    match options:
+        case LinearTiming():
+            return Linear(spec, options)
+        case PolynomialTiming():
+            return Polynomial()
+        case AnalyticTiming():
+            return _analytic(spec, engine, options)
+        case _:
+            assert_never(options)
+
+
+def pass_limits(engine: ResolvedEngine) -> PassLimits:
+    return PassLimits(
+        tokens=engine.max_num_batched_tokens,
+        rows=engine.max_num_seqs,
+        length=engine.max_model_len,
+        cache_tokens=engine.num_gpu_blocks * engine.block_size,
+    )
+
+
+def lower(spec: Spec, model: TimingModel, limits: PassLimits) -> Lowered:
+    """The model in integers. Raises SpecError if one pass could outlast the longest run."""
+    lowered = model.lower(limits)
+    if lowered.greatest_ps > HORIZON_PS:
+        raise spec.source.problem(
+            ("timing",), "one pass as large as the engine allows would last over 100 days", wanted="smaller figures"
+        )
+    return lowered
+
+
+def _analytic(spec: Spec, engine: ResolvedEngine, options: AnalyticTiming) -> Analytic:
+    if engine.model is None or engine.gpu is None:
+        field = "model" if engine.model is None else "gpu"
+        raise spec.source.problem(
+            (field,),
+            "missing: timing of kind analytic (the default) computes from model and gpu",
+            wanted="model and gpu, or another timing, such as `timing: polynomial`",
+        )
+    check_fp8(spec, engine.gpu)
+    domain = spec.cluster.nvlink_domain or spec.cluster.gpus_per_node if spec.cluster is not None else None
+    if domain is not None and spec.parallel.tensor > domain:
+        raise spec.source.problem(
+            ("parallel", "tensor"),
+            f"{spec.parallel.tensor} ranks do not fit into one NVLink domain of {domain}; all-reduces over the "
+            "network are not yet modelled",
+            wanted=f"at most {domain}, or another kind of timing",
+        )
+    return Analytic(
+        model=engine.model,
+        gpu=engine.gpu,
+        tensor=spec.parallel.tensor,
+        weight_bytes=1 if spec.engine.quantization == "fp8" else 2,
+        kv_bytes=1 if spec.engine.kv_cache_dtype == "fp8" else 2,
+        options=options,
+    )

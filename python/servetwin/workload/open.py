@@ -1,0 +1,49 @@
+"""The spec's workload as a columnar trace."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..native import native_errors
+from ..spec import Spec
+from ..spec.workload import TraceWorkload
+from .generate import generator_config
+
+if TYPE_CHECKING:
+    from .._core import Trace
+
+
+def open_workload(spec: Spec) -> Trace:
+    """Reads or generates it. Raises SpecError without a trace, InputError with file and line for a bad one."""
+    from .._core import Trace
+
+    options = spec.workload
+    if not isinstance(options, TraceWorkload):
+        with native_errors():
+            return Trace.generate(json.dumps(generator_config(spec, options)))
+    if options.trace is None:
+        raise spec.source.problem(
+            ("workload", "trace"), "missing", wanted="the path of a trace, or --trace PATH, or a generated workload"
+        )
+    file = Path(spec.source.directory or ".", Path(options.trace).expanduser())
+    with native_errors():
+        return Trace.read_mooncake(
+            str(file),
+            block_tokens=options.block_tokens,
+            limit=options.limit,
+            speedup=options.speedup,
+            max_output_tokens=options.max_output_tokens,
+        )
+
+
+def check_blocks(spec: Spec, trace: Trace) -> None:
+    """Prefixes can only be found if engine blocks divide the trace's, or the other way round. Raises SpecError."""
+    ours, theirs = spec.engine.block_size, trace.block_tokens
+    if spec.engine.enable_prefix_caching and max(ours, theirs) % min(ours, theirs):
+        raise spec.source.problem(
+            ("engine", "block_size"),
+            f"neither divides nor is divided by the trace's blocks of {theirs} tokens",
+            found=str(ours),
+        )

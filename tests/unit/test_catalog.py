@@ -1,0 +1,166 @@
+"""Memory and KV capacity, and what vLLM would refuse at start."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from servetwin.catalog import GPUS, MODELS, memory, read_config, resolve_engine
+from servetwin.errors import InputError, SpecError
+from servetwin.spec import make_spec
+
+CONFIG = {
+    "architectures": ["LlamaForCausalLM"],
+    "hidden_size": 4096,
+    "intermediate_size": 14336,
+    "max_position_embeddings": 131072,
+    "num_attention_heads": 32,
+    "num_hidden_layers": 32,
+    "num_key_value_heads": 8,
+    "vocab_size": 128256,
+}
+
+
+def problem(options: dict[str, Any]) -> SpecError:
+    with pytest.raises(SpecError) as caught:
+        resolve_engine(make_spec(options))
+    return caught.value
+
+
+@pytest.mark.parametrize(("name", "billions"), [("llama-3.1-8b", 8.03), ("llama-3.1-70b", 70.55), ("qwen3-32b", 32.76)])
+def test_parameters_are_those_on_the_model_card(name: str, billions: float) -> None:
+    assert MODELS[name].parameters / 1e9 == pytest.approx(billions, abs=0.01)
+
+
+def test_recorded_block_count_comes_out() -> None:
+    """vLLM 0.19.0 on an RTX 4090: 2,588 blocks."""
+    options = {
+        "model": "meta-llama/Llama-3.1-8B",
+        "gpu": "rtx4090",
+        "engine": {"version": "0.19", "max_num_seqs": 256, "max_num_batched_tokens": 2048, "max_model_len": 32768},
+    }
+    assert resolve_engine(make_spec(options)).num_gpu_blocks == 2588
+
+
+@pytest.mark.parametrize(
+    ("gpu", "sequences", "budget"),
+    [("h100", 1024, 8192), ("h200", 1024, 8192), ("a100", 256, 2048), ("rtx4090", 256, 2048)],
+)
+def test_defaults_are_those_of_vllm_serve(gpu: str, sequences: int, budget: int) -> None:
+    engine = resolve_engine(make_spec({"model": "llama-3.1-8b", "gpu": gpu, "engine": {"max_model_len": 8192}}))
+    assert (engine.max_num_seqs, engine.max_num_batched_tokens) == (sequences, budget)
+    assert engine.async_scheduling
+
+
+def test_without_chunked_prefill_the_budget_holds_the_longest_prompt() -> None:
+    engine = resolve_engine(
+        make_spec({"model": "llama-3.1-8b", "gpu": "h100", "engine": {"enable_chunked_prefill": False}})
+    )
+    assert engine.max_num_batched_tokens == 131072
+
+
+def test_given_blocks_supersede_model_and_gpu() -> None:
+    engine = resolve_engine(make_spec({"engine": {"num_gpu_blocks": 7, "max_model_len": 10_000}}))
+    assert (engine.num_gpu_blocks, engine.memory) == (7, None)
+
+
+def test_what_does_not_fit_is_refused_with_the_arithmetic() -> None:
+    error = problem({"model": "llama-3.1-70b", "gpu": "h100"})
+    assert "131.41 GiB weights" in error.message
+    error = problem({"model": "llama-3.1-8b", "gpu": "rtx4090"})
+    assert error.field == "engine.max_model_len"
+    assert "room for" in error.message
+
+
+def test_ranks_share_weights_and_cache() -> None:
+    sizes = {"utilization": 0.9, "weight_bytes": 2, "kv_bytes": 2, "budget_tokens": 2048, "sequences": 256}
+    one, eight, sixteen = (
+        memory(MODELS["llama-3.1-70b"], GPUS["h200"], tensor=tensor, **sizes) for tensor in (1, 8, 16)
+    )
+    assert one.weights // 8 == eight.weights
+    assert one.kv_per_token == 8 * eight.kv_per_token
+    # There are eight key-value heads: sixteen ranks store each twice.
+    assert sixteen.kv_per_token == eight.kv_per_token
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        ({"model": "gpt-5", "gpu": "h100"}, "model"),
+        ({"model": "llama-3.1-8b", "gpu": "b200"}, "gpu"),
+        ({"gpu": "h100"}, "model"),
+        ({"model": "llama-3.1-8b"}, "gpu"),
+        ({"model": "./nowhere.json", "gpu": "h100"}, "model"),
+        ({"model": "llama-3.1-8b", "gpu": "h100", "parallel": {"tensor": 3}}, "parallel.tensor"),
+        ({"model": "qwen3-32b", "gpu": "h200", "engine": {"max_model_len": 40961}}, "engine.max_model_len"),
+        ({"model": "llama-3.1-8b", "gpu": "a100", "engine": {"quantization": "fp8"}}, "engine.quantization"),
+        (
+            {"engine": {"num_gpu_blocks": 9, "max_model_len": 99, "max_num_seqs": 5, "max_num_batched_tokens": 4}},
+            "engine.max_num_batched_tokens",
+        ),
+        (
+            {
+                "engine": {
+                    "num_gpu_blocks": 9,
+                    "max_model_len": 9999,
+                    "enable_chunked_prefill": False,
+                    "max_num_batched_tokens": 512,
+                    "max_num_seqs": 4,
+                }
+            },
+            "engine.max_num_batched_tokens",
+        ),
+    ],
+)
+def test_what_cannot_run_is_refused_by_field(options: dict[str, Any], field: str) -> None:
+    assert problem(options).field == field
+
+
+def test_an_unknown_model_names_the_known() -> None:
+    error = problem({"model": "llama-3.1-9b", "gpu": "h100"})
+    assert "did you mean llama-3.1-8b?" in error.message
+    assert "qwen3-32b" in str(error.wanted)
+
+
+def test_config_json_gives_the_model(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(CONFIG))
+    model = read_config(tmp_path)
+    assert model.parameters == MODELS["llama-3.1-8b"].parameters
+    assert model.head_dim == 128
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"num_local_experts": 8}, "num_local_experts"),
+        ({"kv_lora_rank": 512}, "kv_lora_rank"),
+        ({"sliding_window": 4096}, "sliding_window"),
+        ({"quantization_config": {"quant_method": "awq"}}, "quantization_config"),
+        ({"architectures": ["MambaForCausalLM"]}, "architectures"),
+        ({"architectures": None}, "architectures"),
+        ({"torch_dtype": "float32"}, "torch_dtype"),
+        ({"hidden_size": "4096"}, "hidden_size"),
+        ({"hidden_size": 0}, "hidden_size"),
+        ({"num_hidden_layers": None}, "num_hidden_layers"),
+        ({"num_key_value_heads": 5}, "num_key_value_heads"),
+        ({"num_attention_heads": 24}, "head_dim"),
+        ({"tie_word_embeddings": 1}, "tie_word_embeddings"),
+    ],
+)
+def test_config_json_is_read_strictly(tmp_path: Path, change: dict[str, Any], field: str) -> None:
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(CONFIG | change))
+    with pytest.raises(InputError) as caught:
+        read_config(file)
+    assert caught.value.field == field
+
+
+def test_malformed_config_json_names_its_line(tmp_path: Path) -> None:
+    file = tmp_path / "config.json"
+    file.write_text('{\n"hidden_size": \n}')
+    with pytest.raises(InputError) as caught:
+        read_config(file)
+    assert caught.value.line == 3

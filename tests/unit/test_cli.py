@@ -1,0 +1,122 @@
+"""The command line, as a process."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+TRACE = "".join(
+    json.dumps({"timestamp": i * 200, "input_length": 600, "output_length": 20, "hash_ids": [0, i + 1]}) + "\n"
+    for i in range(20)
+)
+SPEC = "timing: polynomial\nengine: {max_model_len: 2048, num_gpu_blocks: 200}\nworkload: {trace: trace.jsonl}\n"
+
+
+def servetwin(*arguments: object, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "servetwin", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> Path:
+    (tmp_path / "trace.jsonl").write_text(TRACE)
+    file = tmp_path / "spec.yaml"
+    file.write_text(SPEC)
+    return file
+
+
+def test_help_is_quick_and_documents_the_exit_codes() -> None:
+    best = min(_seconds("--help") for _ in range(5))
+    assert best < 0.5
+    text = " ".join(servetwin("--help").stdout.split())
+    assert "0 done, 1 differs or fails a check, 2 bad input, 3 stalled" in text
+
+
+def _seconds(argument: str) -> float:
+    started = time.perf_counter()
+    assert servetwin(argument).returncode == 0
+    return time.perf_counter() - started
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = "import sys, servetwin.cli; print([m for m in ('pydantic', 'pyarrow', 'rich', 'yaml') if m in sys.modules])"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
+
+
+def test_spec_check_tells_what_was_derived(spec: Path) -> None:
+    run = servetwin("spec", "check", spec, "--set", "replicas=3")
+    assert run.returncode == 0
+    assert "3 of 1 GPUs" in run.stdout
+
+
+def test_spec_check_refuses_with_line_and_path(spec: Path) -> None:
+    spec.write_text("engine:\n  max_num_seq: 3\n")
+    run = servetwin("spec", "check", spec)
+    assert run.returncode == 2
+    assert run.stdout == ""
+    assert run.stderr == f"servetwin: {spec}:2: engine.max_num_seq: unknown key, did you mean engine.max_num_seqs?\n"
+
+
+def test_spec_schema_is_json() -> None:
+    assert json.loads(servetwin("spec", "schema").stdout)["properties"]["engine"]
+
+
+def test_unknown_arguments_are_bad_input() -> None:
+    assert servetwin("simulat").returncode == 2
+    assert servetwin("simulate", "a.yaml", "--nonsense").returncode == 2
+
+
+def test_missing_trace_is_bad_input(spec: Path) -> None:
+    run = servetwin("simulate", spec, "--set", "workload={}")
+    assert run.returncode == 2
+    assert "workload.trace: missing" in run.stderr
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write anywhere")
+def test_a_forbidden_folder_is_refused_before_the_run(spec: Path, tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    run = servetwin("simulate", spec, "--out", tmp_path / "out")
+    tmp_path.chmod(0o700)
+    assert run.returncode == 2
+    assert "no permission" in run.stderr
+
+
+def test_a_file_in_the_place_of_the_folder_is_refused(spec: Path) -> None:
+    run = servetwin("simulate", spec, "--out", spec)
+    assert run.returncode == 2
+    assert "is a file" in run.stderr
+
+
+@pytest.mark.usefixtures("needs_core")
+def test_simulate_writes_prints_and_exits_0(spec: Path, tmp_path: Path) -> None:
+    run = servetwin("simulate", spec, "--out", tmp_path / "out")
+    assert run.returncode == 0, run.stderr
+    assert "Time to First Token (ms)" in run.stdout
+    assert "20 completed" in run.stdout
+    timings = json.loads((tmp_path / "out" / "result.json").read_text())["timings"]
+    assert set(timings) == {"parse_s", "simulate_s", "process_s", "passes", "leaps", "leap"}
+
+
+@pytest.mark.usefixtures("needs_core")
+def test_quiet_prints_nothing(spec: Path) -> None:
+    run = servetwin("simulate", spec, "--quiet", "--router", "least_requests", "--no-leap")
+    assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
+
+
+@pytest.mark.usefixtures("needs_core")
+def test_nothing_completed_is_exit_3(spec: Path) -> None:
+    run = servetwin("simulate", spec, "--set", "engine.num_gpu_blocks=2")
+    assert run.returncode == 3
+    assert "20 × needs more blocks than the pool has" in run.stdout
+
+
+@pytest.mark.usefixtures("needs_core")
+def test_version_is_the_cores() -> None:
+    assert servetwin("--version").stdout.startswith("servetwin 0.")

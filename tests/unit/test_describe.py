@@ -1,0 +1,77 @@
+"""What goes to the core."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from servetwin.describe import resolve, run_description, summary_options
+from servetwin.spec import load_spec, make_spec
+
+SMALL = {"timing": "polynomial", "engine": {"num_gpu_blocks": 101, "max_model_len": 4096}}
+
+
+def test_examples_resolve(examples: Path) -> None:
+    files = sorted(examples.glob("*.yaml"))
+    assert files
+    for file in files:
+        spec = load_spec(file)
+        json.dumps(run_description(spec, resolve(spec), leap=True, own_router=False), allow_nan=False)
+
+
+def test_watermark_becomes_blocks_as_vllm_computes_them() -> None:
+    spec = make_spec(SMALL, ["engine.watermark=0.1"])
+    assert run_description(spec, resolve(spec), leap=True, own_router=False)["engine"]["watermark_blocks"] == 10
+
+
+def test_chances_become_64_bit_thresholds() -> None:
+    spec = make_spec(
+        SMALL,
+        ["engine.speculative={method: ngram, num_speculative_tokens: 3, acceptance: {conditional: [1, 0.5, 0]}}"],
+    )
+    engine = run_description(spec, resolve(spec), leap=True, own_router=False)["engine"]
+    assert engine["acceptance"]["thresholds"] == [2**64 - 1, 2**63, 0]
+    assert engine["async_scheduling"] is False
+
+
+@pytest.mark.parametrize(
+    ("router", "own", "described"),
+    [
+        ("random", False, {"kind": "random"}),
+        ("random", True, {"kind": "python", "interval_ps": 0, "delay_ps": 0}),
+        (
+            {"kind": "python", "object": "a:B", "interval_ms": 100, "delay_ms": 0.5},
+            True,
+            {"kind": "python", "interval_ps": 10**11, "delay_ps": 5 * 10**8},
+        ),
+    ],
+)
+def test_router_is_described(router: object, own: bool, described: dict[str, object]) -> None:
+    spec = make_spec({**SMALL, "router": router})
+    assert run_description(spec, resolve(spec), leap=False, own_router=own)["router"] == described
+
+
+def test_users_make_a_closed_loop() -> None:
+    spec = make_spec({**SMALL, "workload": {"trace": "t", "users": 64}})
+    assert run_description(spec, resolve(spec), leap=True, own_router=False)["users"] == 64
+
+
+def test_summary_options_carry_limits_and_window() -> None:
+    spec = make_spec(
+        {
+            **SMALL,
+            "slo": {"ttft_ms": 2000, "tpot_ms": {"p95": 50}},
+            "metrics": {"warmup": 1.5, "window": 60},
+            "replicas": 2,
+            "parallel": {"tensor": 2},
+        }
+    )
+    assert summary_options(spec) == {
+        "warmup_ps": 1_500_000_000_000,
+        "window_ps": 60 * 10**12,
+        "gpus": 4,
+        "gpu_price_per_hour": None,
+        "slo": {"ttft_ms": 2000.0, "tpot_ms": {"p95": 50.0}, "attainment": 0.95},
+    }

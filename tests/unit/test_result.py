@@ -1,0 +1,168 @@
+"""A run from a spec to a folder and back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+import servetwin
+from servetwin.errors import InputError, SpecError
+from servetwin.policy import Choice, LeastRequests, ReplicaView, RoundRobin, RouterRequest
+
+pytestmark = pytest.mark.usefixtures("needs_core")
+
+SPEC: dict[str, Any] = {
+    "timing": "polynomial",
+    "replicas": 3,
+    "engine": {"max_model_len": 4096, "num_gpu_blocks": 400, "max_num_seqs": 16, "max_num_batched_tokens": 512},
+    "slo": {"ttft_ms": 2000, "tpot_ms": {"p95": 50}},
+}
+
+
+@pytest.fixture
+def trace(tmp_path: Path) -> Path:
+    file = tmp_path / "trace.jsonl"
+    rows = [
+        {"timestamp": i * 40, "input_length": 600 + i, "output_length": i % 30, "hash_ids": [i % 5, 100 + i]}
+        for i in range(200)
+    ]
+    rows.append({"timestamp": 9000, "input_length": 5000, "output_length": 3, "hash_ids": list(range(900, 910))})
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return file
+
+
+def run(trace: Path, **changes: Any) -> servetwin.Result:
+    result = servetwin.simulate(SPEC | changes.pop("spec", {}), trace, **changes)
+    servetwin.check_invariants(result)
+    return result
+
+
+def test_every_request_ends_once_with_its_reason(trace: Path) -> None:
+    result = run(trace)
+    assert result.status == "completed"
+    assert (result.summary["completed"], result.summary["rejected"]) == (200, 1)
+    assert result.rejections == {"prompt and output limit exceed max_model_len": 1}
+    last = result.requests.to_pylist()[-1]
+    assert (last["status"], last["scheduled_ps"]) == ("rejected", None)
+
+
+def test_leaping_and_stepping_differ_in_timings_only(trace: Path, tmp_path: Path) -> None:
+    for name, leap in (("a", True), ("b", False)):
+        run(trace, leap=leap).write(tmp_path / name)
+    a, b = (json.loads((tmp_path / name / "result.json").read_text()) for name in "ab")
+    assert (a.pop("timings")["leap"], b.pop("timings")["leap"]) == (True, False)
+    assert a == b
+    for table in ("requests.parquet", "series.parquet"):
+        assert (tmp_path / "a" / table).read_bytes() == (tmp_path / "b" / table).read_bytes()
+
+
+def test_a_result_comes_back_from_its_folder(trace: Path, tmp_path: Path) -> None:
+    result = run(trace)
+    result.write(tmp_path / "deep" / "out")
+    loaded = servetwin.load(tmp_path / "deep" / "out")
+    assert loaded.summary == result.summary
+    assert loaded.provenance == result.provenance
+    assert loaded.requests.to_pylist() == result.requests.to_pylist()
+    assert loaded.timings["process_s"] > 0
+    servetwin.check_invariants(loaded)
+    assert [file.name for file in (tmp_path / "deep").iterdir()] == ["out"]
+
+
+def test_a_full_disk_leaves_the_old_result(trace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "out"
+    run(trace).write(out)
+    (out / "notes.txt").write_text("mine")
+    before = {file.name: file.read_bytes() for file in out.iterdir()}
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    for target in (pq.__name__ + ".write_table", "servetwin.result.store._json"):
+        with monkeypatch.context() as patch:
+            patch.setattr(target, full)
+            with pytest.raises(InputError, match="No space left on device"):
+                run(trace, spec={"seed": 1}).write(out)
+        assert {file.name: file.read_bytes() for file in out.iterdir()} == before
+    run(trace, spec={"seed": 1}).write(out)
+    assert servetwin.load(out).provenance["seed"] == 1
+    assert (out / "notes.txt").read_text() == "mine"
+
+
+def test_what_is_no_result_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be read"):
+        servetwin.load(tmp_path)
+    (tmp_path / "result.json").write_text("{}")
+    with pytest.raises(InputError, match="not a result"):
+        servetwin.load(tmp_path)
+
+
+def test_a_spoilt_table_is_named(trace: Path, tmp_path: Path) -> None:
+    run(trace).write(tmp_path / "out")
+    (tmp_path / "out" / "requests.parquet").write_bytes(b"junk")
+    loaded = servetwin.load(tmp_path / "out")
+    with pytest.raises(InputError, match=r"requests\.parquet"):
+        _ = loaded.requests
+
+
+@pytest.mark.parametrize(("own", "native"), [(RoundRobin(), "round_robin"), (LeastRequests(), "least_requests")])
+def test_python_routers_equal_the_native_ones(trace: Path, own: Any, native: str) -> None:
+    python, rust = run(trace, router=own), run(trace, spec={"router": native})
+    assert python.requests["replica"] == rust.requests["replica"]
+    assert python.summary == rust.summary
+
+
+def test_reasons_of_a_router_are_kept(trace: Path) -> None:
+    reasons = set(run(trace, router=LeastRequests()).requests["route_reason"].to_pylist())
+    assert "fewest requests" in reasons
+
+
+def test_a_routers_error_passes_through_with_a_note(trace: Path) -> None:
+    class Broken:
+        def route(self, request: RouterRequest, replicas: Sequence[ReplicaView]) -> Choice:
+            raise ZeroDivisionError("mine")
+
+    with pytest.raises(ZeroDivisionError, match="mine") as caught:
+        run(trace, router=Broken())
+    assert "request 0" in caught.value.__notes__[0]
+
+
+def test_warm_up_and_window_count_fewer(trace: Path) -> None:
+    assert run(trace, spec={"metrics": {"warmup": 1, "window": 2}}).summary["requests"] < 100
+
+
+@pytest.mark.parametrize(
+    "workload",
+    [
+        {"kind": "poisson", "rate_per_s": 20, "prefix": {"groups": 3, "tokens": 100}},
+        {"kind": "closed", "users": 8},
+    ],
+)
+def test_generated_workloads_run(workload: dict[str, Any]) -> None:
+    generated = {"requests": 50, "input_tokens": {"p50": 300, "p99": 900}, "output_tokens": 20}
+    result = servetwin.simulate(SPEC | {"workload": workload | generated})
+    servetwin.check_invariants(result)
+    assert result.completed == 50
+
+
+def test_a_trace_is_refused_with_file_and_line(tmp_path: Path) -> None:
+    file = tmp_path / "bad.jsonl"
+    file.write_text('{"timestamp": 0, "input_length": 5, "output_length": 1, "hash_ids": [1]}\n{"timestamp": ')
+    with pytest.raises(InputError) as caught:
+        servetwin.simulate(SPEC, file)
+    assert (caught.value.file, caught.value.line) == (str(file), 2)
+
+
+def test_engine_blocks_must_fit_the_traces(trace: Path) -> None:
+    with pytest.raises(SpecError, match="neither divides nor is divided"):
+        run(trace, spec={"engine": SPEC["engine"] | {"block_size": 48}})
+
+
+def test_the_second_run_is_the_same(trace: Path) -> None:
+    first, second = run(trace), run(trace)
+    assert first.requests == second.requests
+    assert (first.summary, first.provenance) == (second.summary, second.provenance)
