@@ -178,10 +178,10 @@ CASES: tuple[Case, ...] = (
     ),
     Case(
         "e-starved",
-        f"b with {STARVED_BLOCKS} blocks: requests preempt each other",
-        _spec(8, num_gpu_blocks=STARVED_BLOCKS),
+        f"b with arrivals ×2 and {STARVED_BLOCKS} blocks: requests preempt each other",
+        _spec(8, num_gpu_blocks=STARVED_BLOCKS, workload={"speedup": 2}),
         TOOLAGENT,
-        peer=_pool(512, STARVED_BLOCKS),
+        peer=(*_pool(512, STARVED_BLOCKS), "--arrival-speedup-ratio", "2"),
         targets=_beside_peer(50),
     ),
     *(
