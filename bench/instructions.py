@@ -52,10 +52,11 @@ def count_all(program: Path) -> dict[str, object]:
 
 
 def count(program: Path, *arguments: object) -> int:
-    command = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", str(program), *map(str, arguments)]
+    callgrind = ["valgrind", "--tool=callgrind", "--toggle-collect=count::counted*", "--callgrind-out-file=/dev/null"]
+    command = [*callgrind, str(program), *map(str, arguments)]
     said = subprocess.run(command, check=True, capture_output=True, text=True).stderr
     collected = re.search(r"Collected : (\d+)", said)
-    if collected is None:
+    if collected is None or collected[1] == "0":
         raise SystemExit(f"callgrind counted nothing: {said}")
     return int(collected[1])
 
