@@ -19,7 +19,8 @@ def check(scenario: Scenario) -> None:
     try:
         expected = reference(scenario)
     except ServetwinError as error:
-        assert "vLLM fails here" in str(error)
+        if "vLLM fails here" not in str(error):
+            raise
         return
     assert native(replace(scenario, block_ids=True)) == expected, "stepping, with block numbers"
     assert native(replace(scenario, block_ids=False)) == without_blocks(expected), "leaping"

@@ -163,9 +163,11 @@ impl<'a> Vllm<'a> {
         let prompt = u64::from(self.s.trace.input_tokens[request as usize]);
         let limit = u64::from(self.s.trace.max_output_tokens[request as usize].max(1));
         let output = u64::from(self.s.trace.output_tokens[request as usize].max(1));
+        let drafts = u64::from(engine.num_speculative_tokens);
         if prompt + limit > u64::from(engine.max_model_len) {
             Some(Reason::Context)
-        } else if (prompt + output - 1).div_ceil(u64::from(engine.block_size)) > u64::from(self.pool.usable()) {
+        } else if (prompt + output - 1 + drafts).div_ceil(u64::from(engine.block_size)) > u64::from(self.pool.usable())
+        {
             Some(Reason::Pool)
         } else if !engine.enable_chunked_prefill && prompt > u64::from(engine.max_num_batched_tokens) {
             Some(Reason::Budget)
