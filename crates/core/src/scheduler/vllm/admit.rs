@@ -1,0 +1,178 @@
+//! The waiting loop: who enters the batch.
+
+use super::row::{Planned, Row, State};
+use super::{Results, Vllm};
+use crate::config::{Policy, Version};
+use crate::record::NEVER;
+use crate::waiting::Waiting;
+
+/// What the batch leaves to the queue.
+pub(super) struct Admission {
+    pub(super) budget: i64,
+    pub(super) threshold: u32,
+    /// Whether a request of the batch has a place in this pass.
+    pub(super) some_running: bool,
+    /// Whether one of these was in the middle of its prompt.
+    pub(super) some_prefilling: bool,
+    pub(super) now_ps: i64,
+}
+
+impl Vllm<'_> {
+    /// The waiting loop: admits from the head of the queue what fits.
+    pub(super) fn admit(&mut self, pass: Admission, left_out: &[u32], results: &mut Results) {
+        let Admission { mut budget, threshold, some_running, some_prefilling, now_ps } = pass;
+        let engine = self.s.engine;
+        let block_size = engine.block_size;
+        if self.head_blocked {
+            return;
+        }
+        if self.s.chains.generated_is_shared() && !self.waiting.is_empty() {
+            self.hash_generated(left_out);
+        }
+        while budget > 0 && self.running.len() < engine.max_num_seqs as usize {
+            let Some(head) = self.waiting.head() else { break };
+            let request = head.request;
+            let prompt = self.s.trace.input_tokens[request as usize];
+            let known = prompt + head.slot.map_or(0, |slot| self.rows[slot as usize].delivered);
+            let (path, private) = (self.s.chains.path(request), self.s.chains.private_segment(request));
+            let hit = if engine.enable_prefix_caching {
+                self.pool.find(path, private, (known - 1) / block_size)
+            } else {
+                Default::default()
+            };
+            let cached = hit.blocks * block_size;
+            let mut new = known - cached;
+            let drafts = engine.num_speculative_tokens;
+            let padded = drafts > 0
+                && engine.version == Version::V0_32
+                && new == 1
+                && !some_prefilling
+                && (some_running || hit.blocks > 0)
+                && cached + 2 + drafts <= engine.max_model_len;
+            if padded {
+                if i64::from(1 + drafts) > budget {
+                    break;
+                }
+                new = 1 + drafts;
+            }
+            if threshold > 0 {
+                new = new.min(threshold);
+            }
+            // The same test gives the same answer until a release, if the same rows decode in each pass
+            // and no threshold moves with the number of requests.
+            let steady = engine.long_prefill_token_threshold == 0 && self.planned_nothing() && self.admitted.is_empty();
+            if !engine.enable_chunked_prefill && i64::from(new) > budget {
+                self.head_blocked = steady && !self.s.chains.generated_is_shared();
+                break;
+            }
+            new = new.min(budget as u32);
+            let watermark = if self.running.is_empty() { 0 } else { engine.watermark_blocks };
+            let whole = self.blocks_for(known).saturating_sub(hit.blocks);
+            let first = self.blocks_for(cached + new).saturating_sub(hit.blocks);
+            let fits = |blocks: u32| {
+                u64::from(blocks) + u64::from(hit.unheld) + u64::from(watermark) <= u64::from(self.pool.free())
+            };
+            let whole_fits = !engine.scheduler_reserve_full_isl || fits(whole);
+            if !whole_fits || !fits(first) {
+                self.head_blocked = (steady || !whole_fits) && !self.s.chains.generated_is_shared();
+                break;
+            }
+            self.waiting.pop();
+            let slot = self.enter_batch(head, cached, now_ps, results);
+            if hit.blocks > 0 {
+                self.pool.hold_found(slot);
+            }
+            self.pool.allocate(slot, first);
+            if padded {
+                self.rows[slot as usize].drafts = drafts;
+                self.rows[slot as usize].padded = true;
+            }
+            self.hash_scheduled(slot, new);
+            self.admitted.push(Planned { slot, tokens: new, blocks: first });
+            budget -= i64::from(new);
+        }
+    }
+
+    fn planned_nothing(&self) -> bool {
+        self.explicit.iter().all(|&slot| self.rows[slot as usize].state == State::Draining)
+    }
+
+    fn enter_batch(&mut self, waiting: Waiting, cached: u32, now_ps: i64, results: &mut Results) -> u32 {
+        let request = waiting.request;
+        let order = self.next_order;
+        self.next_order += 1;
+        let slot = waiting.slot.unwrap_or_else(|| {
+            let row = self.new_row(request, results.requests.arrival_ps[request as usize]);
+            let slot = self.vacant.pop().unwrap_or(self.rows.len() as u32);
+            if slot as usize == self.rows.len() {
+                self.rows.push(row)
+            } else {
+                self.rows[slot as usize] = row
+            }
+            self.pool.open(slot);
+            results.requests.scheduled_ps[request as usize] = now_ps;
+            results.requests.cached_tokens[request as usize] = cached;
+            slot
+        });
+        let row = &mut self.rows[slot as usize];
+        row.state = State::Explicit;
+        row.order = order;
+        row.computed = cached;
+        row.padded = false;
+        row.logged_blocks = 0;
+        self.running.push(slot);
+        self.explicit.push(slot);
+        if self.s.engine.scheduling_policy == Policy::Priority {
+            let key = self.preemption_key(slot);
+            self.by_priority.insert(key);
+        }
+        if self.s.log_passes
+            && let Some(entry) = self.log.last_mut()
+        {
+            let list = if waiting.slot.is_some() { &mut entry.resumed } else { &mut entry.new };
+            list.push(request);
+        }
+        slot
+    }
+
+    fn new_row(&self, request: u32, arrival_ps: i64) -> Row {
+        let trace = self.s.trace;
+        let prompt = trace.input_tokens[request as usize];
+        let context_left = self.s.engine.max_model_len.saturating_sub(prompt).max(1);
+        let limit = trace.max_output_tokens[request as usize].max(1).min(context_left);
+        Row {
+            request,
+            arrival_ps,
+            state: State::Explicit,
+            order: 0,
+            prompt,
+            target: trace.output_tokens[request as usize].max(1).min(limit),
+            limit,
+            delivered: 0,
+            computed: 0,
+            drafts: 0,
+            padded: false,
+            prefilling: false,
+            finish_at: 0,
+            last_emit_ps: NEVER,
+            left_out_at: u64::MAX,
+            verified: 0,
+            furthest: 0,
+            logged_blocks: 0,
+        }
+    }
+
+    /// Enters the generated blocks of decoding rows into the cache, where others may hit them.
+    fn hash_generated(&mut self, left_out: &[u32]) {
+        let on_way = u32::from(self.updated < self.k);
+        for index in 0..self.running.len() {
+            let slot = self.running[index];
+            let row = &self.rows[slot as usize];
+            if row.state == State::Decoding {
+                let scheduled = u32::from(!left_out.contains(&slot));
+                let computed = row.prompt + row.sampled(self.k) - 1 + scheduled;
+                self.bring_up_to_date(slot, computed, computed - on_way);
+            }
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! The requests that run: who gets how many tokens and blocks, and who is preempted.
+
+use super::row::{Planned, Row, State};
+use super::{PreemptionKey, Results, Vllm};
+use crate::config::{Policy, Version};
+use crate::waiting::Waiting;
+
+/// What came of the requests that run.
+#[derive(Default)]
+pub(super) struct Batch {
+    pub(super) preempted: u32,
+    /// Decoding rows that got no token: the budget was spent, or a row before them could not be fitted.
+    pub(super) left_out: Vec<u32>,
+}
+
+impl Vllm<'_> {
+    /// Plans the batch if the budget and the free blocks suffice for all of it: then the order in
+    /// which rows take them does not matter. Costs the explicit rows.
+    pub(super) fn plan_batch(&mut self, threshold: u32) -> Option<Batch> {
+        self.planned.clear();
+        if self.s.log_blocks {
+            return None;
+        }
+        let budget = i64::from(self.s.engine.max_num_batched_tokens);
+        let due = self.decoding.due(self.k).len() as u32;
+        let (mut used, mut blocks) = (0, due);
+        for (index, &slot) in self.explicit.iter().enumerate() {
+            let row = &self.rows[slot as usize];
+            let decoding_before = (self.position(row.order) - index) as i64;
+            let left = budget - used - decoding_before;
+            if left <= 0 {
+                return None;
+            }
+            let tokens = self.wanted_tokens(row, threshold, left);
+            if tokens > 0 {
+                let more = self.blocks_for(row.computed + tokens).saturating_sub(self.pool.held(slot));
+                self.planned.push(Planned { slot, tokens, blocks: more });
+                used += i64::from(tokens);
+                blocks += more;
+            }
+        }
+        if used + self.decoding.len() as i64 > budget || blocks > self.pool.free() {
+            return None;
+        }
+        self.pool.take_unassigned(due);
+        for planned in &self.planned {
+            self.pool.allocate(planned.slot, planned.blocks);
+        }
+        Some(Batch::default())
+    }
+
+    /// Fits the batch row by row, preempting where blocks run out. Costs the rows that need
+    /// something, those preempted and those left out.
+    pub(super) fn fit_batch(&mut self, threshold: u32, start_ps: i64, results: &mut Results) -> Batch {
+        self.planned.clear();
+        let mut batch = Batch::default();
+        let mut items: Vec<u32> = self.explicit.iter().chain(self.decoding.due(self.k)).copied().collect();
+        items.sort_unstable_by_key(|&slot| self.rows[slot as usize].order);
+        let budget = i64::from(self.s.engine.max_num_batched_tokens);
+        let mut used = 0;
+        let mut cut = u64::MAX;
+        // vLLM 0.19: when a row is removed that was skipped before this one, the loop passes over the next.
+        let mut passed_over: Vec<u32> = Vec::new();
+        'items: for slot in items {
+            if self.rows[slot as usize].state == State::Waiting || passed_over.contains(&slot) {
+                continue;
+            }
+            let order = self.rows[slot as usize].order;
+            let decoding_before = (self.position(order) - self.explicit_before(order)) as i64;
+            let left = budget - used - decoding_before + passed_over.len() as i64;
+            if left <= 0 {
+                break;
+            }
+            let decodes = self.rows[slot as usize].state == State::Decoding;
+            let (tokens, blocks) = if decodes {
+                (1, 1)
+            } else {
+                let row = &self.rows[slot as usize];
+                let tokens = self.wanted_tokens(row, threshold, left);
+                (tokens, self.blocks_for(row.computed + tokens).saturating_sub(self.pool.held(slot)))
+            };
+            if tokens == 0 {
+                continue;
+            }
+            while blocks > self.pool.free() {
+                let victim = self.victim();
+                let victim_order = self.rows[victim as usize].order;
+                batch.preempted += 1;
+                if victim == slot {
+                    self.preempt(victim, false, start_ps, results);
+                    cut = order;
+                    break 'items;
+                }
+                let undone = self.planned.iter().position(|p| p.slot == victim);
+                if let Some(index) = undone {
+                    used -= i64::from(self.planned.remove(index).tokens);
+                }
+                let scheduled =
+                    undone.is_some() || victim_order < order && self.rows[victim as usize].state == State::Decoding;
+                if victim_order < order && !scheduled && self.s.engine.version == Version::V0_19 {
+                    passed_over.extend(self.running.get(self.position(order) + 1));
+                }
+                self.preempt(victim, scheduled, start_ps, results);
+            }
+            if decodes && !self.s.log_blocks {
+                self.pool.take_unassigned(1);
+            } else {
+                self.pool.allocate(slot, blocks);
+            }
+            if !decodes {
+                self.hash_scheduled(slot, tokens); // at once: these hashes stay even if the row is preempted in this pass
+                self.planned.push(Planned { slot, tokens, blocks });
+                used += i64::from(tokens);
+            }
+        }
+        cut = cut.min(self.budget_cut(budget - used + passed_over.len() as i64));
+        let decodes = |slot: &u32| self.rows[*slot as usize].state == State::Decoding;
+        let after_cut = self.running[self.position(cut)..].iter().copied();
+        batch.left_out.extend(after_cut.filter(decodes));
+        passed_over.retain(|slot| decodes(slot) && self.rows[*slot as usize].order < cut);
+        batch.left_out.extend(passed_over);
+        batch
+    }
+
+    /// The order of the first decoding row for which a budget of `tokens` does not suffice.
+    fn budget_cut(&self, tokens: i64) -> u64 {
+        if self.decoding.len() as i64 <= tokens {
+            return u64::MAX;
+        }
+        let (mut low, mut high) = (0, self.running.len() - 1);
+        while low < high {
+            let middle = (low + high) / 2;
+            let order = self.rows[self.running[middle] as usize].order;
+            let decoding_upto = (middle + 1 - self.explicit_before(order + 1)) as i64;
+            if decoding_upto > tokens { high = middle } else { low = middle + 1 }
+        }
+        self.rows[self.running[low] as usize].order
+    }
+
+    fn victim(&self) -> u32 {
+        match self.s.engine.scheduling_policy {
+            Policy::Fcfs => *self.running.last().expect("a row that lacks blocks is in the batch"),
+            Policy::Priority => self.by_priority.last().expect("a row that lacks blocks is in the batch").3,
+        }
+    }
+
+    /// Takes a row out of the batch and all its blocks away. `scheduled`: it already had a place
+    /// in this pass.
+    fn preempt(&mut self, slot: u32, scheduled: bool, start_ps: i64, results: &mut Results) {
+        let mut on_way = 0;
+        if matches!(self.rows[slot as usize].state, State::Decoding | State::Draining) {
+            let row = &mut self.rows[slot as usize];
+            let left_out_before = row.left_out_at == self.k;
+            on_way = u32::from(self.updated < self.k && !left_out_before);
+            let sampled = match row.state {
+                State::Draining => row.target,
+                _ => row.sampled(self.k),
+            };
+            let computed = row.prompt + sampled - 1 + u32::from(scheduled);
+            row.delivered = sampled - on_way;
+            if !left_out_before && on_way == 0 {
+                row.last_emit_ps = start_ps;
+            }
+            self.bring_up_to_date(slot, computed, computed - on_way);
+        }
+        self.leave_batch(slot);
+        self.pool.release(slot);
+        let row = &mut self.rows[slot as usize];
+        row.state = State::Waiting;
+        row.computed = 0;
+        row.drafts = 0;
+        row.prefilling = false;
+        if on_way > 0 {
+            self.late.push((slot, self.k));
+        }
+        let (request, arrival_ps) = (row.request, row.arrival_ps);
+        let key = self.key(request, arrival_ps);
+        self.waiting.push_preempted(key, Waiting { request, slot: Some(slot) });
+        self.head_blocked = false;
+        results.requests.preemptions[request as usize] += 1;
+        if self.s.log_passes
+            && let Some(entry) = self.log.last_mut()
+        {
+            entry.preempted.push(request);
+        }
+    }
+
+    /// Tells the pool what a decoding row holds by now: blocks for `computed` tokens, of which
+    /// the first `known` have hashes.
+    pub(super) fn bring_up_to_date(&mut self, slot: u32, computed: u32, known: u32) {
+        self.pool.settle(slot, computed.div_ceil(self.s.engine.block_size));
+        if self.s.engine.enable_prefix_caching {
+            let request = self.rows[slot as usize].request;
+            let (path, private) = (self.s.chains.path(request), self.s.chains.private_segment(request));
+            self.pool.hash_upto(slot, path, private, known / self.s.engine.block_size);
+        }
+    }
+
+    pub(super) fn leave_batch(&mut self, slot: u32) {
+        let row = &self.rows[slot as usize];
+        let order = row.order;
+        if row.state == State::Decoding {
+            self.decoding.remove(row.member(slot));
+        } else {
+            let position = self.explicit_before(order);
+            self.explicit.remove(position);
+        }
+        let position = self.position(order);
+        self.running.remove(position);
+        if self.s.engine.scheduling_policy == Policy::Priority {
+            let key = self.preemption_key(slot);
+            self.by_priority.remove(&key);
+        }
+    }
+
+    /// The greatest goes first; of equals, the first in the batch.
+    pub(super) fn preemption_key(&self, slot: u32) -> PreemptionKey {
+        let row = &self.rows[slot as usize];
+        let priority = self.s.trace.priority[row.request as usize];
+        (priority, row.arrival_ps, std::cmp::Reverse(row.order), slot)
+    }
+
+    /// The tokens an explicit row takes of a budget of `left`.
+    fn wanted_tokens(&self, row: &Row, threshold: u32, left: i64) -> u32 {
+        if row.state == State::Draining {
+            return 0;
+        }
+        let mut tokens = row.tokens() + row.drafts - row.computed;
+        if threshold > 0 {
+            tokens = tokens.min(threshold);
+        }
+        let context_left = self.s.engine.max_model_len.saturating_sub(row.computed + 1);
+        tokens.min(left.min(i64::from(u32::MAX)) as u32).min(context_left)
+    }
+
+    pub(super) fn blocks_for(&self, tokens: u32) -> u32 {
+        tokens.min(self.s.engine.max_model_len.max(1)).div_ceil(self.s.engine.block_size)
+    }
+}

@@ -1,0 +1,216 @@
+//! vLLM V1's scheduler: one replica's requests, batch and blocks.
+//!
+//! `schedule` decides a pass, `update` takes in its results; when they are called is the clock's
+//! business ([`crate::worker`]). Rows that decode one token a pass live in the [`DecodeSet`] and
+//! are not touched in each pass; all others (prefilling, speculating, about to end) are *explicit*.
+//!
+//! The rules are those of the recordings. `servetwin.reference` states them in plain Python, one
+//! pass at a time, and must agree in every record.
+//!
+//! Files in the order of a pass: `schedule` (a stepped pass, or a run of passes), `batch` (the
+//! requests that run: budget, blocks, preemption), `admit` (the queue), `results`; `pass` and `row`
+//! hold the data, `trail` the log of passes.
+
+mod admit;
+mod batch;
+mod pass;
+mod results;
+mod row;
+mod schedule;
+mod trail;
+
+pub use pass::Pass;
+
+use crate::chain::Chains;
+use crate::config::{Engine, Policy, Version};
+use crate::decode_set::DecodeSet;
+use crate::gaps::GapList;
+use crate::kv::block_pool::{BlockPool, FreeRule};
+use crate::log::PassRecord;
+use crate::record::{Reason, Requests};
+use crate::step_time::StepTime;
+use crate::trace::Trace;
+use crate::waiting::{Key, Queue, Waiting};
+use row::{Planned, Row, State};
+use std::collections::BTreeSet;
+
+/// What all replicas share.
+#[derive(Clone, Copy)]
+pub struct Setting<'a> {
+    pub trace: &'a Trace,
+    pub chains: &'a Chains,
+    pub engine: &'a Engine,
+    pub step_time: &'a StepTime,
+    pub leap: bool,
+    pub log_passes: bool,
+    pub log_blocks: bool,
+}
+
+/// Where results go.
+pub struct Results<'a> {
+    pub requests: &'a mut Requests,
+    /// Requests that ended, in order.
+    pub ended: &'a mut Vec<u32>,
+}
+
+type PreemptionKey = (i32, i64, std::cmp::Reverse<u64>, u32);
+
+pub struct Vllm<'a> {
+    s: Setting<'a>,
+    pool: BlockPool,
+    rows: Vec<Row>,
+    vacant: Vec<u32>,
+    waiting: Queue,
+    /// The batch, in order.
+    running: Vec<u32>,
+    /// Those of the batch that are not in the decode set, in order.
+    explicit: Vec<u32>,
+    decoding: DecodeSet,
+    /// Under the priority policy: who would be preempted first, last.
+    by_priority: BTreeSet<PreemptionKey>,
+    /// Preempted rows with a token on its way, and the pass it comes with.
+    late: Vec<(u32, u64)>,
+    /// Rows left out of the last passes while decoding.
+    left_out: Vec<u32>,
+    /// The counter: passes scheduled.
+    k: u64,
+    /// The counter after the last pass whose results are in.
+    updated: u64,
+    next_order: u64,
+    /// The head of the queue did not fit, and nothing has happened since that could help it.
+    head_blocked: bool,
+    idle_passes: u64,
+    progress: bool,
+    planned: Vec<Planned>,
+    admitted: Vec<Planned>,
+    pub gaps: GapList,
+    pub passes: u64,
+    pub leaps: u64,
+    pub log: Vec<PassRecord>,
+}
+
+impl<'a> Vllm<'a> {
+    pub fn new(setting: Setting<'a>, gap_limit: usize) -> Self {
+        let engine = setting.engine;
+        let rule = match engine.version {
+            Version::V0_32 => FreeRule::UnhashedFirst,
+            Version::V0_19 => FreeRule::AllLast,
+        };
+        Vllm {
+            s: setting,
+            pool: BlockPool::new(engine.num_gpu_blocks, rule, setting.log_blocks),
+            rows: Vec::new(),
+            vacant: Vec::new(),
+            waiting: match engine.scheduling_policy {
+                Policy::Fcfs => Queue::Fcfs(Default::default()),
+                Policy::Priority => Queue::Priority(Default::default()),
+            },
+            running: Vec::new(),
+            explicit: Vec::new(),
+            decoding: DecodeSet::new(engine.block_size),
+            by_priority: BTreeSet::new(),
+            late: Vec::new(),
+            left_out: Vec::new(),
+            k: 0,
+            updated: 0,
+            next_order: 0,
+            head_blocked: false,
+            idle_passes: 0,
+            progress: false,
+            planned: Vec::new(),
+            admitted: Vec::new(),
+            gaps: GapList::new(gap_limit),
+            passes: 0,
+            leaps: 0,
+            log: Vec::new(),
+        }
+    }
+
+    pub fn has_work(&self) -> bool {
+        !self.running.is_empty() || !self.waiting.is_empty()
+    }
+
+    pub fn running(&self) -> u32 {
+        self.running.len() as u32
+    }
+
+    pub fn waiting(&self) -> u32 {
+        self.waiting.len() as u32
+    }
+
+    /// Blocks held once the first `passes` passes of an unsettled run are scheduled.
+    pub fn used_blocks(&self, passes: i64) -> u32 {
+        let demand = if passes > 0 { self.decoding.demand(self.k, passes) } else { 0 };
+        self.pool.usable() - self.pool.free() + demand as u32
+    }
+
+    /// Passes since a request last got further than ever before.
+    pub fn idle_passes(&self) -> u64 {
+        self.idle_passes
+    }
+
+    /// The requests that wait or run, in the order of the batch, then of the queue.
+    pub fn unfinished(&self) -> Vec<u32> {
+        let running = self.running.iter().map(|&slot| self.rows[slot as usize].request);
+        running.chain(self.waiting.iter().map(|waiting| waiting.request)).collect()
+    }
+
+    /// Why this request could never run here.
+    pub fn refusal(&self, request: u32) -> Option<Reason> {
+        let engine = self.s.engine;
+        let prompt = u64::from(self.s.trace.input_tokens[request as usize]);
+        let limit = u64::from(self.s.trace.max_output_tokens[request as usize].max(1));
+        let output = u64::from(self.s.trace.output_tokens[request as usize].max(1));
+        if prompt + limit > u64::from(engine.max_model_len) {
+            Some(Reason::Context)
+        } else if (prompt + output - 1).div_ceil(u64::from(engine.block_size)) > u64::from(self.pool.usable()) {
+            Some(Reason::Pool)
+        } else if !engine.enable_chunked_prefill && prompt > u64::from(engine.max_num_batched_tokens) {
+            Some(Reason::Budget)
+        } else {
+            None
+        }
+    }
+
+    /// Adds a request to the queue. Returns whether the next pass could now differ from those of a
+    /// run in progress.
+    pub fn arrive(&mut self, request: u32, arrival_ps: i64) -> bool {
+        let key = self.key(request, arrival_ps);
+        let head = self.waiting.head();
+        self.waiting.push_arrival(key, Waiting { request, slot: None });
+        if self.waiting.head() != head {
+            self.head_blocked = false;
+        }
+        // A log shows the queue's length in each pass.
+        self.s.log_passes || !self.head_blocked && self.running.len() < self.s.engine.max_num_seqs as usize
+    }
+
+    fn key(&self, request: u32, arrival_ps: i64) -> Key {
+        let rank = self.s.engine.id_ranks.as_ref().map_or(request, |ranks| ranks[request as usize]);
+        (self.s.trace.priority[request as usize], arrival_ps, rank)
+    }
+
+    fn position(&self, order: u64) -> usize {
+        self.running.partition_point(|&slot| self.rows[slot as usize].order < order)
+    }
+
+    fn explicit_before(&self, order: u64) -> usize {
+        self.explicit.partition_point(|&slot| self.rows[slot as usize].order < order)
+    }
+
+    /// Panics unless all blocks are accounted for. For tests, between passes.
+    pub fn check(&self) {
+        let unassigned: u32 = self
+            .running
+            .iter()
+            .filter(|&&slot| self.rows[slot as usize].state != State::Explicit)
+            .map(|&slot| {
+                let row = &self.rows[slot as usize];
+                let sampled = if row.state == State::Draining { row.target } else { row.sampled(self.k) };
+                (row.prompt + sampled - 1).div_ceil(self.s.engine.block_size) - self.pool.held(slot)
+            })
+            .sum();
+        self.pool.check(unassigned);
+        assert_eq!(self.running.len(), self.decoding.len() + self.explicit.len());
+    }
+}

@@ -1,0 +1,64 @@
+//! A pass, or a run of them, from its decision to its results.
+
+use crate::step_time::Timeline;
+
+/// One pass, or a run of passes that only decode and in which nothing else happens.
+#[derive(Clone, Debug, Default)]
+pub struct Pass {
+    pub start_ps: i64,
+    pub end_ps: i64,
+    /// Start of the last pass of a run.
+    pub last_start_ps: i64,
+    pub passes: i64,
+    /// The decode counter after the (last) pass.
+    pub(super) serial: u64,
+    /// Whether blocks and counter know of it already. A run is only settled when its length is.
+    pub(super) settled: bool,
+    /// Whether its rows all decode and its gaps are noted when it is settled.
+    pub(super) is_run: bool,
+    pub(super) decided_ps: i64,
+    /// Requests in the queue when it was decided.
+    pub(super) waiting: u32,
+    pub(super) times: Timeline,
+    /// Rows of the decode set.
+    pub(super) decoding: i64,
+    /// Explicit rows that get tokens.
+    pub(super) sampling: Vec<Sample>,
+    /// Rows that decode again after passes they were left out of.
+    pub(super) returning: Vec<u32>,
+    /// Rows whose request ended before this pass did: their token is dropped.
+    pub(super) dead: i64,
+    /// Its entries in the log: the first, if there is a log.
+    pub(super) logged: Option<usize>,
+}
+
+impl Pass {
+    pub(super) fn set_end(&mut self) {
+        self.end_ps = self.start_ps + self.times.time(self.passes);
+        self.last_start_ps = self.start_ps + self.times.time(self.passes - 1);
+    }
+
+    /// Passes of it decided by `time_ps`; see [`super::Vllm::truncate`] for `ahead`.
+    pub fn decided_by(&self, time_ps: i64, ahead: i64) -> i64 {
+        (self.times.started_before(time_ps + 1 - self.start_ps) + ahead).clamp(1, self.passes)
+    }
+
+    pub fn is_settled(&self) -> bool {
+        self.settled
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.times.clear();
+        self.sampling.clear();
+        self.returning.clear();
+        self.dead = 0;
+        self.is_run = false;
+        self.logged = None;
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sample {
+    pub(super) slot: u32,
+    pub(super) drafts: u32,
+}

@@ -1,0 +1,189 @@
+//! Taking in the results of a pass: tokens reach their clients, requests end.
+
+use super::pass::{Pass, Sample};
+use super::row::State;
+use super::{Results, Vllm};
+use crate::config::Acceptance;
+use crate::random;
+use crate::record::Status;
+
+impl Vllm<'_> {
+    /// Takes in the results of a pass at its end. `next` is the pass that was scheduled after it,
+    /// if one was.
+    pub fn update(&mut self, pass: &mut Pass, next: Option<&mut Pass>, results: &mut Results) {
+        let end_ps = pass.end_ps;
+        self.settle(pass);
+        self.updated = pass.serial;
+        let speculative = self.s.engine.num_speculative_tokens > 0;
+        let mut ending: Vec<u32> = Vec::new();
+        if !pass.is_run {
+            let steady = pass.decoding - pass.returning.len() as i64 - pass.dead;
+            self.gaps.push_one(end_ps - pass.start_ps, steady);
+        }
+        for &slot in &pass.returning {
+            self.gaps.push_one(end_ps - self.rows[slot as usize].last_emit_ps, 1);
+        }
+        for index in 0..pass.sampling.len() {
+            let sample = pass.sampling[index];
+            if speculative {
+                if self.deliver_verified(sample, end_ps, pass.logged, results) {
+                    ending.push(sample.slot);
+                }
+            } else if self.rows[sample.slot as usize].state != State::Waiting {
+                self.deliver(sample.slot, end_ps, 1, pass.logged, results);
+            }
+        }
+        for index in (0..self.late.len()).rev() {
+            let (slot, serial) = self.late[index];
+            if serial <= pass.serial {
+                self.late.remove(index);
+                if pass.sampling.iter().any(|sample| sample.slot == slot) {
+                    self.deliver(slot, end_ps, 1, pass.logged, results);
+                }
+                let row = &mut self.rows[slot as usize];
+                row.delivered += 1;
+                row.last_emit_ps = end_ps;
+                if row.delivered == row.target {
+                    ending.push(slot);
+                }
+            }
+        }
+        ending.extend(self.decoding.finishing_by(pass.serial));
+        for &slot in &self.explicit {
+            let row = &self.rows[slot as usize];
+            if row.state == State::Draining && row.finish_at <= pass.serial {
+                ending.push(slot);
+            }
+        }
+        ending.sort_unstable_by_key(|&slot| self.rows[slot as usize].order);
+        let mut next = next;
+        for &slot in &ending {
+            self.end(slot, end_ps, next.as_deref_mut(), results);
+        }
+        if let Some(entry) = pass.logged {
+            let unseen = match next {
+                Some(next) if !next.settled => self.decoding.demand(self.k, 1) as u32,
+                _ => 0,
+            };
+            self.log[entry].free_end = Some(self.pool.free() - unseen);
+            self.log[entry].finished.extend(&results.ended[results.ended.len() - ending.len()..]);
+        }
+    }
+
+    /// A row's token reaches its client; the row has `delivered` of them already.
+    fn deliver(&mut self, slot: u32, end_ps: i64, tokens: u32, logged: Option<usize>, results: &mut Results) {
+        let row = &self.rows[slot as usize];
+        let request = row.request as usize;
+        if self.s.trace.output_tokens[request] == 0 {
+            return;
+        }
+        if row.delivered == 0 {
+            results.requests.first_token_ps[request] = end_ps;
+        } else {
+            self.gaps.push_one(end_ps - row.last_emit_ps, 1);
+        }
+        if tokens > 1 {
+            self.gaps.push_one(0, i64::from(tokens) - 1);
+        }
+        if let Some(entry) = logged {
+            self.log[entry].emitted.push((row.request, tokens));
+        }
+    }
+
+    /// Speculation: delivers the accepted drafts and one more token. Returns whether the row ends.
+    fn deliver_verified(&mut self, sample: Sample, end_ps: i64, logged: Option<usize>, results: &mut Results) -> bool {
+        let Sample { slot, drafts } = sample;
+        let accepted = if self.rows[slot as usize].padded { 0 } else { self.accepted(slot, drafts) };
+        let row = &mut self.rows[slot as usize];
+        row.computed -= drafts - accepted;
+        let tokens = (accepted + 1).min(row.target - row.delivered);
+        let request = row.request;
+        self.deliver(slot, end_ps, tokens, logged, results);
+        let row = &mut self.rows[slot as usize];
+        row.delivered += tokens;
+        row.last_emit_ps = end_ps;
+        row.padded = false;
+        row.drafts = self.s.engine.num_speculative_tokens;
+        let ends = row.delivered == row.target;
+        if drafts > 0
+            && self.s.trace.output_tokens[request as usize] > 0
+            && let Some(entry) = logged
+        {
+            self.log[entry].accepted.push((request, tokens - 1));
+        }
+        ends
+    }
+
+    fn accepted(&mut self, slot: u32, drafts: u32) -> u32 {
+        let row = &mut self.rows[slot as usize];
+        let Some(acceptance) = self.s.engine.acceptance.as_ref().filter(|_| drafts > 0) else { return 0 };
+        let ordinal = row.verified;
+        row.verified += 1;
+        match acceptance {
+            Acceptance::Cycle { pattern } => {
+                pattern.get(ordinal as usize % pattern.len().max(1)).map_or(0, |&accepted| accepted.min(drafts))
+            }
+            Acceptance::Conditional { thresholds, seed } => (0..drafts)
+                .take_while(|&position| {
+                    let keys = [u64::from(row.request), ordinal, u64::from(position)];
+                    let threshold = thresholds.get(position as usize).or(thresholds.last());
+                    threshold.is_some_and(|&threshold| random::draw(*seed, &keys) < threshold)
+                })
+                .count() as u32,
+        }
+    }
+
+    /// A request is complete: its row leaves, wherever it is.
+    fn end(&mut self, slot: u32, end_ps: i64, next: Option<&mut Pass>, results: &mut Results) {
+        let row = &self.rows[slot as usize];
+        let request = row.request;
+        match row.state {
+            State::Waiting => {
+                let key = self.key(request, row.arrival_ps);
+                self.waiting.remove(key, request);
+            }
+            State::Explicit => {
+                self.leave_batch(slot);
+                self.pool.release(slot);
+            }
+            State::Decoding | State::Draining => {
+                let computed = row.prompt + row.target - 1;
+                let mut held = computed;
+                if row.state == State::Decoding {
+                    let left_out = row.left_out_at == self.k && row.finish_at < self.k;
+                    held = row.prompt + row.sampled(self.k) - 1 - u32::from(left_out);
+                    if self.k > self.updated
+                        && !left_out
+                        && let Some(next) = next
+                    {
+                        next.dead += 1;
+                        next.returning.retain(|&other| other != slot);
+                        if let Some(entry) = next.logged {
+                            self.log[entry].emitted.retain(|&(other, _)| other != request);
+                        }
+                    }
+                }
+                let block_size = self.s.engine.block_size;
+                self.leave_batch(slot);
+                self.pool.settle(slot, held.div_ceil(block_size));
+                if self.s.engine.enable_prefix_caching {
+                    self.pool.release_ended(slot, self.s.chains.path(request), computed / block_size);
+                } else {
+                    self.pool.release(slot);
+                }
+            }
+        }
+        self.head_blocked = false;
+        self.vacant.push(slot);
+        let output = self.s.trace.output_tokens[request as usize].min(self.rows[slot as usize].target);
+        let requests = &mut *results.requests;
+        let request_index = request as usize;
+        requests.output_tokens[request_index] = output;
+        if output > 0 {
+            requests.last_token_ps[request_index] = end_ps;
+        }
+        requests.end_ps[request_index] = end_ps;
+        requests.status[request_index] = Status::Completed as u8;
+        results.ended.push(request);
+    }
+}

@@ -1,0 +1,70 @@
+//! A request that has been admitted.
+
+use crate::decode_set::Member;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    Waiting,
+    /// In the decode set.
+    Decoding,
+    Explicit,
+    /// In the batch, its last token on the way: takes part in no pass any more.
+    Draining,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Row {
+    pub(super) request: u32,
+    pub(super) arrival_ps: i64,
+    pub(super) state: State,
+    /// Position in the batch: greater is later.
+    pub(super) order: u64,
+    pub(super) prompt: u32,
+    /// Tokens it will give, at least 1: what is sampled after the prompt of a request without output is dropped.
+    pub(super) target: u32,
+    /// Tokens it would give for all the scheduler knows.
+    pub(super) limit: u32,
+    /// Tokens delivered; of a decoding row, those before it joined the set.
+    pub(super) delivered: u32,
+    /// Explicit rows: tokens whose KV is computed or scheduled.
+    pub(super) computed: u32,
+    pub(super) drafts: u32,
+    /// Of a padded row: they are dummies, and none will be accepted.
+    pub(super) padded: bool,
+    /// Whether its last pass left part of the known tokens uncomputed.
+    pub(super) prefilling: bool,
+    /// Decoding rows: the counter after the pass that gives the last token.
+    pub(super) finish_at: u64,
+    pub(super) last_emit_ps: i64,
+    /// The counter after the last pass it was left out of while decoding.
+    pub(super) left_out_at: u64,
+    /// Passes so far in which drafts were verified.
+    pub(super) verified: u64,
+    /// The most tokens ever computed: that it grows is progress.
+    pub(super) furthest: u32,
+    pub(super) logged_blocks: usize,
+}
+
+impl Row {
+    pub(super) fn tokens(&self) -> u32 {
+        self.prompt + self.delivered
+    }
+
+    pub(super) fn member(&self, slot: u32) -> Member {
+        let offset = i64::from(self.prompt) + i64::from(self.target) - self.finish_at as i64 - 1;
+        Member { slot, order: self.order, offset, finish_at: self.finish_at }
+    }
+
+    /// Tokens sampled in passes scheduled so far, of a decoding row.
+    pub(super) fn sampled(&self, k: u64) -> u32 {
+        (i64::from(self.target) - (self.finish_at as i64 - k as i64)) as u32
+    }
+}
+
+/// An explicit row's part of a pass.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Planned {
+    pub(super) slot: u32,
+    pub(super) tokens: u32,
+    pub(super) blocks: u32,
+}

@@ -1,0 +1,293 @@
+//! Deciding a pass, or a run of passes that are all alike.
+
+use super::admit::Admission;
+use super::pass::{Pass, Sample};
+use super::row::{Planned, State};
+use super::{Results, Vllm};
+use crate::config::Version;
+use crate::log::PassRecord;
+use crate::step_time::{Features, Stretch};
+
+impl Vllm<'_> {
+    /// Decides the next pass, or run of passes, starting at `start_ps`. `now_ps` is the time of the
+    /// decision. False if there is nothing to do.
+    pub fn schedule(&mut self, now_ps: i64, start_ps: i64, results: &mut Results, pass: &mut Pass) -> bool {
+        pass.clear();
+        pass.start_ps = start_ps;
+        pass.decided_ps = now_ps;
+        pass.waiting = self.waiting.len() as u32;
+        if self.s.engine.async_scheduling {
+            self.drain_ending_rows();
+        }
+        let passes = self.run_length();
+        if passes > 0 {
+            self.schedule_run(passes, pass);
+        } else if !self.schedule_pass(results, pass) {
+            return false;
+        }
+        pass.set_end();
+        true
+    }
+
+    /// Async: rows that are certain to end with a token on its way take part in no further pass.
+    fn drain_ending_rows(&mut self) {
+        if self.decoding.first_finish().is_none_or(|at| at > self.k) {
+            return;
+        }
+        let certain = |&slot: &u32| self.rows[slot as usize].limit == self.rows[slot as usize].target;
+        let ending: Vec<u32> = self.decoding.finishing_by(self.k).filter(certain).collect();
+        for slot in ending {
+            self.decoding.remove(self.rows[slot as usize].member(slot));
+            self.rows[slot as usize].state = State::Draining;
+            let order = self.rows[slot as usize].order;
+            let position = self.explicit_before(order);
+            self.explicit.insert(position, slot);
+            if !self.s.engine.enable_chunked_prefill {
+                self.head_blocked = false; // a whole prompt may fit the budget now
+            }
+        }
+    }
+
+    /// How many passes from here on only decode the rows that decode now, and admit nobody.
+    fn run_length(&self) -> i64 {
+        let engine = self.s.engine;
+        let full = self.running.len() >= engine.max_num_seqs as usize;
+        let admits = !self.waiting.is_empty() && !self.head_blocked && !full;
+        if admits
+            || !self.explicit.is_empty()
+            || !self.late.is_empty()
+            || !self.left_out.is_empty()
+            || self.decoding.len() > engine.max_num_batched_tokens as usize
+            || self.s.log_blocks
+        {
+            return 0;
+        }
+        let Some(finish_at) = self.decoding.first_finish() else { return 0 };
+        let passes = finish_at as i64 - self.k as i64;
+        let wanted = if self.s.leap { passes } else { passes.min(1) };
+        if wanted <= 0 { 0 } else { self.decoding.passes_within(self.k, i64::from(self.pool.free()), wanted) }
+    }
+
+    fn schedule_run(&mut self, passes: i64, pass: &mut Pass) {
+        let rows = self.decoding.len() as i64;
+        self.s.step_time.decode_stretches(rows, self.decoding.context(self.k + 1), passes, &mut pass.times);
+        pass.passes = passes;
+        pass.serial = self.k + passes as u64;
+        pass.decoding = rows;
+        pass.is_run = true;
+        pass.settled = false;
+    }
+
+    /// Ends a run after the passes that are decided before `time_ps`. `ahead` is 1 if a pass is
+    /// decided when the one before it starts (async), 0 if when that one has ended.
+    pub fn truncate(&self, pass: &mut Pass, time_ps: i64, ahead: i64) {
+        if pass.settled || pass.passes == 1 {
+            return;
+        }
+        let passes = (pass.times.started_before(time_ps - pass.start_ps) + ahead).clamp(1, pass.passes);
+        if passes < pass.passes {
+            pass.times.truncate(passes);
+            pass.passes = passes;
+            pass.serial = self.k + passes as u64;
+            pass.set_end();
+        }
+    }
+
+    /// Takes the blocks of a run whose length is final.
+    pub fn settle(&mut self, pass: &mut Pass) {
+        if pass.settled {
+            return;
+        }
+        pass.settled = true;
+        if self.s.log_passes {
+            self.log_run(pass);
+        }
+        self.pool.take_unassigned(self.decoding.demand(self.k, pass.passes) as u32);
+        self.k = pass.serial;
+        self.passes += pass.passes as u64;
+        self.leaps += u64::from(pass.passes > 1);
+        self.idle_passes = 0;
+        for stretch in &pass.times.stretches {
+            self.gaps.push(stretch.first, stretch.step, stretch.count, pass.decoding);
+        }
+    }
+
+    /// One pass by the rules: the batch in order, then the queue.
+    fn schedule_pass(&mut self, results: &mut Results, pass: &mut Pass) -> bool {
+        if self.s.log_passes {
+            pass.logged = Some(self.log.len());
+            self.log.push(PassRecord {
+                t_ps: pass.start_ps,
+                scheduled_at_ps: pass.decided_ps,
+                ..PassRecord::default()
+            });
+        }
+        let threshold = self.long_prefill_threshold();
+        let mut batch = match self.plan_batch(threshold) {
+            Some(batch) => batch,
+            None => self.fit_batch(threshold, pass.start_ps, results),
+        };
+        let decoding = self.decoding.len() - batch.left_out.len();
+        let used = decoding as i64 + self.planned.iter().map(|p| i64::from(p.tokens)).sum::<i64>();
+        let mut features = self.decode_features(&batch.left_out);
+        let some_prefilling = self.planned.iter().any(|p| self.rows[p.slot as usize].prefilling);
+        let planned = std::mem::take(&mut self.planned);
+        for &row in &planned {
+            self.advance(row, &mut features, pass);
+        }
+        self.admitted.clear();
+        if batch.preempted == 0 {
+            let budget = i64::from(self.s.engine.max_num_batched_tokens) - used;
+            let now_ps = pass.decided_ps;
+            let admission = Admission { budget, threshold, some_running: used > 0, some_prefilling, now_ps };
+            self.admit(admission, &batch.left_out, results);
+        }
+        let admitted = std::mem::take(&mut self.admitted);
+        for &row in &admitted {
+            self.advance(row, &mut features, pass);
+        }
+        let empty = decoding == 0 && planned.is_empty() && admitted.is_empty();
+        if empty && batch.preempted == 0 {
+            if let Some(entry) = pass.logged.take() {
+                self.log.truncate(entry);
+            }
+            self.planned = planned;
+            self.admitted = admitted;
+            return false;
+        }
+        if let Some(entry) = pass.logged {
+            self.log_rows(entry, &batch.left_out, &planned, &admitted);
+        }
+        self.planned = planned;
+        self.admitted = admitted;
+
+        self.k += 1;
+        self.leave_out(&mut batch.left_out, pass);
+        if self.s.engine.num_speculative_tokens == 0 {
+            self.join_decode_set(&pass.sampling);
+        }
+        let time = if empty { 0 } else { self.s.step_time.of(&features) };
+        pass.times.push(Stretch { count: 1, first: time, step: 0 });
+        pass.passes = 1;
+        pass.serial = self.k;
+        pass.decoding = decoding as i64;
+        pass.settled = true;
+        self.passes += 1;
+        self.idle_passes = if decoding > 0 || std::mem::take(&mut self.progress) { 0 } else { self.idle_passes + 1 };
+        if let Some(entry) = pass.logged {
+            self.log_state(entry, time);
+        }
+        true
+    }
+
+    fn long_prefill_threshold(&self) -> u32 {
+        let engine = self.s.engine;
+        let requests = (self.running.len() + self.waiting.len()) as u32;
+        if engine.long_prefill_token_threshold == 0 || (engine.version == Version::V0_32 && requests <= 1) {
+            0
+        } else if engine.long_prefill_token_threshold_adaptive {
+            engine.long_prefill_token_threshold.max(engine.max_num_batched_tokens / requests)
+        } else {
+            engine.long_prefill_token_threshold
+        }
+    }
+
+    fn decode_features(&self, left_out: &[u32]) -> Features {
+        let rows = (self.decoding.len() - left_out.len()) as i64;
+        let missing: i64 =
+            left_out.iter().map(|&slot| self.rows[slot as usize].member(slot).offset + self.k as i64 + 1).sum();
+        let context = self.decoding.context(self.k + 1) - missing;
+        Features {
+            decode_rows: rows,
+            context,
+            sequences: rows,
+            ready_context: context,
+            ready_rows: rows,
+            ..Features::default()
+        }
+    }
+
+    /// Carries out an explicit row's part of the pass.
+    fn advance(&mut self, planned: Planned, features: &mut Features, pass: &mut Pass) {
+        let Planned { slot, tokens: new, .. } = planned;
+        self.hash_scheduled(slot, new);
+        let row = &mut self.rows[slot as usize];
+        let known = row.tokens();
+        let past = row.computed;
+        if row.delivered > 0 && past + 1 >= known {
+            features.decode_rows += 1;
+        } else {
+            features.prefill_tokens += i64::from(new);
+            features.prefill_work += i64::from(new) * (2 * i64::from(past) + i64::from(new));
+        }
+        row.computed += new;
+        row.prefilling = row.computed < known;
+        features.context += i64::from(row.computed);
+        features.sequences += 1;
+        if !row.prefilling {
+            features.ready_context += i64::from(row.computed);
+            features.ready_rows += 1;
+            pass.sampling.push(Sample { slot, drafts: row.computed - known });
+        }
+        if !row.padded {
+            row.drafts = 0;
+        }
+        let computed = row.computed.min(known);
+        if computed > row.furthest {
+            row.furthest = computed;
+            self.progress = true;
+        }
+    }
+
+    /// Enters blocks filled by `new` more tokens into the cache: at once, before they are computed.
+    pub(super) fn hash_scheduled(&mut self, slot: u32, new: u32) {
+        if !self.s.engine.enable_prefix_caching {
+            return;
+        }
+        let row = &self.rows[slot as usize];
+        let blocks = (row.computed + new).min(row.tokens()) / self.s.engine.block_size;
+        if blocks > self.pool.hashed(slot) {
+            let (path, private) = (self.s.chains.path(row.request), self.s.chains.private_segment(row.request));
+            self.pool.hash_upto(slot, path, private, blocks);
+            self.head_blocked = false; // the head of the queue may hit these blocks
+        }
+    }
+
+    /// Notes which decoding rows the pass that was just counted left out, and which are back.
+    fn leave_out(&mut self, left_out: &mut Vec<u32>, pass: &mut Pass) {
+        for &slot in left_out.iter() {
+            let row = &mut self.rows[slot as usize];
+            if row.finish_at < self.k {
+                row.left_out_at = self.k; // its last token is on its way: it ends before anything else
+                continue;
+            }
+            self.decoding.remove(row.member(slot));
+            row.finish_at += 1;
+            self.decoding.insert(row.member(slot));
+            if row.left_out_at != self.k - 1 {
+                row.last_emit_ps = pass.start_ps;
+            }
+            row.left_out_at = self.k;
+        }
+        for &slot in &self.left_out {
+            let row = &self.rows[slot as usize];
+            if row.state == State::Decoding && row.left_out_at == self.k - 1 {
+                pass.returning.push(slot);
+            }
+        }
+        self.left_out.clear();
+        self.left_out.append(left_out);
+    }
+
+    /// Rows that get their first token (since they entered the batch) decode from now on.
+    fn join_decode_set(&mut self, sampling: &[Sample]) {
+        for &Sample { slot, .. } in sampling {
+            let position = self.explicit_before(self.rows[slot as usize].order);
+            self.explicit.remove(position);
+            let row = &mut self.rows[slot as usize];
+            row.state = State::Decoding;
+            row.finish_at = self.k + u64::from(row.target - row.delivered - 1);
+            self.decoding.insert(row.member(slot));
+        }
+    }
+}

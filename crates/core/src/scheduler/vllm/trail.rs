@@ -1,0 +1,79 @@
+//! The log of passes, in the form of the recordings.
+
+use super::Vllm;
+use super::pass::Pass;
+use super::row::{Planned, State};
+use crate::log::PassRecord;
+
+impl Vllm<'_> {
+    /// Rows of a stepped pass, in the batch's order. Called before the counter is raised.
+    pub(super) fn log_rows(&mut self, entry: usize, left_out: &[u32], planned: &[Planned], admitted: &[Planned]) {
+        for &slot in &self.running {
+            let row = &self.rows[slot as usize];
+            if row.state == State::Decoding {
+                if !left_out.contains(&slot) {
+                    let computed = row.prompt + row.sampled(self.k) - 1;
+                    self.log[entry].scheduled.push((row.request, 1, computed, 0));
+                    self.log[entry].emitted.push((row.request, 1));
+                }
+            } else if let Some(p) = planned.iter().chain(admitted).find(|p| p.slot == slot) {
+                let drafts = row.computed.saturating_sub(row.tokens());
+                self.log[entry].scheduled.push((row.request, p.tokens, row.computed - p.tokens, drafts));
+            }
+        }
+    }
+
+    pub(super) fn log_state(&mut self, entry: usize, time: i64) {
+        self.log[entry].dt_ps = time;
+        self.log[entry].free = self.pool.free();
+        self.log[entry].running = self.running.len() as u32;
+        self.log[entry].waiting = self.waiting.len() as u32;
+        if self.s.log_blocks {
+            for index in 0..self.running.len() {
+                let slot = self.running[index];
+                let numbers = self.pool.block_numbers(slot);
+                let row = &mut self.rows[slot as usize];
+                if numbers.len() > row.logged_blocks {
+                    self.log[entry].blocks.push((row.request, numbers[row.logged_blocks..].to_vec()));
+                    row.logged_blocks = numbers.len();
+                }
+            }
+        }
+    }
+
+    /// The passes of a run, one by one. Called before the counter is raised.
+    pub(super) fn log_run(&mut self, pass: &mut Pass) {
+        let ahead = i64::from(self.s.engine.async_scheduling);
+        let free_after = |passes: i64| self.pool.free() - self.decoding.demand(self.k, passes) as u32;
+        for index in 0..pass.passes {
+            let start_ps = pass.start_ps + pass.times.time(index);
+            let rows = self.running.iter().map(|&slot| {
+                let row = &self.rows[slot as usize];
+                (row.request, 1, row.prompt + row.sampled(self.k + index as u64) - 1, 0)
+            });
+            self.log.push(PassRecord {
+                t_ps: start_ps,
+                dt_ps: pass.times.time(index + 1) - pass.times.time(index),
+                scheduled_at_ps: match (ahead, index) {
+                    (0, _) => start_ps,
+                    (_, 0) => pass.decided_ps,
+                    _ => pass.start_ps + pass.times.time(index - 1),
+                },
+                scheduled: rows.collect(),
+                free: free_after(index + 1),
+                free_end: Some(free_after((index + 1 + ahead).min(pass.passes))),
+                running: self.running.len() as u32,
+                waiting: pass.waiting,
+                emitted: self.running.iter().map(|&slot| (self.rows[slot as usize].request, 1)).collect(),
+                ..PassRecord::default()
+            });
+        }
+        pass.logged = Some(self.log.len() - 1);
+    }
+
+    /// Nothing runs and the head of the queue can never be admitted.
+    pub fn log_stuck(&mut self, now_ps: i64) {
+        let stuck = Some(self.waiting.iter().map(|waiting| waiting.request).collect());
+        self.log.push(PassRecord { t_ps: now_ps, scheduled_at_ps: now_ps, stuck, ..PassRecord::default() });
+    }
+}

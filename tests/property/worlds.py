@@ -1,0 +1,177 @@
+"""Random deployments and workloads, small enough to starve, preempt and stall."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from hypothesis import strategies as st
+
+from servetwin import _core
+
+MS = 10**9
+"""Picoseconds."""
+
+COLUMNS = (
+    "arrival_ps",
+    "routed_ps",
+    "scheduled_ps",
+    "first_token_ps",
+    "last_token_ps",
+    "end_ps",
+    "replica",
+    "output_tokens",
+    "cached_tokens",
+    "preemptions",
+    "status",
+    "reason",
+)
+SERIES = ("time_ps", "replica", "running", "waiting", "used_blocks")
+
+
+@dataclass(frozen=True)
+class World:
+    trace: dict[str, Any]
+    run: dict[str, Any]
+
+    def simulate(self, *, router: object | None = None, **changes: Any) -> _core.Run:
+        return _core.simulate(_core.Trace.from_columns(**self.trace), json.dumps(self.run | changes), router=router)
+
+
+def records(run: _core.Run) -> dict[str, Any]:
+    """All that a run leaves behind, but how it was computed."""
+    return {
+        "status": run.status,
+        "passes": run.passes,
+        "gaps": run.itl(),
+        **{name: run.column(name) for name in COLUMNS},
+        **{f"series.{name}": run.series(name) for name in SERIES},
+    }
+
+
+@st.composite
+def traces(draw: st.DrawFn, *, sessions: bool = True) -> dict[str, Any]:
+    """Bursts and lulls, prompts that share prefixes, outputs that may stop before their limit."""
+    count = draw(st.integers(1, 40))
+    block_tokens = draw(st.sampled_from([4, 16, 32]))
+    stops_early = draw(st.booleans())
+    arrival_ps, columns = 0, {name: [] for name in ("arrival_ps", "input_tokens", "output_tokens", "max_output_tokens")}
+    priority, after, block_ids, offsets = [], [], [], [0]
+    families = draw(st.integers(1, 4))
+    fresh = families * 64
+    for row in range(count):
+        arrival_ps += draw(st.sampled_from([0, 0, 1, 3 * MS, 17 * MS, 250 * MS]))
+        prompt = draw(st.integers(1, 120))
+        output = draw(st.integers(0, 90))
+        follows = sessions and row > 0 and draw(st.integers(0, 5)) == 0
+        previous = draw(st.integers(0, row - 1)) if follows else -1
+        if previous in after:
+            previous = -1
+        columns["arrival_ps"].append(draw(st.integers(0, 50 * MS)) if previous >= 0 else arrival_ps)
+        columns["input_tokens"].append(prompt)
+        columns["output_tokens"].append(output)
+        columns["max_output_tokens"].append(output + (draw(st.integers(0, 20)) if stops_early else 0))
+        priority.append(draw(st.integers(0, 2)))
+        after.append(previous)
+        blocks = -(-prompt // block_tokens)
+        shared = draw(st.integers(0, blocks))
+        family = draw(st.integers(0, families - 1))
+        block_ids += [family * 64 + index for index in range(shared)]
+        block_ids += [fresh + index for index in range(blocks - shared)]
+        fresh += blocks - shared
+        offsets.append(len(block_ids))
+    dense = {block: index for index, block in enumerate(dict.fromkeys(block_ids))}
+    return {
+        **columns,
+        "priority": priority,
+        "after": after,
+        "block_tokens": block_tokens,
+        "block_ids": [dense[block] for block in block_ids],
+        "block_offsets": offsets,
+    }
+
+
+@st.composite
+def step_times(draw: st.DrawFn) -> dict[str, Any]:
+    if draw(st.booleans()):
+        segments = draw(st.integers(1, 6))
+        return {
+            "kind": "polynomial",
+            "prefill_fps": [draw(st.integers(0, 10**6)) << 20, draw(st.integers(0, MS // 10)) << 20, MS << 20],
+            "segment_tokens": draw(st.integers(1, 200)),
+            "start_ps": [5 * MS + draw(st.integers(0, 3 * MS)) for _ in range(segments)],
+            "slope_ps": [draw(st.integers(0, 10**6)) for _ in range(segments)],
+        }
+    affine = st.fixed_dictionaries(
+        {
+            "base_ps": st.integers(0, 6 * MS),
+            "prefill_token_ps": st.integers(0, MS // 10),
+            "work_fps": st.integers(0, 10**12),
+            "decode_row_ps": st.integers(0, MS // 5),
+            "context_ps": st.integers(0, 10**6),
+            "sequence_ps": st.integers(0, 10**6),
+        }
+    )
+    return {"kind": "affine", "host": draw(affine), "terms": draw(st.lists(affine, max_size=3))}
+
+
+@st.composite
+def engines(draw: st.DrawFn) -> dict[str, Any]:
+    version = draw(st.sampled_from(["0.32", "0.32", "0.19"]))
+    block_size = draw(st.sampled_from([1, 4, 8, 16, 64]))
+    drafts = draw(st.sampled_from([0, 0, 0, 2, 3]))
+    blocks = draw(st.integers(2, 60)) * max(1, 16 // block_size) + 1
+    chunked = draw(st.integers(0, 4)) > 0
+    threshold = draw(st.sampled_from([0, 0, 8, 30]))
+    return {
+        "version": version,
+        "max_num_seqs": draw(st.integers(1, 12)),
+        "max_num_batched_tokens": draw(st.sampled_from([16, 24, 40, 64, 300])) if chunked else 300,
+        "max_model_len": draw(st.sampled_from([96, 160, 4096])),
+        "block_size": block_size,
+        "num_gpu_blocks": blocks,
+        "enable_prefix_caching": draw(st.integers(0, 3)) > 0,
+        "enable_chunked_prefill": chunked,
+        "long_prefill_token_threshold": threshold,
+        "long_prefill_token_threshold_adaptive": version == "0.32" and threshold > 0 and draw(st.booleans()),
+        "scheduling_policy": draw(st.sampled_from(["fcfs", "priority"])),
+        "watermark_blocks": draw(st.integers(0, 3)) if version == "0.32" else 0,
+        "scheduler_reserve_full_isl": draw(st.booleans()),
+        "async_scheduling": drafts == 0 and draw(st.booleans()),
+        "num_speculative_tokens": drafts,
+        "acceptance": draw(acceptances()) if drafts else None,
+    }
+
+
+def acceptances() -> st.SearchStrategy[dict[str, Any]]:
+    cycle = st.fixed_dictionaries(
+        {"kind": st.just("cycle"), "pattern": st.lists(st.integers(0, 3), min_size=1, max_size=4)}
+    )
+    chance = st.fixed_dictionaries(
+        {
+            "kind": st.just("conditional"),
+            "thresholds": st.lists(st.integers(0, 2**64 - 1), min_size=3, max_size=3),
+            "seed": st.integers(0, 2**64 - 1),
+        }
+    )
+    return cycle | chance
+
+
+@st.composite
+def worlds(draw: st.DrawFn, *, replicas: int = 4, sessions: bool = True) -> World:
+    router = draw(st.sampled_from(["round_robin", "random", "least_requests"]))
+    run = {
+        "replicas": draw(st.integers(1, replicas)),
+        "engine": draw(engines()),
+        "step_time": draw(step_times()),
+        "router": {"kind": router},
+        "seed": draw(st.integers(0, 2**32)),
+        "leap": True,
+        "stall_passes": 400,
+        "users": draw(st.none() | st.integers(1, 9)),
+        "check_admission": draw(st.booleans()),
+        "max_passes": 20_000,
+        "series_interval_ps": draw(st.sampled_from([MS, 40 * MS, 10**12])),
+    }
+    return World(draw(traces(sessions=sessions)), run)
