@@ -11,6 +11,7 @@ pub mod config;
 pub mod decode_set;
 pub mod error;
 pub mod gaps;
+pub mod generate;
 pub mod kv;
 pub mod log;
 pub mod metrics;

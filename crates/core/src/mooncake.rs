@@ -18,7 +18,7 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 
 use crate::error::InputError;
-use crate::workload::{BLOCK_TOKENS_MAX, Workload, hex};
+use crate::workload::{BLOCK_TOKENS_MAX, TOKENS_MAX, Workload, hex};
 use assemble::Assembly;
 use decimal::Speedup;
 
@@ -148,6 +148,9 @@ fn check_options(options: &Options) -> Result<Speedup, InputError> {
     }
     if options.limit == Some(0) {
         return Err(InputError::in_field("limit", "0 leaves no requests; leave it out to take all rows"));
+    }
+    if let Some(limit) = options.max_output_tokens.filter(|&limit| limit > TOKENS_MAX) {
+        return Err(InputError::in_field("max_output_tokens", format!("{limit} is above {TOKENS_MAX}")));
     }
     Speedup::new(options.speedup)
         .ok_or_else(|| InputError::in_field("speedup", format!("{} is not between 0.001 and 1000000", options.speedup)))

@@ -185,6 +185,7 @@ impl<'a> Worker<'a> {
         }
     }
 
+    /// The state at `time_ps`, before decisions of that time.
     pub fn view(&self, time_ps: i64) -> ReplicaView {
         let used = self.used_blocks(time_ps);
         ReplicaView {
@@ -197,14 +198,14 @@ impl<'a> Worker<'a> {
 
     fn used_blocks(&self, time_ps: i64) -> u32 {
         let run = self.queued.as_ref().or(self.executing.as_ref()).filter(|pass| !pass.is_settled());
-        let decided = run.map_or(0, |pass| pass.decided_by(time_ps, i64::from(self.is_async)));
+        let decided = run.map_or(0, |pass| pass.decided_before(time_ps, i64::from(self.is_async)));
         self.scheduler.used_blocks(decided)
     }
 
     /// Points of the time series before `time_ps`: the state after all events up to them.
     fn sample_until(&mut self, time_ps: i64) {
         while self.sample_ps < time_ps {
-            let view = self.view(self.sample_ps);
+            let view = self.view(self.sample_ps + 1);
             self.series.time_ps.push(self.sample_ps);
             self.series.replica.push(self.replica);
             self.series.running.push(view.running);

@@ -6,6 +6,7 @@ use pyo3::exceptions::PyKeyError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 use servetwin_core::error::InputError;
+use servetwin_core::generate;
 use servetwin_core::mooncake;
 use servetwin_core::trace::{self, NONE};
 use servetwin_core::workload::Workload;
@@ -41,6 +42,13 @@ impl Trace {
         let options = mooncake::Options { block_tokens, limit, speedup, max_output_tokens };
         let read = py.detach(|| mooncake::read_file(&path, &options));
         Ok(Trace { workload: read.map_err(input_error)? })
+    }
+
+    /// Generates what a JSON description asks for. Raises InputError for one that makes no sense.
+    #[staticmethod]
+    fn generate(py: Python<'_>, config_json: &str) -> PyResult<Self> {
+        let generated = py.detach(|| generate::generate(config_json));
+        Ok(Trace { workload: generated.map_err(input_error)? })
     }
 
     /// A trace of these columns, validated. `after`: the index of a request, or -1.

@@ -7,7 +7,7 @@ use crate::trace::NONE;
 
 /// Ids next to each other share a page, so that the runs of consecutive ids that make up most
 /// traces cost one look-up a page. Small, because ids that are hashes have a page each.
-const PAGE_BITS: u32 = 3;
+const PAGE_BITS: u32 = 4;
 const PAGE: usize = 1 << PAGE_BITS;
 
 #[derive(Debug)]

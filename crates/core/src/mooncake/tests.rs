@@ -165,6 +165,7 @@ fn senseless_options() {
         (Options { limit: Some(0), ..options() }, "limit"),
         (Options { speedup: f64::NAN, ..options() }, "speedup"),
         (Options { speedup: 0.0, ..options() }, "speedup"),
+        (Options { max_output_tokens: Some(TOKENS_MAX + 1), ..options() }, "max_output_tokens"),
     ] {
         assert_eq!(read_with(text, &options).unwrap_err().field.as_deref(), Some(field));
     }

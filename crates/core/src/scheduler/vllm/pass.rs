@@ -38,9 +38,9 @@ impl Pass {
         self.last_start_ps = self.start_ps + self.times.time(self.passes - 1);
     }
 
-    /// Passes of it decided by `time_ps`; see [`super::Vllm::truncate`] for `ahead`.
-    pub fn decided_by(&self, time_ps: i64, ahead: i64) -> i64 {
-        (self.times.started_before(time_ps + 1 - self.start_ps) + ahead).clamp(1, self.passes)
+    /// Passes of it decided before `time_ps`; see [`super::Vllm::truncate`] for `ahead`.
+    pub fn decided_before(&self, time_ps: i64, ahead: i64) -> i64 {
+        (self.times.started_before(time_ps - self.start_ps) + ahead).clamp(1, self.passes)
     }
 
     pub fn is_settled(&self) -> bool {

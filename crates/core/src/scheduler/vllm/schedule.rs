@@ -84,7 +84,7 @@ impl Vllm<'_> {
         if pass.settled || pass.passes == 1 {
             return;
         }
-        let passes = (pass.times.started_before(time_ps - pass.start_ps) + ahead).clamp(1, pass.passes);
+        let passes = pass.decided_before(time_ps, ahead);
         if passes < pass.passes {
             pass.times.truncate(passes);
             pass.passes = passes;

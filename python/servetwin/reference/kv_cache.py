@@ -1,0 +1,94 @@
+"""The block table of each request, and prefix hits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .block_pool import BlockPool, PrefixKeys
+from .config import EngineConfig
+from .state import RequestState
+
+
+class KvCache:
+    """Gives blocks to requests and takes them back. Mutates the requests' block tables."""
+
+    def __init__(self, config: EngineConfig) -> None:
+        self._block_size = config.block_size
+        self._max_model_len = config.max_model_len
+        self._caching = config.enable_prefix_caching
+        self._keys = PrefixKeys(config.block_size)
+        self.pool = BlockPool(
+            config.num_gpu_blocks,
+            caching=config.enable_prefix_caching,
+            unhashed_first=config.rules.unhashed_blocks_reused_first,
+        )
+
+    def name_blocks(self, request: RequestState) -> None:
+        """Names the blocks that the request's newest tokens have filled."""
+        if self._caching:
+            self._keys.extend(request.keys, request.tokens)
+
+    def find_prefix(self, request: RequestState) -> list[int]:
+        """The longest stored prefix, in whole blocks, short of the request's last token.
+
+        That token must be computed, to have something to sample from: so a prompt that is a
+        whole number of blocks and fully stored gives up its last block.
+        """
+        hit: list[int] = []
+        for key in request.keys[: (len(request.tokens) - 1) // self._block_size]:
+            block = self.pool.find(key)
+            if block is None:
+                break
+            hit.append(block)
+        return hit
+
+    def blocks_to_admit(self, tokens: int, hit: Sequence[int]) -> int:
+        """How many free blocks a waiting request uses up to hold `tokens` tokens.
+
+        Blocks that it hits and nobody holds leave the free queue too.
+        """
+        return max(self._slots(tokens) - len(hit), 0) + sum(map(self.pool.is_free, hit))
+
+    def admit(self, request: RequestState, hit: Sequence[int], tokens: int) -> None:
+        """Gives a waiting request its hit, and blocks for `tokens` tokens in all."""
+        assert not request.blocks
+        self.pool.hold(hit)
+        request.blocks = list(hit)
+        request.hashed = len(hit)
+        self._extend(request, tokens)
+
+    def grow(self, request: RequestState, tokens: int) -> list[int] | None:
+        """Gives a running request blocks for `tokens` tokens in all.
+
+        Returns the new ones, or None, changing nothing, if too few are free.
+        """
+        if self._slots(tokens) - len(request.blocks) > self.pool.num_free:
+            return None
+        return self._extend(request, tokens)
+
+    def store(self, request: RequestState, tokens: int) -> None:
+        """Makes the full blocks among the first `tokens` tokens findable."""
+        if not self._caching:
+            return
+        full = min(tokens // self._block_size, len(request.blocks))
+        for index in range(request.hashed, full):
+            self.pool.insert(request.blocks[index], request.keys[index])
+        request.hashed = max(request.hashed, full)
+
+    def free(self, request: RequestState) -> None:
+        self.pool.release(request.blocks)
+        request.blocks = []
+        request.hashed = 0
+
+    def _slots(self, tokens: int) -> int:
+        return -(-min(tokens, self._max_model_len) // self._block_size)
+
+    def _extend(self, request: RequestState, tokens: int) -> list[int]:
+        """Blocks are stored as soon as they are handed out: the next request can hit them.
+
+        Drafts may be rejected, so they are not.
+        """
+        new = self.pool.take(max(self._slots(tokens) - len(request.blocks), 0))
+        request.blocks += new
+        self.store(request, min(tokens, len(request.tokens)))
+        return new
