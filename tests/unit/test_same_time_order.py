@@ -60,10 +60,12 @@ class Witness:
 
     def __init__(self) -> None:
         self.seen: list[tuple[int, int, int]] = []
+        self.used_blocks: list[int] = []
 
     def route(self, request: Any, replicas: Sequence[Any]) -> int:
         view = replicas[0]
         self.seen.append((view.time_ps, view.running, view.waiting))
+        self.used_blocks.append(view.used_blocks)
         return 0
 
 
@@ -185,6 +187,16 @@ def test_a_tick_of_telemetry_before_a_decision(leap: bool) -> None:
     ran = run([0, 0, PASS + 1], [1, 5, 1], leap=leap, router=ticking(PASS), witness=witness, max_num_seqs=1)
     assert ran.scheduled_ps[1] == PASS
     assert witness.seen[2] == (PASS, 0, 1)
+
+
+@LEAPS
+@pytest.mark.parametrize(("tick_ps", "used_blocks"), [(9 * PASS, 1), (9 * PASS + 1, 2)])
+def test_a_tick_of_telemetry_before_a_decision_inside_a_leap(leap: bool, tick_ps: int, used_blocks: int) -> None:
+    """The pass decided at 90 ms, the tenth of twenty, takes the request's second block."""
+    witness = Witness()
+    run([0, 2 * tick_ps - 1], [20, 1], leap=leap, router=ticking(tick_ps), witness=witness)
+    assert witness.seen[1][0] == tick_ps
+    assert witness.used_blocks[1] == used_blocks
 
 
 @LEAPS
