@@ -145,9 +145,8 @@ def engines(draw: st.DrawFn) -> dict[str, Any]:
 
 
 def acceptances() -> st.SearchStrategy[dict[str, Any]]:
-    cycle = st.fixed_dictionaries({"kind": st.just("cycle"), "pattern": st.lists(st.integers(0, 3), min_size=1)})
-        {"kind": st.just("cycle"), "pattern": st.lists(st.integers(0, 3), min_size=1, max_size=4)}
-    )
+    pattern = st.lists(st.integers(0, 3), min_size=1, max_size=4)
+    cycle = st.fixed_dictionaries({"kind": st.just("cycle"), "pattern": pattern})
     chance = st.fixed_dictionaries(
         {
             "kind": st.just("conditional"),

@@ -150,14 +150,15 @@ impl<'a> Simulation<'a> {
         let mut told = 0;
         loop {
             let arrival = arrivals.next_ps().map(|time_ps| (time_ps, Phase::Arrival));
-            let tick = telemetry.next_tick(arrival);
             let event = agenda.first();
+            let goes_on = arrivals.left > 0 && (arrival.is_some() || event.is_some());
+            let tick = if goes_on { telemetry.next_tick() } else { None };
             let before_event = |time: Option<(i64, Phase)>| match (time, event) {
                 (Some(time), Some((event, _))) => time < event,
                 (Some(_), None) => true,
                 _ => false,
             };
-            if before_event(tick) && tick <= arrival {
+            if before_event(tick) && arrival.is_none_or(|arrival| tick <= Some(arrival)) {
                 telemetry.observe(&workers);
             } else if before_event(arrival) {
                 let (now_ps, request) = arrivals.pop();
@@ -271,7 +272,8 @@ struct Arrivals<'a> {
     next_row: u32,
     closed_loop: bool,
     free_users: u32,
-    freed_ps: i64,
+    /// Requests that are still to come, or may be.
+    left: usize,
     /// Requests whose predecessor has ended, or whose user came free.
     ready: BinaryHeap<Reverse<(i64, u32)>>,
     successor: Vec<u32>,
@@ -293,7 +295,7 @@ impl<'a> Arrivals<'a> {
             next_row: 0,
             closed_loop: users.is_some(),
             free_users: users.unwrap_or(0),
-            freed_ps: 0,
+            left: trace.len(),
             ready: BinaryHeap::new(),
             successor,
         };
@@ -332,6 +334,7 @@ impl<'a> Arrivals<'a> {
     }
 
     fn pop(&mut self) -> (i64, u32) {
+        self.left -= 1;
         let ready = self.ready.peek().map(|&Reverse(ready)| ready);
         match (ready, self.by_own_time()) {
             (Some(ready), Some(own)) if ready < own => self.ready.pop().map_or(own, |Reverse(ready)| ready),
@@ -358,9 +361,9 @@ impl<'a> Arrivals<'a> {
         }
         while next != NONE {
             lost(next);
+            self.left -= 1;
             next = self.successor[next as usize];
         }
-        self.freed_ps = now_ps;
         if self.closed_loop {
             self.start_next_session(now_ps);
         }
@@ -396,17 +399,27 @@ impl Telemetry {
         }
     }
 
-    /// The next tick, if an arrival is still to come. It reads what holds once all that happens at
-    /// its time but arrivals and decisions has happened.
-    fn next_tick(&self, arrival: Option<(i64, Phase)>) -> Option<(i64, Phase)> {
-        let ticks = self.interval_ps > 0 && arrival.is_some();
-        ticks.then_some((self.next_tick_ps, Phase::Arrival))
+    /// The next tick. It reads what holds once all that happens at its time but arrivals and
+    /// decisions has happened.
+    fn next_tick(&self) -> Option<(i64, Phase)> {
+        (self.interval_ps > 0).then_some((self.next_tick_ps, Phase::Arrival))
     }
 
     fn observe(&mut self, workers: &[Worker]) {
         let tick_ps = self.next_tick_ps;
+        self.deliver(tick_ps);
         self.on_way.push_back((tick_ps, workers.iter().map(|worker| worker.view(tick_ps)).collect()));
         self.next_tick_ps += self.interval_ps;
+    }
+
+    /// Shows the last observation that has arrived by `now_ps`.
+    fn deliver(&mut self, now_ps: i64) {
+        while let Some((tick_ps, _)) = self.on_way.front()
+            && tick_ps + self.delay_ps <= now_ps
+            && let Some((tick_ps, views)) = self.on_way.pop_front()
+        {
+            (self.shown_ps, self.shown) = (tick_ps, views);
+        }
     }
 
     fn views(&mut self, now_ps: i64, workers: &[Worker]) -> (i64, &[ReplicaView]) {
@@ -416,13 +429,7 @@ impl Telemetry {
             }
             self.shown_ps = now_ps;
         }
-        while let Some((tick_ps, _)) = self.on_way.front()
-            && tick_ps + self.delay_ps <= now_ps
-        {
-            if let Some((tick_ps, views)) = self.on_way.pop_front() {
-                (self.shown_ps, self.shown) = (tick_ps, views);
-            }
-        }
+        self.deliver(now_ps);
         (self.shown_ps, &self.shown)
     }
 }
