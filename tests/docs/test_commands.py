@@ -62,7 +62,7 @@ def missing_data(section: Section) -> list[str]:
     text = "\n".join(block.text for block in section.blocks)
     needed = [DATA / path for path in re.findall(r"\.\./shared/data/(\S+)", text)]
     needed += [file for name, file in DOWNLOADS.items() if f"/{name}" in text]
-    return [str(path.relative_to(DATA)) for path in needed if not path.exists()]
+    return [str(path.relative_to(DATA)) for path in dict.fromkeys(needed) if not path.exists()]
 
 
 def run(block: Block, checkout: Path) -> str:
