@@ -52,12 +52,12 @@ pub fn simulate(
         engine: &run.engine,
         step_time: &run.step_time,
         leap: run.leap,
+        max_passes: run.max_passes.unwrap_or(u64::MAX),
         log_passes: run.record.passes,
         log_blocks: run.record.block_ids,
     };
     let limits = Limits {
         stall_passes: run.stall_passes,
-        max_passes: run.max_passes.unwrap_or(u64::MAX),
         interval_ps: run.series_interval_ps.max(1),
         gap_limit: (GAP_ENTRIES / run.replicas.max(1) as usize).max(1024),
     };

@@ -42,6 +42,8 @@ pub struct Setting<'a> {
     pub engine: &'a Engine,
     pub step_time: &'a StepTime,
     pub leap: bool,
+    /// No replica does more.
+    pub max_passes: u64,
     pub log_passes: bool,
     pub log_blocks: bool,
 }
