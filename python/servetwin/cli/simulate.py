@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -40,7 +38,6 @@ def simulate(
 
     Exit codes: 0 done, 2 bad input, 3 stalled or nothing completed.
     """
-    _import_meanwhile(tables=out is not None, terminal=not quiet)
     from ..simulation import simulate as run
     from ..spec import load_spec
 
@@ -81,9 +78,3 @@ def _exit_code(result: Result) -> ExitCode:
     if result.status == "stalled" or result.completed == 0:
         return ExitCode.STALLED
     return ExitCode.DONE
-
-
-def _import_meanwhile(*, tables: bool, terminal: bool) -> None:
-    """Imports what is needed after the run on a second thread: most of it passes while the core computes."""
-    modules = [*(["pyarrow.parquet"] if tables else []), *(["rich.console", "rich.table"] if terminal else [])]
-    threading.Thread(target=lambda: [importlib.import_module(name) for name in modules], daemon=True).start()

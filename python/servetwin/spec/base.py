@@ -21,4 +21,10 @@ Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
 class SpecModel(BaseModel):
     """Frozen; unknown keys are refused, and nothing is converted in silence (no "8" for 8, no true for 1)."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        allow_inf_nan=False,
+        defer_build=True,  # once, as part of the whole, rather than each alone as well
+    )

@@ -60,15 +60,15 @@ class Spec(SpecModel):
 
     model: str | None = None
     gpu: str | None = None
-    parallel: Parallel = Parallel()
-    engine: Engine = Engine()
+    parallel: Parallel = Field(default_factory=Parallel)
+    engine: Engine = Field(default_factory=Engine)
     replicas: Annotated[int, Field(ge=1, le=1_000_000)] = 1
     cluster: Cluster | None = None
-    router: Router = RoundRobinRouter()
-    timing: Timing = AnalyticTiming()
-    workload: Workload = TraceWorkload()
+    router: Router = Field(default_factory=RoundRobinRouter)
+    timing: Timing = Field(default_factory=AnalyticTiming)
+    workload: Workload = Field(default_factory=TraceWorkload)
     slo: ServiceLevel | None = None
-    metrics: Metrics = Metrics()
+    metrics: Metrics = Field(default_factory=Metrics)
     stall_passes: Annotated[CountOrZero, Field(ge=1)] = 10_000
     seed: Seed = 0
 

@@ -1,0 +1,116 @@
+//! Work to count instructions of, by `bench/instructions.py`: the same in every run.
+//!
+//! `count decode ROWS PASSES`: one replica steps through PASSES passes, of which all but the first
+//! decode ROWS rows. Their prompts differ by a token each, so that a sixteenth of them needs a block
+//! in each pass.
+//!
+//! `count dense`, `count sparse`: a generated trace, with leaps, and its metrics: replicas that
+//! prefill all the time, and replicas that mostly decode undisturbed.
+
+use servetwin_core::config::{self, Run};
+use servetwin_core::generate::generate;
+use servetwin_core::metrics::{SummaryOptions, summarize};
+use servetwin_core::router::Router;
+use servetwin_core::simulation::{Outcome, simulate};
+use servetwin_core::trace::{NONE, Trace};
+use std::hint::black_box;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let number = |text: &str| -> u32 { text.parse().expect("a number") };
+    match words[..] {
+        ["decode", rows, passes] => decode(number(rows), number(passes)),
+        ["dense"] => generated(20_000, 40.0, (2000, 100)),
+        ["sparse"] => generated(5_000, 1.0, (500, 800)),
+        _ => panic!("usage: count decode ROWS PASSES | dense | sparse"),
+    }
+}
+
+fn decode(rows: u32, passes: u32) {
+    let run = description(1, 2 * rows * rows, false, Some(passes));
+    let count = rows as usize;
+    let trace = Trace {
+        arrival_ps: vec![0; count],
+        input_tokens: (1..=rows).collect(),
+        output_tokens: vec![2 * passes; count],
+        max_output_tokens: vec![2 * passes; count],
+        priority: vec![0; count],
+        after: vec![NONE; count],
+        block_tokens: rows,
+        // One block each, shared with none.
+        block_ids: (0..rows).collect(),
+        block_offsets: (0..=u64::from(rows)).collect(),
+    };
+    let outcome = counted(&trace, &run);
+    assert_eq!(outcome.passes, u64::from(passes));
+    let first = outcome.requests.first_token_ps[0];
+    assert!(first > 0 && outcome.requests.first_token_ps.iter().all(|&time_ps| time_ps == first));
+    println!("{passes} passes of {rows} rows");
+}
+
+fn generated(requests: u32, rate_per_s: f64, (input, output): (u32, u32)) {
+    const REPLICAS: u32 = 8;
+    let lengths = |p50: u32| format!(r#"{{"kind": "lognormal", "p50": {p50}, "p99": {}, "max": 16000}}"#, 5 * p50);
+    let workload = generate(&format!(
+        r#"{{"requests": {requests}, "seed": 1, "block_tokens": 512,
+            "arrivals": {{"kind": "poisson", "rate_per_s": {rate_per_s}}},
+            "input_tokens": {}, "output_tokens": {},
+            "prefix": {{"groups": 50, "tokens": 1024, "share": 0.5, "choice": {{"kind": "uniform"}}}}}}"#,
+        lengths(input),
+        lengths(output),
+    ))
+    .expect("a workload");
+    let run = description(REPLICAS, 8192, true, None);
+    let outcome = counted(&workload.trace, &run);
+    println!("{} passes, {} leaps", outcome.passes, outcome.leaps);
+}
+
+/// What is counted: the run and its metrics. Not what the trace comes from, nor its hash.
+#[inline(never)]
+fn counted(trace: &Trace, run: &Run) -> Outcome {
+    let mut router = Router::RoundRobin { next: 0 };
+    let Ok(outcome) = simulate(trace, run, &mut router, &mut |_| true) else {
+        unreachable!("only a user's router fails");
+    };
+    let outcome = outcome.expect("nothing ends it early");
+    let options = SummaryOptions::from_json(
+        r#"{"warmup_ps": 0, "window_ps": null, "gpus": 8, "gpu_price_per_hour": null, "slo": null}"#,
+    )
+    .expect("options");
+    black_box(summarize(&outcome.requests, &trace.input_tokens, &outcome.gaps, &options));
+    outcome
+}
+
+fn description(replicas: u32, budget: u32, leap: bool, max_passes: Option<u32>) -> Run {
+    let run = serde_json::json!({
+        "replicas": replicas,
+        "engine": {
+            "version": "0.32", "max_num_seqs": 1024, "max_num_batched_tokens": budget, "max_model_len": 1_000_000,
+            "block_size": 16, "num_gpu_blocks": 200_000, "enable_prefix_caching": true,
+            "enable_chunked_prefill": true, "long_prefill_token_threshold": 0,
+            "long_prefill_token_threshold_adaptive": false, "scheduling_policy": "fcfs", "watermark_blocks": 0,
+            "scheduler_reserve_full_isl": true, "async_scheduling": false, "num_speculative_tokens": 0,
+        },
+        // 5 ms, 15 µs a prefill token, 20 ns a token of context.
+        "step_time": {
+            "kind": "affine",
+            "host": {
+                "base_ps": 5_000_000_000_i64, "prefill_token_ps": 15_000_000, "work_fps": 0,
+                "decode_row_ps": 0, "context_ps": 20_000, "sequence_ps": 0,
+            },
+            "terms": [],
+        },
+        "router": {"kind": "round_robin"},
+        "seed": 0,
+        "leap": leap,
+        "stall_passes": 10_000,
+        "users": null,
+        "check_admission": true,
+        "max_passes": max_passes,
+        "series_interval_ps": 10_000_000_000_000_i64,
+    });
+    let run: Run = serde_json::from_value(run).expect("a run description");
+    config::check(&run).expect("a run that is possible");
+    run
+}
