@@ -98,7 +98,7 @@ fn blocks_are_conserved_and_requests_end_once() {
                 break;
             }
             requests.arrival_ps[request] = until.0;
-            if worker.scheduler().refusal(request as u32).is_some() {
+            if setting.refusal(request as u32).is_some() {
                 refused += 1;
             } else {
                 worker.arrive(request as u32, until.0);
