@@ -1,5 +1,6 @@
 //! The frozen description of a run, as it comes in.
 
+use crate::error::InputError;
 use crate::step_time::StepTime;
 use serde::Deserialize;
 
@@ -104,9 +105,10 @@ pub enum Router {
 ///
 /// # Errors
 /// Says which field is impossible.
-pub fn check(run: &Run) -> Result<(), String> {
+pub fn check(run: &Run) -> Result<(), InputError> {
     let engine = &run.engine;
-    let fault = |wrong: bool, what: &str| if wrong { Err(format!("run description: {what}")) } else { Ok(()) };
+    let fault =
+        |wrong: bool, what: &str| if wrong { Err(InputError::in_field("run description", what)) } else { Ok(()) };
     fault(run.replicas == 0, "replicas must be at least 1")?;
     fault(run.users == Some(0), "users must be at least 1")?;
     fault(run.series_interval_ps <= 0, "series_interval_ps must be positive")?;

@@ -52,12 +52,12 @@ pub fn simulate(
         engine: &run.engine,
         step_time: &run.step_time,
         leap: run.leap,
+        max_passes: run.max_passes.unwrap_or(u64::MAX),
         log_passes: run.record.passes,
         log_blocks: run.record.block_ids,
     };
     let limits = Limits {
         stall_passes: run.stall_passes,
-        max_passes: run.max_passes.unwrap_or(u64::MAX),
         interval_ps: run.series_interval_ps.max(1),
         gap_limit: (GAP_ENTRIES / run.replicas.max(1) as usize).max(1024),
     };
@@ -109,6 +109,11 @@ impl<'a> Simulation<'a> {
         let mut assigned: Vec<Vec<u32>> = vec![Vec::new(); replicas as usize];
         for request in 0..self.trace.len() as u32 {
             let arrival_ps = self.trace.arrival_ps[request as usize];
+            self.requests.arrival_ps[request as usize] = arrival_ps;
+            if let Some(reason) = self.refusal(request) {
+                self.refuse(request, reason, arrival_ps);
+                continue;
+            }
             let Ok(replica) = router.route(request, arrival_ps, replicas, (arrival_ps, &[])) else {
                 unreachable!("only a user's policy fails")
             };
@@ -119,7 +124,11 @@ impl<'a> Simulation<'a> {
             let mut worker = self.worker(replica);
             for &request in &assigned[replica as usize] {
                 let arrival_ps = self.trace.arrival_ps[request as usize];
-                self.dispatch(&mut worker, replica, request, arrival_ps);
+                self.requests.routed_ps[request as usize] = arrival_ps;
+                self.requests.replica[request as usize] = replica;
+                let mut results = Results { requests: &mut self.requests, ended: &mut self.ended };
+                worker.advance(arrival_ps, Phase::Arrival, &mut results);
+                worker.arrive(request, arrival_ps);
                 told += 1;
                 if told % 4096 == 0 && !progress(f64::from(told) / self.trace.len() as f64) {
                     return false;
@@ -162,9 +171,8 @@ impl<'a> Simulation<'a> {
                 telemetry.observe(&workers);
             } else if before_event(arrival) {
                 let (now_ps, request) = arrivals.pop();
-                let refused = self.run.check_admission.then(|| workers[0].scheduler().refusal(request)).flatten();
                 self.requests.arrival_ps[request as usize] = now_ps;
-                if let Some(reason) = refused {
+                if let Some(reason) = self.refusal(request) {
                     self.refuse(request, reason, now_ps);
                     arrivals.ended(request, now_ps, false, &mut |lost| self.lose(lost));
                     continue;
@@ -200,21 +208,8 @@ impl<'a> Simulation<'a> {
         Ok(true)
     }
 
-    /// Hands `request` to `worker`, or turns it away.
-    fn dispatch(&mut self, worker: &mut Worker, replica: u32, request: u32, arrival_ps: i64) {
-        let index = request as usize;
-        self.requests.arrival_ps[index] = arrival_ps;
-        if self.run.check_admission
-            && let Some(reason) = worker.scheduler().refusal(request)
-        {
-            self.refuse(request, reason, arrival_ps);
-            return;
-        }
-        self.requests.routed_ps[index] = arrival_ps;
-        self.requests.replica[index] = replica;
-        let mut results = Results { requests: &mut self.requests, ended: &mut self.ended };
-        worker.advance(arrival_ps, Phase::Arrival, &mut results);
-        worker.arrive(request, arrival_ps);
+    fn refusal(&self, request: u32) -> Option<Reason> {
+        self.run.check_admission.then(|| self.setting.refusal(request)).flatten()
     }
 
     fn refuse(&mut self, request: u32, reason: Reason, now_ps: i64) {

@@ -51,7 +51,6 @@ pub enum Stop {
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     pub stall_passes: u64,
-    pub max_passes: u64,
     pub interval_ps: i64,
     pub gap_limit: usize,
 }
@@ -71,7 +70,7 @@ impl<'a> Worker<'a> {
             asleep: true,
             stopped: None,
             stall_passes: limits.stall_passes,
-            max_passes: limits.max_passes,
+            max_passes: setting.max_passes,
             sample_ps: 0,
             interval_ps: limits.interval_ps,
             series: Series::default(),
@@ -135,17 +134,12 @@ impl<'a> Worker<'a> {
         self.executing = self.queued.take();
         if self.scheduler.idle_passes() > self.stall_passes {
             self.stopped = Some(Stop::Stalled);
+        } else if self.scheduler.passes >= self.max_passes {
+            self.stopped = Some(Stop::PassLimit);
         }
     }
 
     fn decide(&mut self, now_ps: i64, results: &mut Results) {
-        if self.scheduler.passes >= self.max_passes {
-            if self.executing.is_none() {
-                self.stopped = Some(Stop::PassLimit);
-            }
-            self.asleep = true;
-            return;
-        }
         let start_ps = match &mut self.executing {
             Some(executing) => {
                 self.scheduler.settle(executing);
@@ -153,6 +147,10 @@ impl<'a> Worker<'a> {
             }
             None => now_ps,
         };
+        if self.scheduler.passes >= self.max_passes {
+            self.stopped = Some(Stop::PassLimit); // what is under way stays so, as in a recording cut short
+            return;
+        }
         let mut pass = self.spare.pop().unwrap_or_default();
         if self.scheduler.schedule(now_ps, start_ps, results, &mut pass) {
             if self.executing.is_none() { self.executing = Some(pass) } else { self.queued = Some(pass) }

@@ -8,6 +8,7 @@ use pyo3::exceptions::{PyKeyError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use servetwin_core::config;
+use servetwin_core::error::InputError;
 use servetwin_core::log;
 use servetwin_core::metrics::{self, SummaryOptions};
 use servetwin_core::router::Router;
@@ -111,8 +112,8 @@ pub fn simulate(
     progress: Option<Py<PyAny>>,
 ) -> PyResult<Run> {
     let run: config::Run = serde_json::from_str(config_json)
-        .map_err(|error| PyValueError::new_err(format!("run description: {error}")))?;
-    config::check(&run).map_err(PyValueError::new_err)?;
+        .map_err(|error| input_error(InputError::in_field("run description", error.to_string())))?;
+    config::check(&run).map_err(input_error)?;
     let rows = trace.get().trace();
     let start = Instant::now();
     let mut python_router = match (&run.router, &router) {

@@ -141,7 +141,7 @@ impl Prefix {
         if let Choice::Zipf { exponent } = self.choice {
             above_zero("prefix.choice.exponent", exponent, EXPONENT_MAX)?;
         }
-        if self.tokens % block_tokens != 0 {
+        if !self.tokens.is_multiple_of(block_tokens) {
             let message = format!(
                 "{} is no multiple of block_tokens, {block_tokens}; a block shared in part is not shared",
                 self.tokens

@@ -19,16 +19,14 @@ pub(super) struct Admission {
 
 impl Vllm<'_> {
     /// The waiting loop: admits from the head of the queue what fits.
-    pub(super) fn admit(&mut self, pass: Admission, left_out: &[u32], results: &mut Results) {
+    pub(super) fn admit(&mut self, pass: Admission, results: &mut Results) {
         let Admission { mut budget, threshold, some_running, some_prefilling, now_ps } = pass;
         let engine = self.s.engine;
         let block_size = engine.block_size;
         if self.head_blocked {
             return;
         }
-        if self.s.chains.generated_is_shared() && !self.waiting.is_empty() {
-            self.hash_generated(left_out);
-        }
+        self.hash_generated(u64::MAX);
         while budget > 0 && self.running.len() < engine.max_num_seqs as usize {
             let Some(head) = self.waiting.head() else { break };
             let request = head.request;
@@ -162,15 +160,19 @@ impl Vllm<'_> {
         }
     }
 
-    /// Enters the generated blocks of decoding rows into the cache, where others may hit them.
-    fn hash_generated(&mut self, left_out: &[u32]) {
+    /// Enters the generated blocks of the decoding rows before `order` into the cache, where others
+    /// may hit them; all of these rows have their place in the pass. Costs the batch, and is done
+    /// only for contents in which prompts repeat what was generated.
+    pub(super) fn hash_generated(&mut self, order: u64) {
+        if !self.s.chains.generated_is_shared() {
+            return;
+        }
         let on_way = u32::from(self.updated < self.k);
-        for index in 0..self.running.len() {
+        for index in 0..self.position(order) {
             let slot = self.running[index];
             let row = &self.rows[slot as usize];
             if row.state == State::Decoding {
-                let scheduled = u32::from(!left_out.contains(&slot));
-                let computed = row.prompt + row.sampled(self.k) - 1 + scheduled;
+                let computed = row.prompt + row.sampled(self.k);
                 self.bring_up_to_date(slot, computed, computed - on_way);
             }
         }

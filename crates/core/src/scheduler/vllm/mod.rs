@@ -42,8 +42,32 @@ pub struct Setting<'a> {
     pub engine: &'a Engine,
     pub step_time: &'a StepTime,
     pub leap: bool,
+    /// No replica does more.
+    pub max_passes: u64,
     pub log_passes: bool,
     pub log_blocks: bool,
+}
+
+impl Setting<'_> {
+    /// Why this request could never run on a replica.
+    pub fn refusal(&self, request: u32) -> Option<Reason> {
+        let engine = self.engine;
+        let prompt = u64::from(self.trace.input_tokens[request as usize]);
+        let limit = u64::from(self.trace.max_output_tokens[request as usize].max(1));
+        let output = u64::from(self.trace.output_tokens[request as usize].max(1));
+        let drafts = u64::from(engine.num_speculative_tokens);
+        if prompt + limit > u64::from(engine.max_model_len) {
+            Some(Reason::Context)
+        } else if (prompt + output - 1 + drafts).div_ceil(u64::from(engine.block_size))
+            > u64::from(engine.num_gpu_blocks - 1)
+        {
+            Some(Reason::Pool)
+        } else if !engine.enable_chunked_prefill && prompt > u64::from(engine.max_num_batched_tokens) {
+            Some(Reason::Budget)
+        } else {
+            None
+        }
+    }
 }
 
 /// Where results go.
@@ -153,23 +177,6 @@ impl<'a> Vllm<'a> {
     pub fn unfinished(&self) -> Vec<u32> {
         let running = self.running.iter().map(|&slot| self.rows[slot as usize].request);
         running.chain(self.waiting.iter().map(|waiting| waiting.request)).collect()
-    }
-
-    /// Why this request could never run here.
-    pub fn refusal(&self, request: u32) -> Option<Reason> {
-        let engine = self.s.engine;
-        let prompt = u64::from(self.s.trace.input_tokens[request as usize]);
-        let limit = u64::from(self.s.trace.max_output_tokens[request as usize].max(1));
-        let output = u64::from(self.s.trace.output_tokens[request as usize].max(1));
-        if prompt + limit > u64::from(engine.max_model_len) {
-            Some(Reason::Context)
-        } else if (prompt + output - 1).div_ceil(u64::from(engine.block_size)) > u64::from(self.pool.usable()) {
-            Some(Reason::Pool)
-        } else if !engine.enable_chunked_prefill && prompt > u64::from(engine.max_num_batched_tokens) {
-            Some(Reason::Budget)
-        } else {
-            None
-        }
     }
 
     /// Adds a request to the queue. Returns whether the next pass could now differ from those of a

@@ -59,11 +59,13 @@ impl Vllm<'_> {
             || !self.left_out.is_empty()
             || self.decoding.len() > engine.max_num_batched_tokens as usize
             || self.s.log_blocks
+            || self.s.chains.generated_is_shared()
         {
             return 0;
         }
         let Some(finish_at) = self.decoding.first_finish() else { return 0 };
-        let passes = finish_at as i64 - self.k as i64;
+        let passes =
+            (finish_at as i64 - self.k as i64).min((self.s.max_passes - self.passes).min(i64::MAX as u64) as i64);
         let wanted = if self.s.leap { passes } else { passes.min(1) };
         if wanted <= 0 { 0 } else { self.decoding.passes_within(self.k, i64::from(self.pool.free()), wanted) }
     }
@@ -140,7 +142,7 @@ impl Vllm<'_> {
             let budget = i64::from(self.s.engine.max_num_batched_tokens) - used;
             let now_ps = pass.decided_ps;
             let admission = Admission { budget, threshold, some_running: used > 0, some_prefilling, now_ps };
-            self.admit(admission, &batch.left_out, results);
+            self.admit(admission, results);
         }
         let admitted = std::mem::take(&mut self.admitted);
         for &row in &admitted {
@@ -244,6 +246,7 @@ impl Vllm<'_> {
         if !self.s.engine.enable_prefix_caching {
             return;
         }
+        self.hash_generated(self.rows[slot as usize].order);
         let row = &self.rows[slot as usize];
         let blocks = (row.computed + new).min(row.tokens()) / self.s.engine.block_size;
         if blocks > self.pool.hashed(slot) {

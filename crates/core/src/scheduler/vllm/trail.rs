@@ -61,7 +61,8 @@ impl Vllm<'_> {
                 },
                 scheduled: rows.collect(),
                 free: free_after(index + 1),
-                free_end: Some(free_after((index + 1 + ahead).min(pass.passes))),
+                // That of the last is known when its results are in.
+                free_end: (index + 1 < pass.passes).then(|| free_after(index + 1 + ahead)),
                 running: self.running.len() as u32,
                 waiting: pass.waiting,
                 emitted: self.running.iter().map(|&slot| (self.rows[slot as usize].request, 1)).collect(),

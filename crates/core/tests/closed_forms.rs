@@ -1,0 +1,152 @@
+//! Every closed form against the loop it replaces.
+
+mod support;
+
+use servetwin_core::clock::Agenda;
+use servetwin_core::decode_set::{DecodeSet, Member};
+use servetwin_core::gaps::GapList;
+use servetwin_core::step_time::{Affine, Features, StepTime, Timeline};
+use servetwin_core::worker::Phase;
+use support::Dice;
+
+fn affine(dice: &mut Dice) -> Affine {
+    Affine {
+        base_ps: dice.roll(0, 6_000),
+        prefill_token_ps: dice.roll(0, 50),
+        work_fps: dice.roll(0, 1 << 22),
+        decode_row_ps: dice.roll(0, 90),
+        context_ps: dice.roll(0, 7),
+        sequence_ps: dice.roll(0, 5),
+    }
+}
+
+fn step_time(dice: &mut Dice) -> StepTime {
+    if dice.chance(2) {
+        let terms = (0..dice.roll(0, 4)).map(|_| affine(dice)).collect();
+        return StepTime::Affine { host: affine(dice), terms };
+    }
+    let segments = dice.roll(1, 6);
+    StepTime::Polynomial {
+        prefill_fps: [1 << 20, 3 << 20, 500 << 20],
+        segment_tokens: dice.roll(1, 300),
+        start_ps: (0..segments).map(|_| dice.roll(1, 9_000)).collect(),
+        slope_ps: (0..segments).map(|_| dice.roll(0, 40)).collect(),
+    }
+}
+
+fn decode_pass(rows: i64, context: i64) -> Features {
+    Features {
+        decode_rows: rows,
+        context,
+        sequences: rows,
+        ready_context: context,
+        ready_rows: rows,
+        ..Features::default()
+    }
+}
+
+#[test]
+fn stretches_of_decode_passes_are_their_passes() {
+    for seed in 0..3_000 {
+        let mut dice = Dice::new(seed);
+        let step_time = step_time(&mut dice);
+        let (rows, context, count) = (dice.roll(1, 40), dice.roll(1, 2_000), dice.roll(1, 120));
+        let mut timeline = Timeline::default();
+        step_time.decode_stretches(rows, context, count, &mut timeline);
+        let mut end = 0;
+        for pass in 0..count {
+            assert_eq!(timeline.time(pass), end, "seed {seed}");
+            let start = end;
+            end += step_time.of(&decode_pass(rows, context + rows * pass));
+            // Passes that start before some time within or at the end of this one.
+            let time = dice.roll(start + 1, end);
+            assert_eq!(timeline.started_before(time), pass + 1, "seed {seed}");
+        }
+        assert_eq!(timeline.time(count), end);
+        assert_eq!(timeline.started_before(end + 5), count);
+        let kept = dice.roll(1, count);
+        let time = timeline.time(kept);
+        timeline.truncate(kept);
+        assert_eq!(timeline.time(count), time);
+    }
+}
+
+#[test]
+fn a_decode_set_knows_what_its_rows_need() {
+    for seed in 0..2_000 {
+        let mut dice = Dice::new(seed);
+        let block_size = dice.pick(&[1, 2, 4, 7, 16]);
+        let mut set = DecodeSet::new(block_size);
+        let mut members: Vec<Member> = Vec::new();
+        let k = dice.roll(0, 50) as u64;
+        for slot in 0..dice.roll(1, 20) as u32 {
+            let finish_at = k + dice.roll(1, 60) as u64;
+            let member = Member { slot, order: u64::from(slot), offset: dice.roll(-40, 90), finish_at };
+            set.insert(member);
+            members.push(member);
+            if dice.chance(4) {
+                let gone = members.swap_remove(dice.roll(0, members.len() as i64 - 1) as usize);
+                set.remove(gone);
+            }
+        }
+        let size = i64::from(block_size);
+        let due = |k: u64| members.iter().filter(|m| (m.offset + k as i64).rem_euclid(size) == 0).count() as i64;
+        assert_eq!(set.len(), members.len());
+        assert_eq!(set.context(k), members.iter().map(|m| m.offset + k as i64).sum::<i64>());
+        assert_eq!(set.first_finish(), members.iter().map(|m| m.finish_at).min());
+        let (free, wanted) = (dice.roll(0, 60), dice.roll(1, 80));
+        let mut taken = 0;
+        let mut fitting = 0;
+        for passes in 0..wanted {
+            assert_eq!(set.due(k + passes as u64).len() as i64, due(k + passes as u64), "seed {seed}");
+            taken += due(k + passes as u64);
+            assert_eq!(set.demand(k, passes + 1), taken, "seed {seed}");
+            if taken <= free {
+                fitting = passes + 1;
+            }
+        }
+        if !members.is_empty() {
+            assert_eq!(set.passes_within(k, free, wanted), fitting, "seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn a_list_of_gaps_is_the_same_however_it_is_cut() {
+    for seed in 0..2_000 {
+        let mut dice = Dice::new(seed);
+        let limit = dice.pick(&[2, 5, 1_000]);
+        let (mut whole, mut single) = (GapList::new(limit), GapList::new(limit));
+        let mut total = 0;
+        for _ in 0..dice.roll(1, 12) {
+            let (first, step) = (dice.roll(1, 20_000), dice.pick(&[0, 1, 7]));
+            let (count, weight) = (dice.roll(1, 9), dice.roll(0, 2));
+            whole.push(first, step, count, weight);
+            for index in 0..count {
+                single.push_one(first + step * index, weight);
+            }
+            total += count * weight;
+        }
+        let (whole, single) = (whole.finish(), single.finish());
+        assert_eq!(whole, single, "seed {seed}");
+        assert_eq!(whole.iter().map(|gaps| gaps.count * gaps.weight).sum::<i64>(), total);
+    }
+}
+
+#[test]
+fn the_agenda_gives_the_earliest_event() {
+    for seed in 0..500 {
+        let mut dice = Dice::new(seed);
+        let workers = dice.roll(1, 9) as u32;
+        let mut agenda = Agenda::new(workers);
+        let mut next = vec![None; workers as usize];
+        for _ in 0..60 {
+            let worker = dice.roll(0, i64::from(workers) - 1) as u32;
+            let phase = dice.pick(&[Phase::Results, Phase::Decision]);
+            next[worker as usize] = (!dice.chance(4)).then(|| (dice.roll(0, 12), phase));
+            agenda.set(worker, next[worker as usize]);
+            let earliest = next.iter().enumerate().filter_map(|(w, n)| n.map(|n| (n, w as u32))).min();
+            assert_eq!(agenda.first(), earliest, "seed {seed}");
+        }
+    }
+}
