@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import os
 import sys
 
 import typer
@@ -56,6 +57,8 @@ def main() -> None:
     """Runs the command line; an error that is the user's is one message, without a traceback."""
     # What imports and models leave behind lives on: looking through it for cycles takes a tenth of a short run.
     gc.set_threshold(100_000)
+    # Our models have no plugins; looking for some reads the metadata of every installed package.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     try:
         app()
     except ServetwinError as error:
