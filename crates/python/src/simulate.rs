@@ -13,7 +13,10 @@ use servetwin_core::log;
 use servetwin_core::metrics::{self, SummaryOptions};
 use servetwin_core::router::Router;
 use servetwin_core::simulation::{self, Outcome};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// How often a run asks whether it was interrupted, and tells how far it is.
+const TELL_EVERY: Duration = Duration::from_millis(50);
 
 /// What a run left behind.
 #[pyclass(frozen, module = "servetwin._core")]
@@ -132,8 +135,14 @@ pub fn simulate(
         config::Router::Python { .. } => None,
     };
     let mut failure: Option<PyErr> = None;
+    let mut told_at = start;
     let outcome = {
         let mut tell = |share: f64| -> bool {
+            // Waiting for the interpreter costs more than a short run.
+            if told_at.elapsed() < TELL_EVERY {
+                return true;
+            }
+            told_at = Instant::now();
             let told = Python::attach(|py| {
                 py.check_signals()?;
                 progress.as_ref().map_or(Ok(()), |progress| progress.call1(py, (share,)).map(drop))
