@@ -15,6 +15,20 @@ class ExitCode(IntEnum):
     STALLED = 3
 
 
+ROUTER_NOTE = "in the router's "
+"""How the note begins that an exception of a user's router carries: what code it is from, or request and time."""
+
+
+def of_router(error: BaseException) -> bool:
+    """Whether a user's router raised it, or answered with what is no choice."""
+    return any(note.startswith(ROUTER_NOTE) for note in getattr(error, "__notes__", ()))
+
+
+def printable(text: str) -> str:
+    """`text` with what a terminal would hide or act on escaped; lines stay lines."""
+    return "".join(one if one.isprintable() or one == "\n" else repr(one)[1:-1] for one in text)
+
+
 class ServetwinError(Exception):
     """The root: catching it catches whatever servetwin refuses, and nothing else."""
 

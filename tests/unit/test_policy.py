@@ -84,3 +84,17 @@ def test_errors_of_the_users_module_pass_through(tmp_path: Path, monkeypatch: py
     with pytest.raises(ModuleNotFoundError, match="a_module_that_is_not_there"):
         find("broken_router:A")
     sys.modules.pop("broken_router", None)
+
+
+def test_what_a_routers_module_raises_is_noted(tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text("1 / 0\n")
+    with pytest.raises(ZeroDivisionError) as caught:
+        find(f"{tmp_path}/broken.py:A")
+    assert caught.value.__notes__ == [f"in the router's file {tmp_path}/broken.py, as it was imported"]
+
+
+def test_a_router_that_needs_arguments_is_noted(tmp_path: Path) -> None:
+    (tmp_path / "needy.py").write_text("class A:\n    def __init__(self, size): ...\n    def route(self): ...\n")
+    with pytest.raises(TypeError, match="size") as caught:
+        find(f"{tmp_path}/needy.py:A")
+    assert caught.value.__notes__ == ["in the router's A(), called without arguments"]

@@ -29,7 +29,8 @@ def result(**changes: Any) -> Result:
         "provenance": {
             "seed": 7,
             "spec_sha256": "5" * 64,
-            "workload": {"sha256": "3" * 64, "max_output_tokens": "the real output length"},
+            "spec": {"workload": {"kind": "trace"}, "slo": {"ttft_ms": 2000.0, "attainment": 0.95}},
+            "workload": {"kind": "trace", "requests": 12034, "sha256": "3" * 64, "out_of_order": 3, "blank_lines": 0},
             "engine": {
                 "name": "vllm",
                 "version": "0.19",
@@ -49,9 +50,9 @@ def result(**changes: Any) -> Result:
 
 
 def text(shown: Result, width: int = 118) -> str:
-    console = Console(width=width, soft_wrap=True)
+    console = Console(width=width)
     with console.capture() as capture:
-        console.print(render(shown, wide=width >= 100))
+        console.print(render(shown, console))
     return capture.get()
 
 
@@ -71,6 +72,40 @@ def test_a_narrow_terminal_gets_fewer_columns() -> None:
     assert "std" not in text(result(), width=80)
 
 
+@pytest.mark.parametrize("width", [40, 60, 80, 100, 120, 200])
+@pytest.mark.parametrize("value", [0.001, 1.0, 12_345.678, 1e9, 1e15])
+def test_nothing_is_cut_nor_too_wide(width: int, value: float) -> None:
+    shown = result(summary={"completed": 1, **{f"itl_ms.{name}": value for name in STATISTICS}})
+    lines = text(shown, width).splitlines()
+    assert "…" not in "".join(lines)
+    assert max(map(len, lines)) <= width
+    assert "│" not in "".join(lines)
+
+
+def test_small_rates_keep_their_digits() -> None:
+    assert "0.00123" in text(result(summary={"completed": 1, "itl_ms.mean": 1.0, "requests_per_s": 0.001234}))
+
+
+def test_long_lines_wrap_beside_their_label() -> None:
+    shown = result(provenance=result().provenance | {"seed": " ".join(["seven"] * 30)})
+    lines = text(shown, 80).splitlines()
+    first = next(i for i, line in enumerate(lines) if line.startswith("       seed  seven"))
+    assert lines[first + 1].startswith(" " * 13 + "seven")
+
+
+def test_what_the_reader_made_of_a_trace_is_told() -> None:
+    shown = text(result())
+    assert "12,034 requests" in shown
+    assert "3 out of order" in shown
+    assert "blank" not in shown
+
+
+def test_control_characters_are_escaped() -> None:
+    shown = text(result(status="stalled", stalled=["a\x1b[31m", "\ufeffb"]))
+    assert "\\x1b[31m" in shown
+    assert "\\ufeffb" in shown
+
+
 def test_evidence_and_defaults_are_told() -> None:
     shown = text(result())
     for part in (
@@ -86,19 +121,27 @@ def test_evidence_and_defaults_are_told() -> None:
 def test_what_went_wrong_is_told() -> None:
     shown = text(result(status="stalled", stalled=["a", "b", "c", "d", "e", "f"], rejections={"too long": 4}))
     assert "4 × too long" in shown
-    assert "6 requests hang: a, b, c, d, e, …" in shown
+    assert "6 requests hang: a, b, c, d, e, f" in shown
+
+
+def test_many_names_are_counted() -> None:
+    shown = " ".join(text(result(status="stalled", stalled=[f"r{i}" for i in range(1234)])).split())
+    assert "1,234 requests hang: r0, r1," in shown
+    assert "r19 and 1,214 more, which result.json names" in shown
 
 
 @pytest.mark.parametrize(("met", "verdict"), [(True, "met"), (False, "missed")])
 def test_the_service_level_has_a_verdict(met: bool, verdict: str) -> None:
     summary = {"completed": 1, "slo.met": met, "slo.attainment": 0.97, "slo.ttft_ms.p95.limit": 500.0}
-    shown = text(result(summary=summary))
-    assert f"{verdict}: 97.00% of requests within limits; ttft_ms.p95 without a sample of 500.00" in shown
+    shown = " ".join(text(result(summary=summary)).split())
+    assert f"{verdict}: 97.00% of requests within limits (ttft_ms 2000), 95.00% wanted" in shown
+    assert "ttft_ms.p95 without a sample of 500.00" in shown
 
 
 def test_the_progress_bar_waits_a_second(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     now = [0.0]
     monkeypatch.setattr("servetwin.report.progress.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     with ProgressBar() as progress:
         progress(0.1)
         assert progress._bar is None
@@ -106,3 +149,10 @@ def test_the_progress_bar_waits_a_second(monkeypatch: pytest.MonkeyPatch, capsys
         progress(0.5)
         assert progress._bar is not None
     assert capsys.readouterr().out == ""
+
+
+def test_no_progress_bar_goes_to_a_file(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("servetwin.report.progress.PATIENCE_S", 0.0)
+    with ProgressBar() as progress:
+        progress(0.5)
+    assert capsys.readouterr().err == ""

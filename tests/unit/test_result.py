@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,86 @@ def test_a_full_disk_leaves_the_old_result(trace: Path, tmp_path: Path, monkeypa
     run(trace, spec={"seed": 1}).write(out)
     assert servetwin.load(out).provenance["seed"] == 1
     assert (out / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("at", range(6))
+def test_an_exchange_that_fails_halfway_leaves_the_old_result(
+    trace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    out = tmp_path / "out"
+    run(trace).write(out)
+    before = {file.name: file.read_bytes() for file in out.iterdir()}
+    rename, renames = Path.rename, 0
+
+    def failing(self: Path, target: Path) -> Path:
+        nonlocal renames
+        renames += 1
+        if renames == at + 1:
+            raise OSError(5, "Input/output error")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", failing)
+    with pytest.raises(InputError, match="Input/output error"):
+        run(trace, spec={"seed": 1}).write(out)
+    assert {file.name: file.read_bytes() for file in out.iterdir()} == before
+
+
+def test_a_result_json_never_stands_beside_tables_of_another_run(
+    trace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    run(trace).write(out)
+    old = (out / "requests.parquet").read_bytes()
+    rename, seen = Path.rename, []
+
+    def watched(self: Path, target: Path) -> Path:
+        moved = rename(self, target)
+        if (out / "result.json").exists():
+            seed = servetwin.load(out).provenance["seed"]
+            seen.append((seed, (out / "requests.parquet").read_bytes() == old))
+        return moved
+
+    monkeypatch.setattr(Path, "rename", watched)
+    run(trace, spec={"seed": 1, "replicas": 1}).write(out)
+    assert set(seen) == {(1, False)}
+
+
+def test_only_the_folder_itself_need_be_writable(trace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    drafts = []
+    make = tempfile.mkdtemp
+    monkeypatch.setattr(tempfile, "mkdtemp", lambda **given: drafts.append(given["dir"]) or make(**given))
+    run(trace).write(out)
+    assert drafts == [out]
+    assert sorted(file.name for file in out.iterdir()) == ["requests.parquet", "result.json", "series.parquet"]
+
+
+def test_folders_made_for_a_result_go_with_it(trace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("servetwin.result.store._json", full)
+    with pytest.raises(InputError, match="No space"):
+        run(trace).write(tmp_path / "a" / "b" / "out")
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_table_of_another_run_is_refused(trace: Path, tmp_path: Path) -> None:
+    run(trace).write(tmp_path / "out")
+    run(trace, spec={"workload": {"limit": 3}}).write(tmp_path / "fewer")
+    for table, what in (("fewer/requests.parquet", "not of the run"), ("out/series.parquet", "the column is missing")):
+        (tmp_path / "out" / "requests.parquet").write_bytes((tmp_path / table).read_bytes())
+        loaded = servetwin.load(tmp_path / "out")
+        with pytest.raises(InputError, match=what):
+            _ = loaded.requests
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"status": 5}', "\xff", '{"status": "completed", "summary": []}'])
+def test_what_is_not_its_json_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "result.json").write_text(text, encoding="latin-1")
+    with pytest.raises(InputError, match="not a result"):
+        servetwin.load(tmp_path)
 
 
 def test_what_is_no_result_is_refused(tmp_path: Path) -> None:

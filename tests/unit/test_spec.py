@@ -188,6 +188,60 @@ def test_setting_a_kind_replaces_its_mapping() -> None:
     assert spec.timing == LinearTiming(kind="linear", base_ms=5.0)
 
 
+@pytest.mark.parametrize(
+    ("override", "field"),
+    [
+        ("workload.speedup=0", "workload.speedup"),
+        ("workload.limit=0", "workload.limit"),
+        ("timing.host_ms=-1", "timing.host_ms"),
+        ("router.interval_ms=1", "router.interval_ms"),
+        ("slo.ttft_ms=-1", "slo.ttft_ms"),
+        ("slo.ttft_ms={p95: -1}", "slo.ttft_ms.p95"),
+        ("engine.max_num_seqs.more=1", "engine.max_num_seqs"),
+        ("engine.max_num_seqs=", "engine.max_num_seqs"),
+    ],
+)
+@pytest.mark.parametrize("options", [{}, {"workload": {"trace": "t.jsonl"}, "engine": {"max_num_seqs": 5}}])
+def test_a_wrong_value_is_named_by_its_own_field(options: dict[str, Any], override: str, field: str) -> None:
+    error = problem(options, override)
+    assert (error.file, error.field) == (f"--set {override}", field)
+
+
+def test_a_line_that_was_replaced_is_not_blamed(write_spec: WriteSpec) -> None:
+    with pytest.raises(SpecError) as caught:
+        load_spec(write_spec("engine:\n  max_num_seqs: 3\n"), ["engine.max_num_seqs.more=1"])
+    assert (caught.value.file, caught.value.found) == ("--set engine.max_num_seqs.more=1", "a mapping")
+
+
+def test_an_option_of_the_default_kind_may_be_set_alone() -> None:
+    assert make_spec({}, ["timing.host_ms=0.25"]).timing.model_dump()["host_ms"] == 0.25
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "metrics.warmup=1e300",
+        "metrics.window=1e300",
+        "metrics.series_interval=1e300",
+        "metrics.series_interval=1e-300",
+        "workload.speedup=1e-300",
+        "workload.block_tokens=2147483647",
+        "workload.max_output_tokens=2147483647",
+        "router={kind: python, object: 'a:B', interval_ms: 1e300}",
+        "timing={kind: linear, base_ms: 0}",
+    ],
+)
+def test_absurd_values_are_refused(override: str) -> None:
+    assert problem({}, override).file == f"--set {override}"
+
+
+def test_paths_are_meant_from_where_they_are_written(write_spec: WriteSpec) -> None:
+    file = write_spec("model: ./a.json\nworkload: {trace: b.jsonl}\n")
+    source = load_spec(file, ["workload.trace=c.jsonl"]).source
+    assert source.path(("model",), "./a.json") == file.parent / "a.json"
+    assert source.path(("workload", "trace"), "c.jsonl") == Path("c.jsonl")
+
+
 def test_lengths_are_fixed_or_distributed() -> None:
     workload = make_spec({"workload": {"kind": "closed", "users": 3, **GENERATED}}).workload
     assert isinstance(workload, ClosedWorkload)

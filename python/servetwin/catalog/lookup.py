@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-from pathlib import Path
 
 from ..errors import InputError, SpecError
 from ..spec import Spec
@@ -29,9 +28,8 @@ def find_model(spec: Spec) -> Model | None:
     if spec.model is None:
         return None
     if looks_like_path(spec.model):
-        file = Path(spec.source.directory or ".", Path(spec.model).expanduser())
         try:
-            return read_config(file)
+            return read_config(spec.source.path(("model",), spec.model))
         except InputError as error:
             raise spec.source.problem(("model",), str(error), found=repr(spec.model)) from None
     name = normal_name(spec.model)

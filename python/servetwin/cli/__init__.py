@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import gc
 import importlib
-import os
+import io
 import sys
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
-from ..errors import ExitCode, ServetwinError
+from .failures import report
 
 COMMANDS = ("simulate", "bench")
 """Modules of this package that hold one command, a function of the same name."""
@@ -19,10 +21,25 @@ GROUPS = ("spec", "conformance")
 
 EPILOG = (
     "Exit codes: 0 done, 1 differs or fails a check, 2 bad input, "
-    "3 stalled (a replica stopped making progress) or nothing completed."
+    "3 stalled (a replica stopped making progress) or nothing completed, 130 interrupted."
 )
 
+
+class Commands(TyperGroup):
+    """Says what went wrong in a command; wrong arguments are left to typer."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BaseException as error:
+            code = report(error)
+            if code is None:
+                raise
+            raise typer.Exit(code) from None
+
+
 app = typer.Typer(
+    cls=Commands,
     help="A twin of an LLM serving stack: replays traffic through exact models of the engines.",
     epilog=EPILOG,
     no_args_is_help=True,
@@ -57,19 +74,12 @@ def main() -> None:
     """Runs the command line; an error that is the user's is one message, without a traceback."""
     # What imports and models leave behind lives on: looking through it for cycles takes a tenth of a short run.
     gc.set_threshold(100_000)
-    # Our models have no plugins; looking for some reads the metadata of every installed package.
-    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal that knows no "×" shows its code.
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
-    except ServetwinError as error:
-        print(f"servetwin: {error}", file=sys.stderr)
-        for note in getattr(error, "__notes__", ()):
-            print(f"  {note}", file=sys.stderr)
-        sys.exit(int(error.exit_code))
-    except BrokenPipeError:
-        # The reader of a pipe has left; what it did not want is no error.
-        sys.stderr.close()
-        sys.exit(int(ExitCode.DONE))
     finally:
         # The interpreter looks again as it ends, which would take a fifth of it.
         gc.freeze()

@@ -46,9 +46,9 @@ def bench(
             if out is not None:
                 write_json(out, reports, repeats=repeats, peer=peer_command)
 
-    from rich.console import Console
+    from ..report.console import Output
 
-    console = Console()
+    console = Output()
     console.print(runs_table(reports, repeats))
     if any(report.compared or report.verdicts for report in reports):
         console.print(comparison_table(reports))

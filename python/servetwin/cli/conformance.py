@@ -37,12 +37,11 @@ def vllm(
 
     Exits 0 if all agree; 1 if any differs, cannot be read or is not supported, or there is none.
     """
-    from rich.console import Console
-
     from ..conformance import REPLAYERS, check_folder
     from ..errors import ExitCode, ServetwinError
+    from ..report.console import Output
 
-    console = Console()
+    console = Output()
     try:
         results = list(check_folder(folder, REPLAYERS[engine]))
     except ServetwinError as error:

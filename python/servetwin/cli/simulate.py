@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import ExitCode
+from ..errors import ExitCode, InputError
+from .failures import tell
 
 if TYPE_CHECKING:
     from ..result.result import Result
@@ -16,18 +18,24 @@ if TYPE_CHECKING:
 def simulate(
     spec: Annotated[Path, typer.Argument(help="The spec, a YAML file.", show_default=False)],
     trace: Annotated[
-        str | None, typer.Option(help="A trace to replay in place of the spec's workload.", show_default=False)
+        str | None,
+        typer.Option(help="A trace to replay in place of the spec's workload.", metavar="FILE", show_default=False),
     ] = None,
     out: Annotated[
-        Path | None,
-        typer.Option(help="Folder for result.json and the tables, whole or not at all.", show_default=False),
+        str | None,
+        typer.Option(
+            help="Folder for result.json and the tables, whole or not at all.", metavar="FOLDER", show_default=False
+        ),
     ] = None,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", help="Set a field, such as engine.max_num_seqs=128.", metavar="PATH=VALUE"),
     ] = None,
     router: Annotated[
-        str | None, typer.Option(help="A router's name, or module:Class or file.py:Class.", show_default=False)
+        str | None,
+        typer.Option(
+            help="A router's name, or module:Class or file.py:Class.", metavar="NAME|FILE:CLASS", show_default=False
+        ),
     ] = None,
     no_leap: Annotated[
         bool, typer.Option("--no-leap", help="Step through every pass. The result is the same.")
@@ -41,10 +49,13 @@ def simulate(
     from ..simulation import simulate as run
     from ..spec import load_spec
 
+    for option, path in (("--trace", trace), ("--out", out)):
+        if path == "":
+            raise InputError("names nothing", file=option, wanted="a path")
     if out is not None:
         from ..result.store import check_writable
 
-        check_writable(out)
+        check_writable(Path(out))
     loaded = load_spec(spec, [*(set_ or ()), *_router_override(router)])
     if quiet:
         result = run(loaded, trace, leap=not no_leap)
@@ -59,7 +70,7 @@ def simulate(
         from ..report.terminal import print_result
 
         print_result(result)
-    raise typer.Exit(int(_exit_code(result)))
+    raise typer.Exit(int(_verdict(result)))
 
 
 def _router_override(router: str | None) -> list[str]:
@@ -67,14 +78,20 @@ def _router_override(router: str | None) -> list[str]:
         return []
     if ":" not in router:
         return [f"router={router}"]
-    place, _, name = router.rpartition(":")
-    if place.endswith(".py"):
-        # On the command line a path is meant from here, in a spec from beside it.
-        place = str(Path(place).absolute())
-    return ["router.kind=python", f"router.object={place}:{name}"]
+    # As YAML quotes, which reads it again.
+    return ["router.kind=python", f"router.object={json.dumps(router, ensure_ascii=False)}"]
 
 
-def _exit_code(result: Result) -> ExitCode:
-    if result.status == "stalled" or result.completed == 0:
+def _verdict(result: Result) -> ExitCode:
+    """Tells what went wrong, --quiet or not."""
+    from ..report.text import stalled_requests
+
+    if result.status == "stalled":
+        tell(f"stalled, without progress: {stalled_requests(result)}")
+        return ExitCode.STALLED
+    if result.completed == 0:
+        reasons = [f"{count:,} × {reason}" for reason, count in result.rejections.items()]
+        outside = "no request arrived between metrics.warmup and the end of metrics.window"
+        tell(f"nothing completed: {'; '.join(reasons) or outside}")
         return ExitCode.STALLED
     return ExitCode.DONE

@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import ModuleType
 from typing import cast
 
+from ..errors import ROUTER_NOTE
 from ..spec import Spec
 from ..spec.router import PythonRouter
 from .router import Router
@@ -17,7 +19,8 @@ from .router import Router
 def load_router(spec: Spec, options: PythonRouter) -> Router:
     """The object that `options.object` names; a class is called without arguments.
 
-    Raises SpecError if it is not to be found or has no `route`; what the user's own code raises passes through.
+    Raises SpecError if it is not to be found or has no `route`; what the user's own code raises passes through,
+    with a note.
     """
     place, _, name = options.object.rpartition(":")
     module = _module_from_file(spec, place) if place.endswith(".py") else _module_by_name(spec, place)
@@ -26,7 +29,10 @@ def load_router(spec: Spec, options: PythonRouter) -> Router:
         found = getattr(found, part, None)
     if found is None:
         raise spec.source.problem(("router", "object"), f"{place} defines no {name}", found=repr(options.object))
-    router = found() if isinstance(found, type) else found
+    router = found
+    if isinstance(found, type):
+        with _noted(f"{name}(), called without arguments"):
+            router = found()
     if not callable(getattr(router, "route", None)):
         raise spec.source.problem(
             ("router", "object"),
@@ -36,9 +42,22 @@ def load_router(spec: Spec, options: PythonRouter) -> Router:
     return cast(Router, router)
 
 
+@contextmanager
+def _noted(code: str) -> Iterator[None]:
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        error.add_note(ROUTER_NOTE + code)
+        raise
+
+
 def _module_from_file(spec: Spec, place: str) -> ModuleType:
-    file = Path(spec.source.directory or ".", Path(place).expanduser())
-    if not file.is_file():
+    file = spec.source.path(("router", "object"), place)
+    try:
+        exists = file.is_file()
+    except OSError as error:
+        raise spec.source.problem(("router", "object"), f"{file} cannot be read: {error.strerror}") from None
+    if not exists:
         raise spec.source.problem(("router", "object"), f"there is no file {file}", found=repr(place))
     name = f"servetwin_user_{file.stem}"
     module_spec = importlib.util.spec_from_file_location(name, file)
@@ -47,13 +66,15 @@ def _module_from_file(spec: Spec, place: str) -> ModuleType:
     module = importlib.util.module_from_spec(module_spec)
     # Dataclasses and pickling look their module up by name.
     sys.modules[name] = module
-    module_spec.loader.exec_module(module)
+    with _noted(f"file {file}, as it was imported"):
+        module_spec.loader.exec_module(module)
     return module
 
 
 def _module_by_name(spec: Spec, place: str) -> ModuleType:
     try:
-        return importlib.import_module(place)
+        with _noted(f"module {place}, as it was imported"):
+            return importlib.import_module(place)
     except ModuleNotFoundError as error:
         if error.name is None or not (place == error.name or place.startswith(error.name + ".")):
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -14,18 +15,20 @@ PATIENCE_S = 1.0
 
 
 class ProgressBar:
-    """A context manager to be called with the share done. Imports and draws nothing in the first second."""
+    """A context manager to be called with the share done. Imports and draws nothing in the first second,
+    and nothing at all where standard error is no terminal."""
 
     def __init__(self) -> None:
         self._started = time.monotonic()
         self._bar: tuple[Progress, TaskID] | None = None
+        self._seen = sys.stderr is not None and sys.stderr.isatty()
 
     def __enter__(self) -> ProgressBar:
         return self
 
     def __call__(self, share: float) -> None:
         if self._bar is None:
-            if time.monotonic() - self._started < PATIENCE_S:
+            if not self._seen or time.monotonic() - self._started < PATIENCE_S:
                 return
             self._bar = self._draw()
         progress, task = self._bar

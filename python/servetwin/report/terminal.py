@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ..errors import printable
 from ..result.result import Result
+from .console import Output
+from .text import stalled_requests
+
+Line = tuple[str, str, str]
+"""A label, what it is about, and a style."""
 
 STATISTICS = {
     "avg": "mean",
@@ -42,56 +48,110 @@ SINGLE = {
     "Cost per 1M Output Tokens": "cost_per_million_output_tokens",
 }
 
+PER_REQUEST = ("ttft_ms", "tpot_ms", "e2e_ms")
+
+EVIDENCE = {"analytic": "analytic (from data sheets, not calibrated)", "given": "given (taken at its word)"}
+"""What a word alone does not tell."""
+
+NOTED = (
+    "out_of_order",
+    "blank_lines",
+    "without_hash_ids",
+    "delays_from_timestamps",
+    "timestamps_without_effect",
+    "output_token_ids_without_effect",
+    "policy_class_without_effect",
+    "strict_priority_without_effect",
+    "cut_by_max_output_tokens",
+)
+"""Of a workload, what its reader or generator made of it on its own, if there is any."""
+
+LABEL = 11
+"""Columns of the longest label."""
+
 WIDTH = 118
 """Columns of output that goes to a file or a pipe."""
 
+ENDLESS = 10_000
+"""Columns of a terminal in which any table fits."""
+
+FEWER = (tuple(STATISTICS), ("avg", "p99", "p95", "p90", "p50"), ("avg", "p99", "p95", "p50"), ("avg", "p99"), ("avg",))
+"""What is left out where the terminal is too narrow: nothing is cut."""
+
 
 def print_result(result: Result) -> None:
-    console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else WIDTH)
-    console.print(render(result, wide=console.width >= 100))
+    console = Output(highlight=False)
+    if not console.is_terminal:
+        console.width = WIDTH
+    console.print(render(result, console))
 
 
-def render(result: Result, *, wide: bool = True) -> RenderableType:
+def render(result: Result, console: Console) -> RenderableType:
     """The table, and below it what was counted, how well it is known, and what went wrong."""
-    return Group(_metrics(result, wide), *(line for line in _lines(result)))
+    lines = [line for said in _lines(result) for line in _wrapped(said, console)]
+    if any(f"{metric}.mean" in result.summary for metric in DISTRIBUTIONS.values()):
+        return Group(_fitting(result, console), *lines)
+    return Group(*lines)
 
 
-def _metrics(result: Result, wide: bool) -> Table:
-    columns = STATISTICS if wide else {name: STATISTICS[name] for name in ("avg", "p99", "p95", "p50")}
+def _wrapped(said: Line, console: Console) -> Iterator[Text]:
+    label, text, style = said
+    for line in Text(printable(text), style).wrap(console, max(console.width - LABEL - 2, 20)):
+        line.rstrip()
+        yield Text.assemble((f"{label:>{LABEL}}  ", "dim"), line)
+        label = ""
+
+
+def _fitting(result: Result, console: Console) -> Table:
+    for columns in FEWER:
+        table = _metrics(result, columns)
+        if console.measure(table, options=console.options.update(width=ENDLESS)).maximum <= console.width:
+            break
+    return table
+
+
+def _metrics(result: Result, columns: Sequence[str]) -> Table:
     grid = Table(
-        title="servetwin | LLM Metrics", box=SIMPLE_HEAD, title_style="bold", header_style="bold", pad_edge=False
+        title="servetwin | LLM Metrics",
+        box=SIMPLE_HEAD,
+        title_style="bold",
+        title_justify="left",
+        header_style="bold",
+        pad_edge=False,
     )
-    grid.add_column("Metric", style="cyan", no_wrap=wide)
+    grid.add_column("Metric", style="cyan")
     for name in columns:
         grid.add_column(name, justify="right", no_wrap=True)
     for title, metric in DISTRIBUTIONS.items():
         if f"{metric}.mean" in result.summary:
-            grid.add_row(title, *(_number(result.summary.get(f"{metric}.{key}")) for key in columns.values()))
+            grid.add_row(title, *(_number(result.summary.get(f"{metric}.{STATISTICS[name]}")) for name in columns))
     for title, metric in SINGLE.items():
         if metric in result.summary:
-            grid.add_row(title, _number(result.summary[metric]), *[""] * (len(columns) - 1))
+            rate = result.summary[metric]
+            # A trickle is not nothing.
+            shown = f"{rate:.3g}" if 0 < rate < 0.01 else _number(rate)
+            grid.add_row(title, shown, *[""] * (len(columns) - 1))
     return grid
 
 
-def _lines(result: Result) -> Iterator[Text]:
+def _lines(result: Result) -> Iterator[Line]:
     summary = result.summary
-    yield _line("requests", _requests(result))
+    yield "requests", _requests(result), ""
+    for reason, count in result.rejections.items():
+        yield "not served", f"{count:,} × {reason}", "yellow"
+    if result.status == "stalled":
+        yield "stalled", f"no progress; {stalled_requests(result)}", "bold red"
+    preemptions = f"{summary.get('preemptions', 0):,.0f} preemptions"
     if "prefix_reuse" in summary:
-        reuse = f"{summary['prefix_reuse']:.1%} of input tokens from the prefix cache"
-        yield _line("cache", f"{reuse}, {summary.get('preemptions', 0):,.0f} preemptions")
+        preemptions = f"{summary['prefix_reuse']:.1%} of input tokens from the prefix cache, {preemptions}"
+    yield "cache", preemptions, ""
     yield from _service_level(result)
     yield from _evidence(result)
-    for reason, count in result.rejections.items():
-        yield _line("not served", f"{count:,} × {reason}", style="yellow")
-    if result.status == "stalled":
-        names = ", ".join(result.stalled[:5]) + (", …" if len(result.stalled) > 5 else "")
-        yield _line("stalled", f"no progress; {len(result.stalled):,} requests hang: {names}", style="bold red")
     timings = result.timings
     if "simulate_s" in timings:
         passes = f"{timings['passes']:,} passes, {timings['leaps']:,} leaps"
-        yield _line(
-            "computed", f"in {timings['simulate_s']:.3f} s ({passes}), {timings['parse_s']:.3f} s to read the trace"
-        )
+        parse = f"{timings['parse_s']:.3f} s to read the trace"
+        yield "computed", f"in {timings['simulate_s']:.3f} s ({passes}), {parse}", ""
 
 
 def _requests(result: Result) -> str:
@@ -100,43 +160,55 @@ def _requests(result: Result) -> str:
     text = ", ".join(counts) or "none completed"
     if summary.get("prefill_only"):
         text += f" ({summary['prefill_only']:,.0f} prefill only)"
-    if "duration_s" in summary:
+    if summary.get("duration_s"):
         text += f" in {summary['duration_s']:,.1f} simulated seconds"
     return text
 
 
-def _service_level(result: Result) -> Iterator[Text]:
+def _service_level(result: Result) -> Iterator[Line]:
     summary = result.summary
     if "slo.met" not in summary:
         return
+    limits = result.provenance["spec"].get("slo", {})
     parts = []
     if "slo.attainment" in summary:
-        parts.append(f"{summary['slo.attainment']:.2%} of requests within limits")
+        per_request = ", ".join(f"{name} {value:g}" for name, value in limits.items() if name in PER_REQUEST)
+        wanted = f", {limits['attainment']:.2%} wanted" if "attainment" in limits else ""
+        parts.append(f"{summary['slo.attainment']:.2%} of requests within limits ({per_request}){wanted}")
     for key in summary:
         if key.startswith("slo.") and key.endswith(".limit"):
             name = key.removeprefix("slo.").removesuffix(".limit")
             value = summary.get(key.removesuffix("limit") + "value")
             parts.append(f"{name} {_number(value) or 'without a sample'} of {_number(summary[key])}")
     met = bool(summary["slo.met"])
-    verdict = "met" if met else "missed"
-    yield _line("slo", f"{verdict}: {'; '.join(parts)}", style="green" if met else "red")
+    yield "slo", f"{'met' if met else 'missed'}: {'; '.join(parts)}", "green" if met else "red"
 
 
-def _evidence(result: Result) -> Iterator[Text]:
+def _evidence(result: Result) -> Iterator[Line]:
     known = result.provenance
-    engine, timing, workload = known["engine"], known["timing"], known["workload"]
-    yield _line("engine", f"{engine['name']} {engine['version']}, rules {engine['rules']}")
+    engine, timing = known["engine"], known["timing"]
+    yield "engine", f"{engine['name']} {engine['version']}, rules {engine['rules']}", ""
+    evidence = EVIDENCE.get(timing["evidence"], timing["evidence"])
     assumptions = ", ".join(f"{name} {value}" for name, value in timing["assumptions"].items())
-    yield _line("timing", f"{timing['kind']}, evidence {timing['evidence']}: {assumptions}")
-    yield _line("kv cache", f"{engine['num_gpu_blocks']:,} blocks, {engine['kv_capacity']}")
-    limit = workload.get("max_output_tokens")
-    if limit is not None:
-        yield _line("max tokens", f"max_output_tokens is {limit}")
-    yield _line("seed", f"{known['seed']}, workload {workload['sha256'][:12]}, spec {known['spec_sha256'][:12]}")
+    yield "timing", f"{timing['kind']}, evidence {evidence}: {assumptions}", ""
+    yield "kv cache", f"{engine['num_gpu_blocks']:,} blocks, {engine['kv_capacity']}", ""
+    yield "max tokens", _max_tokens(known), ""
+    yield "workload", _workload(known["workload"]), ""
+    yield "seed", f"{known['seed']}, sha256 of the spec {known['spec_sha256'][:12]}", ""
 
 
-def _line(label: str, text: str, style: str = "") -> Text:
-    return Text.assemble((f"{label:>11}  ", "dim"), (text, style))
+def _max_tokens(known: dict[str, Any]) -> str:
+    given = known["spec"].get("workload", {}).get("max_output_tokens")
+    if given is not None:
+        return f"max_output_tokens is {given:,} for every request, as given"
+    return "max_output_tokens is not given, so each request's is its real output length"
+
+
+def _workload(workload: dict[str, Any]) -> str:
+    noted = (f"{workload[name]:,} {name.replace('_', ' ')}" for name in NOTED if workload.get(name))
+    return ", ".join(
+        [f"{workload['kind']}, {workload['requests']:,} requests, sha256 {workload['sha256'][:12]}", *noted]
+    )
 
 
 def _number(value: float | None) -> str:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
+from .columns import REQUEST_COLUMNS, SERIES_COLUMNS
 from .process import process_seconds
 from .result import Result
 
@@ -20,39 +23,79 @@ FEW_VALUES = ("replica", "preemptions", "status", "reason", "route_reason")
 """Columns that are stored as a dictionary."""
 
 
+FIELDS = {"status": str, "summary": dict, "provenance": dict, "rejections": dict, "stalled": list, "timings": dict}
+"""Of result.json."""
+
+
 def check_writable(directory: Path) -> None:
     """Raises InputError for what cannot become a result's folder, before anything is computed."""
-    if directory.exists() and not directory.is_dir():
-        raise InputError("is a file, not a folder for results", file=str(directory))
-    parent = next(parent for parent in (directory, *directory.absolute().parents) if parent.exists())
-    if not os.access(parent, os.W_OK | os.X_OK):
+    try:
+        if directory.exists() and not directory.is_dir():
+            raise InputError("is a file, not a folder for results", file=str(directory))
+        parent = next(parent for parent in (directory, *directory.absolute().parents) if parent.exists())
+        taken = [name for name in FILES if (directory / name).is_dir()]
+    except OSError as error:
+        raise InputError(f"cannot be written: {error.strerror}", file=str(directory)) from None
+    if taken:
+        raise InputError(f"cannot be written: {taken[0]} in it is a folder", file=str(directory))
+    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
         raise InputError(f"cannot be written: no permission for {parent}", file=str(directory))
 
 
 def write(result: Result, directory: Path) -> None:
     """Puts the three files into `directory`, creating it; other files in it are left alone.
 
-    They are first written in full beside it, so that a full disk or a crash before the end leaves an older
+    They are first written in full to a draft, so that a full disk or a crash before the end leaves an older
     result as it was. Raises InputError.
     """
     check_writable(directory)
     target = directory.absolute()
+    made = [folder for folder in target.parents if not folder.exists()]
+    # In a folder that exists already, so that no more is needed than to write there: it may be a mounted one.
+    place = target if target.exists() else target.parent
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+        place.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=place))
         try:
             _write_draft(result, draft)
-            if not target.exists():
+            if place is target:
+                _exchange(draft, target)
+            else:
                 draft.chmod(0o777 & ~_umask())
                 draft.rename(target)
-            else:
-                for name in FILES:
-                    (draft / name).replace(target / name)
-            _sync(target.parent)
+            _sync(place)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
     except OSError as error:
+        for folder in made:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
         raise InputError(f"cannot be written: {error.strerror or error}", file=str(directory)) from None
+
+
+def _exchange(draft: Path, target: Path) -> None:
+    """Puts the draft's files in the place of the target's; those come back if that fails halfway.
+
+    result.json goes first and comes last: whenever there is one, the tables beside it are its own.
+    """
+    kept = draft / "kept"
+    kept.mkdir()
+    moved: list[str] = []
+    placed: list[str] = []
+    try:
+        for name in reversed(FILES):
+            if (target / name).exists():
+                (target / name).rename(kept / name)
+                moved.append(name)
+        for name in FILES:
+            (draft / name).rename(target / name)
+            placed.append(name)
+    except BaseException:
+        for name in reversed(placed):
+            (target / name).unlink()
+        for name in reversed(moved):
+            (kept / name).rename(target / name)
+        raise
 
 
 def load(directory: str | Path) -> Result:
@@ -61,20 +104,18 @@ def load(directory: str | Path) -> Result:
     file = folder / "result.json"
     try:
         stored = json.loads(file.read_bytes())
-        return Result(
-            status=stored["status"],
-            summary=stored["summary"],
-            provenance=stored["provenance"],
-            rejections=stored["rejections"],
-            stalled=stored["stalled"],
-            timings=stored["timings"],
-            _requests=lambda: _read_table(folder / "requests.parquet"),
-            _series=lambda: _read_table(folder / "series.parquet"),
-        )
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}", file=str(file)) from None
-    except (ValueError, KeyError, TypeError):
-        raise InputError("not a result of servetwin", file=str(file)) from None
+    except ValueError:
+        stored = None
+    if not isinstance(stored, dict) or not all(isinstance(stored.get(name), kind) for name, kind in FIELDS.items()):
+        raise InputError("not a result of servetwin", file=str(file))
+    rows = stored["provenance"].get("workload", {}).get("requests")
+    return Result(
+        **{name: stored[name] for name in FIELDS},
+        _requests=lambda: _read_table(folder / "requests.parquet", REQUEST_COLUMNS, rows),
+        _series=lambda: _read_table(folder / "series.parquet", SERIES_COLUMNS),
+    )
 
 
 def _write_draft(result: Result, draft: Path) -> None:
@@ -93,27 +134,29 @@ def _write_draft(result: Result, draft: Path) -> None:
 
 
 def _json(result: Result) -> bytes:
-    fields = {
-        "status": result.status,
-        "summary": result.summary,
-        "rejections": result.rejections,
-        "stalled": result.stalled,
-        "provenance": result.provenance,
-        "timings": result.timings,
-    }
+    fields = {name: getattr(result, name) for name in FIELDS}
     return json.dumps(fields, indent=1, ensure_ascii=False, allow_nan=False).encode() + b"\n"
 
 
-def _read_table(file: Path) -> Any:
+def _read_table(file: Path, columns: Iterable[str], rows: int | None = None) -> Any:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        return pq.read_table(file)
+        table = pq.read_table(file)
     except FileNotFoundError:
         raise InputError("is missing", file=str(file)) from None
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"cannot be read: {str(error).splitlines()[0]}", file=str(file)) from None
+    missing = [name for name in columns if name not in table.column_names]
+    if missing:
+        raise InputError("not a table of this kind: the column is missing", file=str(file), field=missing[0])
+    if rows is not None and table.num_rows != rows:
+        raise InputError(
+            f"not of the run that result.json beside it describes: {table.num_rows} requests, not {rows}",
+            file=str(file),
+        )
+    return table
 
 
 def _flush(file: Any) -> None:

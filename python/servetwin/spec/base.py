@@ -6,6 +6,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from ..units import HORIZON_PS, PS_PER_S
+
 MAX_COUNT = 2**31 - 1
 """Tokens, blocks and rows are 32-bit numbers in the core."""
 
@@ -15,6 +17,8 @@ Share = Annotated[float, Field(ge=0, le=1)]
 PositiveShare = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
+HORIZON_S = HORIZON_PS // PS_PER_S
+"""No span of simulated time need be longer than the longest run."""
 Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
 
 

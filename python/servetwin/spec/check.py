@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .deployment import Spec
 from .router import PythonRouter
+from .timing import LinearTiming
 from .workload import TraceWorkload
 
 
@@ -12,6 +13,7 @@ def check(spec: Spec) -> None:
     _parallel(spec)
     _engine(spec)
     _router(spec)
+    _timing(spec)
     _workload(spec)
     _service_level(spec)
 
@@ -79,6 +81,12 @@ def _router(spec: Spec) -> None:
             found=str(router.delay_ms),
             wanted="interval_ms above 0, or it left out",
         )
+
+
+def _timing(spec: Spec) -> None:
+    timing = spec.timing
+    if isinstance(timing, LinearTiming) and not any(timing.model_dump(exclude={"kind"}).values()):
+        raise spec.source.problem(("timing",), "no pass would take any time", wanted="a coefficient above 0")
 
 
 def _service_level(spec: Spec) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field, PrivateAttr
@@ -45,14 +46,27 @@ class Source:
         self.overrides: dict[KeyPath, str] = {}
 
     def problem(self, path: KeyPath, message: str, *, found: str | None = None, wanted: str | None = None) -> SpecError:
-        """An error about `path`, at the line of its nearest written ancestor, or at the `--set` that gave it."""
-        for depth in range(len(path), -1, -1):
-            if path[:depth] in self.overrides:
-                return SpecError(
-                    message, file=self.overrides[path[:depth]], field=dotted(path), found=found, wanted=wanted
-                )
+        """An error about `path`: at the `--set` that gave it, else at its line, else at what was set inside it, else
+        at the line of its nearest written ancestor."""
+        origin = next((self.overrides[path[:n]] for n in range(len(path), -1, -1) if path[:n] in self.overrides), None)
+        if origin is None and path and path not in self.lines:
+            inside = (key for key in self.overrides if key[: len(path)] == path)
+            origin = self.overrides.get(next(inside, ()))
+        if origin is not None:
+            return SpecError(message, file=origin, field=dotted(path), found=found, wanted=wanted)
         line = next((self.lines[path[:n]] for n in range(len(path), -1, -1) if path[:n] in self.lines), None)
         return SpecError(message, file=self.file, line=line, field=dotted(path), found=found, wanted=wanted)
+
+    def path(self, field: KeyPath, path: str) -> Path:
+        """A path as it is meant: from beside the spec, or, where `field` was set on the command line, from here."""
+        here = any(field[:n] in self.overrides for n in range(len(field) + 1))
+        return Path("" if here else self.directory or "", Path(path).expanduser())
+
+    def forget(self, path: KeyPath) -> None:
+        """Nothing that was written at or inside `path` stands any longer."""
+        for known in (self.lines, self.overrides):
+            for key in [key for key in known if key[: len(path)] == path]:
+                del known[key]
 
 
 class Spec(SpecModel):

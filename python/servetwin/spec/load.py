@@ -15,6 +15,9 @@ from .deployment import Source, Spec
 from .fields import kinds_at, nearest, unknown_key
 from .lines import KeyPath, dotted, parse_document, parse_value, read_text
 
+TAGGED = ("router", "timing", "workload")
+"""Parts that come in kinds."""
+
 
 def load_spec(file: str | Path, overrides: Iterable[str] = ()) -> Spec:
     """Reads a spec and applies overrides of the form `engine.max_num_seqs=128`, the values being YAML.
@@ -65,15 +68,31 @@ def _override(data: dict[str, Any], source: Source, override: str) -> dict[str, 
     path: KeyPath = tuple(name.strip().split("."))
     if not equals or not all(path):
         raise SpecError("not of the form path=value", file=origin, wanted="such as --set engine.max_num_seqs=128")
+    if not text.strip():
+        raise SpecError("no value", file=origin, field=dotted(path), wanted="a value, or null for the default")
     value = parse_value(text, origin)
     if len(path) == 2 and path[1] == "kind":
         # Options of the old kind mean nothing to the new one.
         path, value = path[:1], {"kind": value}
-    for known in [known for known in (*source.lines, *source.overrides) if known[: len(path)] == path]:
-        source.lines.pop(known, None)
-        source.overrides.pop(known, None)
+    elif len(path) > 1 and path[0] in TAGGED and data.get(path[0]) is None:
+        data = {**data, str(path[0]): {"kind": _default_kind(str(path[0]))}}
+    source.forget(_replaced(data, path))
     source.overrides[path] = origin
     return _with(data, path, value)
+
+
+def _default_kind(field: str) -> str:
+    default = Spec.model_fields[field].get_default(call_default_factory=True, validated_data={})
+    return str(default.kind)
+
+
+def _replaced(data: Any, path: KeyPath) -> KeyPath:
+    """What setting `path` replaces: itself, or a value above it that is no mapping."""
+    for depth, part in enumerate(path):
+        if not isinstance(data, dict):
+            return path[:depth]
+        data = data.get(part)
+    return path
 
 
 def _with(data: Any, path: KeyPath, value: Any) -> dict[str, Any]:
@@ -83,7 +102,7 @@ def _with(data: Any, path: KeyPath, value: Any) -> dict[str, Any]:
 
 
 def _problem(details: ErrorDetails, data: dict[str, Any], source: Source) -> SpecError:
-    path = _without_tags(details["loc"], data)
+    path = _without_tags(details["loc"])
     kind = details["type"]
     found = _written(details["input"])
     context = details.get("ctx", {})
@@ -110,25 +129,16 @@ def _problem(details: ErrorDetails, data: dict[str, Any], source: Source) -> Spe
     if kind in ("model_type", "model_attributes_type", "dict_type"):
         return source.problem(path, "not a mapping", found=found)
     message = details["msg"][0].lower() + details["msg"][1:]
+    found = found or ("a mapping" if isinstance(details["input"], dict) else "a list")
     return source.problem(path, message.replace("input should be", "must be"), found=found)
 
 
-def _without_tags(location: tuple[str | int, ...], data: Any) -> KeyPath:
-    """pydantic puts the kind of a tagged union into the path; the file has no such level."""
-    path: list[str | int] = []
-    for i, part in enumerate(location):
-        last = i == len(location) - 1
-        if isinstance(data, dict) and (part in data or (last and isinstance(part, str) and not _is_tag(part, data))):
-            path.append(part)
-            data = data.get(part)
-        elif isinstance(data, list) and isinstance(part, int) and part < len(data):
-            path.append(part)
-            data = data[part]
-    return tuple(path)
-
-
-def _is_tag(part: str, data: dict[str, Any]) -> bool:
-    return part in (data.get("kind"), "number", "statistics")
+def _without_tags(location: tuple[str | int, ...]) -> KeyPath:
+    """pydantic puts the alternative it chose into the path; the file has no such level."""
+    head = location[:1]
+    if head and head[0] in TAGGED:
+        return (*head, *location[2:])
+    return (*location[:2], *location[3:]) if head == ("slo",) else location
 
 
 def _written(value: Any) -> str | None:

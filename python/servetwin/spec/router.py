@@ -6,7 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from .base import NotNegative, SpecModel
+from .base import SpecModel
+
+Staleness = Annotated[float, Field(ge=0, le=86_400_000)]
+"""Milliseconds, up to a day."""
 
 
 class RoundRobinRouter(SpecModel):
@@ -35,8 +38,8 @@ class PythonRouter(SpecModel):
 
     kind: Literal["python"]
     object: Annotated[str, Field(pattern=r"^.+:[A-Za-z_][A-Za-z0-9_.]*$")]
-    interval_ms: NotNegative = 0.0
-    delay_ms: NotNegative = 0.0
+    interval_ms: Staleness = 0.0
+    delay_ms: Staleness = 0.0
 
 
 Router = Annotated[RoundRobinRouter | RandomRouter | LeastRequestsRouter | PythonRouter, Field(discriminator="kind")]

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from .base import NotNegative, Positive, PositiveShare, SpecModel
+from .base import HORIZON_S, Positive, PositiveShare, SpecModel
 
 
 class Percentiles(SpecModel):
@@ -56,6 +56,6 @@ class Metrics(SpecModel):
     Requests that arrive before `warmup`, or `window` after it, run but are not counted.
     """
 
-    warmup: NotNegative = 0.0
-    window: Positive | None = None
-    series_interval: Annotated[float, Field(gt=0)] = 1.0
+    warmup: Annotated[float, Field(ge=0, le=HORIZON_S)] = 0.0
+    window: Annotated[float, Field(gt=0, le=HORIZON_S)] | None = None
+    series_interval: Annotated[float, Field(ge=0.001, le=HORIZON_S)] = 1.0

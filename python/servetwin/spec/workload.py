@@ -6,7 +6,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from .base import Count, Positive, Share, SpecModel
+from .base import Count, PositiveShare, SpecModel
+
+MAX_TOKENS = 1_000_000_000
+"""More in one prompt or answer are taken for a mistake, here and in the core."""
+
+Tokens = Annotated[int, Field(ge=1, le=MAX_TOKENS)]
 
 
 class TraceWorkload(SpecModel):
@@ -15,20 +20,20 @@ class TraceWorkload(SpecModel):
     kind: Literal["trace"] = "trace"
     trace: str | None = None
     format: Literal["mooncake"] = "mooncake"
-    block_tokens: Count = 512
-    speedup: Positive = 1.0
+    block_tokens: Annotated[int, Field(ge=1, le=2**20)] = 512
+    speedup: Annotated[float, Field(ge=0.001, le=1_000_000)] = 1.0
     limit: Count | None = None
-    max_output_tokens: Count | None = None
+    max_output_tokens: Tokens | None = None
     users: Count | None = None
 
 
 class Lengths(SpecModel):
     """Lognormal token counts with this median and 99th percentile, cut to `min` and `max`; a number is a fixed one."""
 
-    p50: Positive
-    p99: Positive | None = None
-    min: Count | None = None
-    max: Count | None = None
+    p50: Annotated[float, Field(gt=0, le=MAX_TOKENS)]
+    p99: Annotated[float, Field(gt=0, le=MAX_TOKENS)] | None = None
+    min: Tokens | None = None
+    max: Tokens | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -53,25 +58,25 @@ class SharedPrefix(SpecModel):
     The groups are equally popular, or as 1/rank^`zipf`.
     """
 
-    groups: Count
-    tokens: Count
-    share: Share = 1.0
-    zipf: Positive | None = None
+    groups: Annotated[int, Field(ge=1, le=10_000_000)]
+    tokens: Tokens
+    share: PositiveShare = 1.0
+    zipf: Annotated[float, Field(gt=0, le=10)] | None = None
 
 
 class Generated(SpecModel):
-    requests: Count
+    requests: Annotated[int, Field(ge=1, le=1_000_000_000)]
     input_tokens: Lengths
     output_tokens: Lengths
     prefix: SharedPrefix | None = None
-    max_output_tokens: Count | None = None
+    max_output_tokens: Tokens | None = None
 
 
 class PoissonWorkload(Generated):
     """An open loop: arrivals of a Poisson process."""
 
     kind: Literal["poisson"]
-    rate_per_s: Positive
+    rate_per_s: Annotated[float, Field(gt=0, le=1e9)]
 
 
 class ClosedWorkload(Generated):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..native import native_errors
@@ -27,7 +26,7 @@ def open_workload(spec: Spec) -> Trace:
         raise spec.source.problem(
             ("workload", "trace"), "missing", wanted="the path of a trace, or --trace PATH, or a generated workload"
         )
-    file = Path(spec.source.directory or ".", Path(options.trace).expanduser())
+    file = spec.source.path(("workload", "trace"), options.trace)
     with native_errors():
         return Trace.read_mooncake(
             str(file),
