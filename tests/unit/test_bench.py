@@ -84,13 +84,11 @@ def test_a_trace_that_is_there_is_used(tmp_path: Path, monkeypatch: pytest.Monke
     assert not CONVERSATION.provide(tmp_path).stand_in
 
 
-@pytest.mark.usefixtures("needs_core")
 def test_a_run_that_fails_is_an_error() -> None:
     with pytest.raises(BenchError, match="ended with 2"):
         run_ours({"nonsense": 1}, None)
 
 
-@pytest.mark.usefixtures("needs_core")
 def test_a_case_beside_a_peer_and_a_baseline(tmp_path: Path) -> None:
     plain = Case("z-plain", "", SPEC, TRACE)
     case = Case(

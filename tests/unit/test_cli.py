@@ -94,7 +94,6 @@ def test_a_file_in_the_place_of_the_folder_is_refused(spec: Path) -> None:
     assert "is a file" in run.stderr
 
 
-@pytest.mark.usefixtures("needs_core")
 def test_simulate_writes_prints_and_exits_0(spec: Path, tmp_path: Path) -> None:
     run = servetwin("simulate", spec, "--out", tmp_path / "out")
     assert run.returncode == 0, run.stderr
@@ -104,19 +103,16 @@ def test_simulate_writes_prints_and_exits_0(spec: Path, tmp_path: Path) -> None:
     assert set(timings) == {"parse_s", "simulate_s", "process_s", "passes", "leaps", "leap"}
 
 
-@pytest.mark.usefixtures("needs_core")
 def test_quiet_prints_nothing(spec: Path) -> None:
     run = servetwin("simulate", spec, "--quiet", "--router", "least_requests", "--no-leap")
     assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
 
 
-@pytest.mark.usefixtures("needs_core")
 def test_nothing_completed_is_exit_3(spec: Path) -> None:
     run = servetwin("simulate", spec, "--set", "engine.num_gpu_blocks=2")
     assert run.returncode == 3
     assert "20 × needs more blocks than the pool has" in run.stdout
 
 
-@pytest.mark.usefixtures("needs_core")
 def test_version_is_the_cores() -> None:
     assert servetwin("--version").stdout.startswith("servetwin 0.")

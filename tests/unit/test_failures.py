@@ -16,8 +16,6 @@ import pytest
 
 import servetwin
 
-pytestmark = pytest.mark.usefixtures("needs_core")
-
 TIMING = "timing: {kind: linear, base_ms: 5}\n"
 ENGINE = "engine: {max_model_len: 2048, num_gpu_blocks: 200}\n"
 ROW = {"timestamp": 0, "input_length": 600, "output_length": 5, "hash_ids": [1, 2]}

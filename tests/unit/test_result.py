@@ -15,8 +15,6 @@ import servetwin
 from servetwin.errors import InputError, SpecError
 from servetwin.policy import Choice, LeastRequests, ReplicaView, RoundRobin, RouterRequest
 
-pytestmark = pytest.mark.usefixtures("needs_core")
-
 SPEC: dict[str, Any] = {
     "timing": "polynomial",
     "replicas": 3,

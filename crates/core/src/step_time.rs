@@ -23,6 +23,20 @@ pub struct Features {
     pub ready_rows: i64,
 }
 
+impl Features {
+    /// Of a pass in which `rows` rows decode and nothing else happens.
+    pub fn decode(rows: i64, context: i64) -> Self {
+        Features {
+            decode_rows: rows,
+            context,
+            sequences: rows,
+            ready_context: context,
+            ready_rows: rows,
+            ..Features::default()
+        }
+    }
+}
+
 #[derive(Clone, Debug, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum StepTime {
@@ -111,7 +125,7 @@ impl StepTime {
     fn decode_piece(&self, rows: i64, context: i64) -> Piece {
         match self {
             StepTime::Affine { host, terms } => {
-                let features = Features { decode_rows: rows, context, sequences: rows, ..Features::default() };
+                let features = Features::decode(rows, context);
                 let base = host.at(&features);
                 let top = terms.iter().map(|term| (term.at(&features), term.context_ps)).max().unwrap_or((0, 0));
                 // The term on top now stays there until a steeper one overtakes it.

@@ -34,17 +34,6 @@ fn step_time(dice: &mut Dice) -> StepTime {
     }
 }
 
-fn decode_pass(rows: i64, context: i64) -> Features {
-    Features {
-        decode_rows: rows,
-        context,
-        sequences: rows,
-        ready_context: context,
-        ready_rows: rows,
-        ..Features::default()
-    }
-}
-
 #[test]
 fn stretches_of_decode_passes_are_their_passes() {
     for seed in 0..3_000 {
@@ -57,7 +46,7 @@ fn stretches_of_decode_passes_are_their_passes() {
         for pass in 0..count {
             assert_eq!(timeline.time(pass), end, "seed {seed}");
             let start = end;
-            end += step_time.of(&decode_pass(rows, context + rows * pass));
+            end += step_time.of(&Features::decode(rows, context + rows * pass));
             // Passes that start before some time within or at the end of this one.
             let time = dice.roll(start + 1, end);
             assert_eq!(timeline.started_before(time), pass + 1, "seed {seed}");

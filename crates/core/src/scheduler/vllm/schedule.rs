@@ -200,14 +200,7 @@ impl Vllm<'_> {
         let missing: i64 =
             left_out.iter().map(|&slot| self.rows[slot as usize].member(slot).offset + self.k as i64 + 1).sum();
         let context = self.decoding.context(self.k + 1) - missing;
-        Features {
-            decode_rows: rows,
-            context,
-            sequences: rows,
-            ready_context: context,
-            ready_rows: rows,
-            ..Features::default()
-        }
+        Features::decode(rows, context)
     }
 
     /// Carries out an explicit row's part of the pass.
