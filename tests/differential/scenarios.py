@@ -128,7 +128,7 @@ def step_time(choose: Chooser, config: EngineConfig) -> Affine | Polynomial:
             prefill_fps=(choose.integer(0, 2**30), choose.integer(0, 2**40), 2**50),
             segment_tokens=tokens,
             start_ps=tuple(PS_PER_MS * 5 + i * PS_PER_MS // 9 for i in range(8)),
-            slope_ps=tuple(choose.integer(-1000, PS_PER_MS // 1000) for _ in range(8)),
+            slope_ps=(*(choose.integer(-1000, PS_PER_MS // 1000) for _ in range(7)), choose.integer(0, 1000)),
         )
     term = Linear(
         base_ps=choose.one_of((1, PS_PER_MS // 2, 5 * PS_PER_MS)),

@@ -101,6 +101,13 @@ pub enum Router {
     },
 }
 
+/// A replica keeps lists by residue of the block size.
+const BLOCK_SIZE_MAX: u32 = 1 << 16;
+const DRAFTS_MAX: u32 = 1024;
+/// The shortest interval of telemetry, and the most samples on their way.
+const TICK_PS_MIN: i64 = 1_000_000;
+const DELAYED_MAX: i64 = 100_000;
+
 /// Checks what the core relies on; whoever wrote the description has explained it to the user.
 ///
 /// # Errors
@@ -120,9 +127,17 @@ pub fn check(run: &Run) -> Result<(), InputError> {
     fault(drafts && engine.async_scheduling, "speculation runs without async scheduling")?;
     let logs = run.record.passes || run.record.block_ids;
     fault(logs && run.replicas > 1, "passes are logged of a single replica")?;
-    if let StepTime::Polynomial { segment_tokens, start_ps, slope_ps, .. } = &run.step_time {
-        fault(*segment_tokens <= 0, "segment_tokens must be positive")?;
-        fault(start_ps.is_empty() || start_ps.len() != slope_ps.len(), "segments need a start and a slope each")?;
+    fault(engine.block_size > BLOCK_SIZE_MAX, "block_size is above 65,536")?;
+    fault(engine.max_num_batched_tokens > i32::MAX as u32, "max_num_batched_tokens is above 2^31 - 1")?;
+    fault(engine.num_speculative_tokens > DRAFTS_MAX, "num_speculative_tokens is above 1,024")?;
+    fault(run.stall_passes == 0, "stall_passes must be at least 1")?;
+    if let Router::Python { interval_ps, delay_ps } = run.router {
+        fault(interval_ps != 0 && interval_ps < TICK_PS_MIN, "interval_ps is below a microsecond")?;
+        fault(
+            delay_ps < 0 || delay_ps > interval_ps.saturating_mul(DELAYED_MAX),
+            "delay_ps is not 0 to 100,000 intervals",
+        )?;
     }
+    run.step_time.check().or_else(|wrong| fault(true, wrong))?;
     Ok(())
 }

@@ -5,6 +5,7 @@
 //! blocks), [`decode_set`] (rows that decode without being touched), [`step_time`] (how long passes
 //! take, and their closed-form sums).
 
+pub mod arrivals;
 pub mod chain;
 pub mod clock;
 pub mod config;
@@ -22,6 +23,7 @@ pub mod router;
 pub mod scheduler;
 pub mod simulation;
 pub mod step_time;
+pub mod telemetry;
 pub mod trace;
 pub mod waiting;
 pub mod worker;

@@ -109,5 +109,5 @@ pub fn to_json(trace: &Trace, outcome: &Outcome) -> String {
         }
     }
     let log = Log { passes, requests, stuck };
-    serde_json::to_string(&log).unwrap_or_default()
+    serde_json::to_string(&log).expect("numbers, strings and lists")
 }

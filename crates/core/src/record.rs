@@ -26,6 +26,8 @@ pub enum Reason {
     Stalled = 4,
     /// The request it waits for did not complete.
     Predecessor = 5,
+    /// Closed loop: no user came free to send it.
+    NeverSent = 6,
 }
 
 /// One entry a request in every column; picoseconds, tokens.
@@ -73,7 +75,7 @@ pub struct Gaps {
     pub weight: i64,
 }
 
-/// The state of a replica at a point in time, all events of that time included.
+/// The state of replicas at points in time, all events of that time included.
 #[derive(Clone, Debug, Default)]
 pub struct Series {
     pub time_ps: Vec<i64>,
@@ -81,4 +83,30 @@ pub struct Series {
     pub running: Vec<u32>,
     pub waiting: Vec<u32>,
     pub used_blocks: Vec<u32>,
+}
+
+impl Series {
+    /// Keeps every other point, the first among them.
+    pub fn thin(&mut self) {
+        fn every_other<T>(column: &mut Vec<T>) {
+            let mut index = 0;
+            column.retain(|_| {
+                index += 1;
+                index % 2 == 1
+            });
+        }
+        every_other(&mut self.time_ps);
+        every_other(&mut self.replica);
+        every_other(&mut self.running);
+        every_other(&mut self.waiting);
+        every_other(&mut self.used_blocks);
+    }
+
+    pub fn append(&mut self, mut other: Series) {
+        self.time_ps.append(&mut other.time_ps);
+        self.replica.append(&mut other.replica);
+        self.running.append(&mut other.running);
+        self.waiting.append(&mut other.waiting);
+        self.used_blocks.append(&mut other.used_blocks);
+    }
 }

@@ -3,21 +3,27 @@
 //! Replicas whose requests are known beforehand (a static router, open loop) do not affect each
 //! other and are run one after the other. Otherwise the earliest event of all goes first.
 
+use crate::arrivals::Arrivals;
 use crate::chain::Chains;
 use crate::clock::Agenda;
 use crate::config;
 use crate::gaps::GapList;
 use crate::log::PassRecord;
-use crate::record::{Gaps, Reason, Requests, Series, Status};
-use crate::router::{PolicyError, ReplicaView, Router};
+use crate::record::{Gaps, NEVER, Reason, Requests, Series, Status};
+use crate::router::{PolicyError, Router};
+
 use crate::scheduler::vllm::{Results, Setting};
+use crate::telemetry::Telemetry;
 use crate::trace::{NONE, Trace};
 use crate::worker::{Limits, Phase, Stop, Worker};
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use crate::workload::HORIZON_PS;
 
 /// Progressions kept for all replicas together before lists of gaps are folded.
 const GAP_ENTRIES: usize = 1 << 20;
+/// Points of the time series of all replicas together before they are thinned.
+const SERIES_POINTS: usize = 1 << 22;
+/// Events between two questions whether to go on.
+const EVENTS_A_QUESTION: u32 = 4096;
 
 /// All that a run leaves behind.
 #[derive(Debug)]
@@ -33,17 +39,28 @@ pub struct Outcome {
     pub log: Vec<PassRecord>,
 }
 
-/// Runs `trace` on the deployment that `run` describes. `progress` is told the share of requests
-/// that have arrived, now and then, and may end the run by returning false: then the outcome is None.
+/// Why a run has no outcome.
+#[derive(Debug)]
+pub enum Failure {
+    /// A user's router failed.
+    Policy(PolicyError),
+    /// The simulated time goes beyond [`HORIZON_PS`].
+    Horizon,
+    /// `progress` wanted no more.
+    Interrupted,
+}
+
+/// Runs `trace` on the deployment that `run` describes. `progress` is asked after every few
+/// thousand events whether to go on, and told the share of requests looked at so far.
 ///
 /// # Errors
-/// A user's router failed.
+/// See [`Failure`].
 pub fn simulate(
     trace: &Trace,
     run: &config::Run,
     router: &mut Router,
     progress: &mut dyn FnMut(f64) -> bool,
-) -> Result<Option<Outcome>, PolicyError> {
+) -> Result<Outcome, Failure> {
     let chains =
         if run.engine.enable_prefix_caching { Chains::new(trace, run.engine.block_size) } else { Chains::unshared() };
     let setting = Setting {
@@ -58,8 +75,9 @@ pub fn simulate(
     };
     let limits = Limits {
         stall_passes: run.stall_passes,
-        interval_ps: run.series_interval_ps.max(1),
-        gap_limit: (GAP_ENTRIES / run.replicas.max(1) as usize).max(1024),
+        interval_ps: run.series_interval_ps,
+        gap_limit: (GAP_ENTRIES / run.replicas as usize).max(1024),
+        series_limit: (SERIES_POINTS / run.replicas as usize).max(1024) & !1,
     };
     let mut simulation = Simulation {
         run,
@@ -76,12 +94,31 @@ pub fn simulate(
         log: Vec::new(),
     };
     let open_loop = run.users.is_none() && trace.after.iter().all(|&after| after == NONE);
-    let finished = if router.is_static() && open_loop {
-        simulation.replica_by_replica(router, progress)
+    let mut questions = Questions { progress, events: 0, looked_at: 0, requests: trace.len() };
+    if router.is_static() && open_loop {
+        simulation.replica_by_replica(router, &mut questions)?;
     } else {
-        simulation.event_by_event(router, progress)?
-    };
-    Ok(finished.then(|| simulation.outcome()))
+        simulation.event_by_event(router, &mut questions)?;
+    }
+    Ok(simulation.outcome())
+}
+
+/// Whether to go on: asked now and then, so that any run can be interrupted.
+struct Questions<'p> {
+    progress: &'p mut dyn FnMut(f64) -> bool,
+    events: u32,
+    looked_at: usize,
+    requests: usize,
+}
+
+impl Questions<'_> {
+    fn after_event(&mut self) -> Result<(), Failure> {
+        self.events = (self.events + 1) % EVENTS_A_QUESTION;
+        if self.events == 0 && !(self.progress)(self.looked_at as f64 / self.requests as f64) {
+            return Err(Failure::Interrupted);
+        }
+        Ok(())
+    }
 }
 
 struct Simulation<'a> {
@@ -104,7 +141,7 @@ impl<'a> Simulation<'a> {
         Worker::new(replica, self.setting, self.limits)
     }
 
-    fn replica_by_replica(&mut self, router: &mut Router, progress: &mut dyn FnMut(f64) -> bool) -> bool {
+    fn replica_by_replica(&mut self, router: &mut Router, questions: &mut Questions) -> Result<(), Failure> {
         let replicas = self.run.replicas;
         let mut assigned: Vec<Vec<u32>> = vec![Vec::new(); replicas as usize];
         for request in 0..self.trace.len() as u32 {
@@ -119,49 +156,47 @@ impl<'a> Simulation<'a> {
             };
             assigned[replica as usize].push(request);
         }
-        let mut told = 0;
         for replica in 0..replicas {
             let mut worker = self.worker(replica);
-            for &request in &assigned[replica as usize] {
+            for request in std::mem::take(&mut assigned[replica as usize]) {
                 let arrival_ps = self.trace.arrival_ps[request as usize];
                 self.requests.routed_ps[request as usize] = arrival_ps;
                 self.requests.replica[request as usize] = replica;
-                let mut results = Results { requests: &mut self.requests, ended: &mut self.ended };
-                worker.advance(arrival_ps, Phase::Arrival, &mut results);
+                self.advance(&mut worker, (arrival_ps, Phase::Arrival), questions)?;
                 worker.arrive(request, arrival_ps);
-                told += 1;
-                if told % 4096 == 0 && !progress(f64::from(told) / self.trace.len() as f64) {
-                    return false;
-                }
+                questions.looked_at += 1;
             }
-            worker.advance(
-                i64::MAX,
-                Phase::Results,
-                &mut Results { requests: &mut self.requests, ended: &mut self.ended },
-            );
-            self.ended.clear();
-            assigned[replica as usize] = Vec::new();
-            self.collect(replica, worker);
+            self.advance(&mut worker, (i64::MAX, Phase::Decision), questions)?;
+            self.collect(replica, worker)?;
         }
-        true
+        Ok(())
     }
 
-    fn event_by_event(
-        &mut self,
-        router: &mut Router,
-        progress: &mut dyn FnMut(f64) -> bool,
-    ) -> Result<bool, PolicyError> {
+    /// Processes the events of `worker` before `until`.
+    fn advance(&mut self, worker: &mut Worker, until: (i64, Phase), questions: &mut Questions) -> Result<(), Failure> {
+        while let Some(next) = worker.next_event()
+            && next < until
+        {
+            worker.process(next, &mut Results { requests: &mut self.requests, ended: &mut self.ended });
+            self.ended.clear();
+            questions.after_event()?;
+        }
+        Ok(())
+    }
+
+    fn event_by_event(&mut self, router: &mut Router, questions: &mut Questions) -> Result<(), Failure> {
         let replicas = self.run.replicas;
         let mut workers: Vec<Worker> = (0..replicas).map(|replica| self.worker(replica)).collect();
         let mut agenda = Agenda::new(replicas);
         let mut arrivals = Arrivals::new(self.trace, self.run.users);
         let mut telemetry = Telemetry::new(router, &workers);
-        let mut told = 0;
         loop {
+            questions.after_event()?;
             let arrival = arrivals.next_ps().map(|time_ps| (time_ps, Phase::Arrival));
             let event = agenda.first();
             let goes_on = arrivals.left > 0 && (arrival.is_some() || event.is_some());
-            let tick = if goes_on { telemetry.next_tick() } else { None };
+            let next = arrival.into_iter().chain(event.map(|(event, _)| event)).min();
+            let tick = next.filter(|_| goes_on).and_then(|(next_ps, _)| telemetry.next_tick(next_ps));
             let before_event = |time: Option<(i64, Phase)>| match (time, event) {
                 (Some(time), Some((event, _))) => time < event,
                 (Some(_), None) => true,
@@ -171,22 +206,22 @@ impl<'a> Simulation<'a> {
                 telemetry.observe(&workers);
             } else if before_event(arrival) {
                 let (now_ps, request) = arrivals.pop();
+                if now_ps > HORIZON_PS {
+                    return Err(Failure::Horizon);
+                }
+                questions.looked_at += 1;
                 self.requests.arrival_ps[request as usize] = now_ps;
                 if let Some(reason) = self.refusal(request) {
                     self.refuse(request, reason, now_ps);
-                    arrivals.ended(request, now_ps, false, &mut |lost| self.lose(lost));
+                    arrivals.ended(request, now_ps, false);
                     continue;
                 }
                 let views = telemetry.views(now_ps, &workers);
-                let replica = router.route(request, now_ps, replicas, views)?;
+                let replica = router.route(request, now_ps, replicas, views).map_err(Failure::Policy)?;
                 self.requests.routed_ps[request as usize] = now_ps;
                 self.requests.replica[request as usize] = replica;
                 workers[replica as usize].arrive(request, now_ps);
                 agenda.set(replica, workers[replica as usize].next_event());
-                told += 1;
-                if told % 4096 == 0 && !progress(f64::from(told) / self.trace.len() as f64) {
-                    return Ok(false);
-                }
             } else if let Some((next, replica)) = event {
                 let worker = &mut workers[replica as usize];
                 worker.process(next, &mut Results { requests: &mut self.requests, ended: &mut self.ended });
@@ -194,7 +229,7 @@ impl<'a> Simulation<'a> {
                 let mut ended = std::mem::take(&mut self.ended);
                 for &request in &ended {
                     router.ended(replica);
-                    arrivals.ended(request, next.0, true, &mut |lost| self.lose(lost));
+                    arrivals.ended(request, next.0, true);
                 }
                 ended.clear();
                 self.ended = ended;
@@ -203,9 +238,15 @@ impl<'a> Simulation<'a> {
             }
         }
         for (replica, worker) in workers.into_iter().enumerate() {
-            self.collect(replica as u32, worker);
+            self.collect(replica as u32, worker)?;
         }
-        Ok(true)
+        for row in 0..self.trace.len() {
+            if self.requests.routed_ps[row] == NEVER && self.requests.status[row] == Status::Unfinished as u8 {
+                let reason = if self.trace.after[row] == NONE { Reason::NeverSent } else { Reason::Predecessor };
+                self.requests.reason[row] = reason as u8;
+            }
+        }
+        Ok(())
     }
 
     fn refusal(&self, request: u32) -> Option<Reason> {
@@ -218,33 +259,29 @@ impl<'a> Simulation<'a> {
         self.requests.end_ps[request as usize] = now_ps;
     }
 
-    /// A later turn of a session whose earlier one did not complete.
-    fn lose(&mut self, request: u32) {
-        self.requests.reason[request as usize] = Reason::Predecessor as u8;
-    }
-
-    fn collect(&mut self, replica: u32, worker: Worker) {
+    fn collect(&mut self, replica: u32, worker: Worker) -> Result<(), Failure> {
         let unfinished = worker.scheduler().unfinished();
-        let stopped = worker.stopped();
-        if !unfinished.is_empty() && stopped != Some(Stop::PassLimit) {
-            self.stalled.push(replica);
-        }
-        for &request in &unfinished {
-            self.requests.reason[request as usize] = Reason::Stalled as u8;
+        match worker.stopped() {
+            Some(Stop::Horizon) => return Err(Failure::Horizon),
+            Some(Stop::PassLimit) => {}
+            Some(Stop::Stalled) | None if unfinished.is_empty() => {}
+            Some(Stop::Stalled) | None => {
+                self.stalled.push(replica);
+                for &request in &unfinished {
+                    self.requests.reason[request as usize] = Reason::Stalled as u8;
+                }
+            }
         }
         let (scheduler, series) = worker.into_parts();
         self.passes += scheduler.passes;
         self.leaps += scheduler.leaps;
         let gaps: GapList = scheduler.gaps;
         self.gaps.extend(gaps.finish());
-        self.series.time_ps.extend(series.time_ps);
-        self.series.replica.extend(series.replica);
-        self.series.running.extend(series.running);
-        self.series.waiting.extend(series.waiting);
-        self.series.used_blocks.extend(series.used_blocks);
+        self.series.append(series);
         if replica == 0 {
             self.log = scheduler.log;
         }
+        Ok(())
     }
 
     fn outcome(self) -> Outcome {
@@ -257,174 +294,5 @@ impl<'a> Simulation<'a> {
             stalled: self.stalled,
             log: self.log,
         }
-    }
-}
-
-/// Requests on their way in: by their own time, after another one, or as users come free.
-struct Arrivals<'a> {
-    trace: &'a Trace,
-    /// Rows of the trace not looked at yet: in time order in open loop, a backlog in closed loop.
-    next_row: u32,
-    closed_loop: bool,
-    free_users: u32,
-    /// Requests that are still to come, or may be.
-    left: usize,
-    /// Requests whose predecessor has ended, or whose user came free.
-    ready: BinaryHeap<Reverse<(i64, u32)>>,
-    successor: Vec<u32>,
-}
-
-impl<'a> Arrivals<'a> {
-    fn new(trace: &'a Trace, users: Option<u32>) -> Self {
-        let mut successor = Vec::new();
-        if trace.after.iter().any(|&after| after != NONE) {
-            successor = vec![NONE; trace.len()];
-            for (request, &after) in trace.after.iter().enumerate() {
-                if after != NONE {
-                    successor[after as usize] = request as u32;
-                }
-            }
-        }
-        let mut arrivals = Arrivals {
-            trace,
-            next_row: 0,
-            closed_loop: users.is_some(),
-            free_users: users.unwrap_or(0),
-            left: trace.len(),
-            ready: BinaryHeap::new(),
-            successor,
-        };
-        arrivals.skip_followers();
-        while arrivals.free_users > 0 && arrivals.start_next_session(0) {
-            arrivals.free_users -= 1;
-        }
-        arrivals
-    }
-
-    fn skip_followers(&mut self) {
-        while (self.next_row as usize) < self.trace.len() && self.trace.after[self.next_row as usize] != NONE {
-            self.next_row += 1;
-        }
-    }
-
-    /// Closed loop: a user sends the next request, or first turn, of the trace.
-    fn start_next_session(&mut self, now_ps: i64) -> bool {
-        if self.next_row as usize >= self.trace.len() {
-            return false;
-        }
-        self.ready.push(Reverse((now_ps, self.next_row)));
-        self.next_row += 1;
-        self.skip_followers();
-        true
-    }
-
-    fn by_own_time(&self) -> Option<(i64, u32)> {
-        let row = self.next_row;
-        (!self.closed_loop && (row as usize) < self.trace.len()).then(|| (self.trace.arrival_ps[row as usize], row))
-    }
-
-    fn next_ps(&self) -> Option<i64> {
-        let ready = self.ready.peek().map(|&Reverse(ready)| ready);
-        ready.into_iter().chain(self.by_own_time()).min().map(|(time_ps, _)| time_ps)
-    }
-
-    fn pop(&mut self) -> (i64, u32) {
-        self.left -= 1;
-        let ready = self.ready.peek().map(|&Reverse(ready)| ready);
-        match (ready, self.by_own_time()) {
-            (Some(ready), Some(own)) if ready < own => self.ready.pop().map_or(own, |Reverse(ready)| ready),
-            (_, Some(own)) => {
-                self.next_row += 1;
-                self.skip_followers();
-                own
-            }
-            (Some(ready), None) => {
-                self.ready.pop();
-                ready
-            }
-            (None, None) => unreachable!("asked for an arrival without one"),
-        }
-    }
-
-    /// `request` has ended. Its next turn follows, or its user turns to the next session. Turns
-    /// after a request that did not complete never come: they are `lost`.
-    fn ended(&mut self, request: u32, now_ps: i64, completed: bool, lost: &mut dyn FnMut(u32)) {
-        let mut next = self.successor.get(request as usize).copied().unwrap_or(NONE);
-        if completed && next != NONE {
-            self.ready.push(Reverse((now_ps + self.trace.arrival_ps[next as usize], next)));
-            return;
-        }
-        while next != NONE {
-            lost(next);
-            self.left -= 1;
-            next = self.successor[next as usize];
-        }
-        if self.closed_loop {
-            self.start_next_session(now_ps);
-        }
-    }
-}
-
-/// What a user's router is shown, as old as its telemetry is.
-struct Telemetry {
-    wanted: bool,
-    interval_ps: i64,
-    delay_ps: i64,
-    next_tick_ps: i64,
-    /// Observations on their way: time of the tick, views.
-    on_way: std::collections::VecDeque<(i64, Vec<ReplicaView>)>,
-    shown_ps: i64,
-    shown: Vec<ReplicaView>,
-}
-
-impl Telemetry {
-    fn new(router: &Router, workers: &[Worker]) -> Self {
-        let (wanted, interval_ps, delay_ps) = match router {
-            Router::Policy { interval_ps, delay_ps, .. } => (true, *interval_ps, *delay_ps),
-            _ => (false, 0, 0),
-        };
-        Telemetry {
-            wanted,
-            interval_ps,
-            delay_ps,
-            next_tick_ps: 0,
-            on_way: Default::default(),
-            shown_ps: 0,
-            shown: workers.iter().map(|worker| worker.view(0)).collect(),
-        }
-    }
-
-    /// The next tick. It reads what holds once all that happens at its time but arrivals and
-    /// decisions has happened.
-    fn next_tick(&self) -> Option<(i64, Phase)> {
-        (self.interval_ps > 0).then_some((self.next_tick_ps, Phase::Arrival))
-    }
-
-    fn observe(&mut self, workers: &[Worker]) {
-        let tick_ps = self.next_tick_ps;
-        self.deliver(tick_ps);
-        self.on_way.push_back((tick_ps, workers.iter().map(|worker| worker.view(tick_ps)).collect()));
-        self.next_tick_ps += self.interval_ps;
-    }
-
-    /// Shows the last observation that has arrived by `now_ps`.
-    fn deliver(&mut self, now_ps: i64) {
-        while let Some((tick_ps, _)) = self.on_way.front()
-            && tick_ps + self.delay_ps <= now_ps
-            && let Some((tick_ps, views)) = self.on_way.pop_front()
-        {
-            (self.shown_ps, self.shown) = (tick_ps, views);
-        }
-    }
-
-    fn views(&mut self, now_ps: i64, workers: &[Worker]) -> (i64, &[ReplicaView]) {
-        if self.wanted && self.interval_ps == 0 {
-            for (view, worker) in self.shown.iter_mut().zip(workers) {
-                *view = worker.view(now_ps);
-            }
-            self.shown_ps = now_ps;
-        }
-        self.deliver(now_ps);
-        (self.shown_ps, &self.shown)
     }
 }

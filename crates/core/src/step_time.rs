@@ -45,14 +45,26 @@ pub struct Affine {
 
 impl Affine {
     fn at(&self, f: &Features) -> i64 {
-        let work = (i128::from(self.work_fps) * i128::from(f.prefill_work)) >> FRACTION_BITS;
-        self.base_ps
-            + self.prefill_token_ps * f.prefill_tokens
-            + work as i64
-            + self.decode_row_ps * f.decode_rows
-            + self.context_ps * f.context
-            + self.sequence_ps * f.sequences
+        let product = |coefficient: i64, feature: i64| i128::from(coefficient) * i128::from(feature);
+        narrow(
+            i128::from(self.base_ps)
+                + product(self.prefill_token_ps, f.prefill_tokens)
+                + (product(self.work_fps, f.prefill_work) >> FRACTION_BITS)
+                + product(self.decode_row_ps, f.decode_rows)
+                + product(self.context_ps, f.context)
+                + product(self.sequence_ps, f.sequences),
+        )
     }
+
+    fn coefficients(&self) -> [i64; 6] {
+        let Affine { base_ps, prefill_token_ps, work_fps, decode_row_ps, context_ps, sequence_ps } = *self;
+        [base_ps, prefill_token_ps, work_fps, decode_row_ps, context_ps, sequence_ps]
+    }
+}
+
+/// Beyond any horizon, times stay where they are: a run that gets there is refused.
+fn narrow(time: i128) -> i64 {
+    i64::try_from(time).unwrap_or(i64::MAX)
 }
 
 /// Passes whose times are `first`, `first + step`, ...; valid for the first `limit` of them.
@@ -68,7 +80,7 @@ impl StepTime {
     pub fn of(&self, features: &Features) -> i64 {
         let time = match self {
             StepTime::Affine { host, terms } => {
-                host.at(features) + terms.iter().map(|term| term.at(features)).max().unwrap_or(0)
+                host.at(features).saturating_add(terms.iter().map(|term| term.at(features)).max().unwrap_or(0))
             }
             StepTime::Polynomial { prefill_fps: [q2, q1, q0], .. } => {
                 let tokens = i128::from(features.prefill_tokens);
@@ -77,13 +89,8 @@ impl StepTime {
                 } else {
                     0
                 };
-                let decode = if features.ready_rows > 0 {
-                    let (start, slope, offset) = self.segment(features.ready_context);
-                    start + slope * offset
-                } else {
-                    0
-                };
-                prefill as i64 + decode
+                let decode = if features.ready_rows > 0 { self.decode_at(features.ready_context).0 } else { 0 };
+                narrow(prefill).saturating_add(decode)
             }
         };
         time.max(1)
@@ -113,31 +120,65 @@ impl StepTime {
                     .filter(|term| term.context_ps > top.1)
                     .map(|term| (top.0 - term.at(&features)) / (term.context_ps - top.1))
                     .min();
-                let first = base + top.0;
+                let first = base.saturating_add(top.0);
+                let step = (host.context_ps.saturating_add(top.1)).saturating_mul(rows);
                 if first < 1 {
-                    return Piece { first: 1, step: 0, limit: 1 };
+                    return Piece { first: 1, step: 0, limit: if step == 0 { i64::MAX } else { 1 } };
                 }
-                Piece {
-                    first,
-                    step: (host.context_ps + top.1) * rows,
-                    limit: tokens_left.map_or(i64::MAX, |left| left / rows + 1),
-                }
+                Piece { first, step, limit: tokens_left.map_or(i64::MAX, |left| left / rows + 1) }
             }
             StepTime::Polynomial { segment_tokens, start_ps, .. } => {
-                let (start, slope, offset) = self.segment(context);
+                let (first, slope, offset) = self.decode_at(context);
                 let last = context / segment_tokens >= start_ps.len() as i64 - 1;
                 let limit = if last { i64::MAX } else { (segment_tokens - 1 - offset) / rows + 1 };
-                Piece { first: (start + slope * offset).max(1), step: slope * rows, limit }
+                Piece { first: first.max(1), step: slope.saturating_mul(rows), limit }
             }
         }
     }
 
-    fn segment(&self, context: i64) -> (i64, i64, i64) {
+    /// Of the polynomial: the time of a decode with this context, the slope there, and how far
+    /// into its segment the context is.
+    fn decode_at(&self, context: i64) -> (i64, i64, i64) {
         let StepTime::Polynomial { segment_tokens, start_ps, slope_ps, .. } = self else {
             unreachable!("only the polynomial has segments")
         };
         let index = (context / segment_tokens).min(start_ps.len() as i64 - 1);
-        (start_ps[index as usize], slope_ps[index as usize], context - index * segment_tokens)
+        let (start, slope, offset) =
+            (start_ps[index as usize], slope_ps[index as usize], context - index * segment_tokens);
+        (narrow(i128::from(start) + i128::from(slope) * i128::from(offset)), slope, offset)
+    }
+
+    /// # Errors
+    /// A pass could take no time, or less.
+    pub fn check(&self) -> Result<(), &'static str> {
+        match self {
+            StepTime::Affine { host, terms } => {
+                let negative = |affine: &Affine| affine.coefficients().iter().any(|&c| c < 0);
+                if negative(host) || terms.iter().any(negative) {
+                    return Err("coefficients of step_time must not be negative");
+                }
+            }
+            StepTime::Polynomial { prefill_fps, segment_tokens, start_ps, slope_ps } => {
+                if *segment_tokens <= 0 {
+                    return Err("segment_tokens must be positive");
+                }
+                if start_ps.is_empty() || start_ps.len() != slope_ps.len() {
+                    return Err("segments need a start and a slope each");
+                }
+                if prefill_fps.iter().any(|&c| c < 0) {
+                    return Err("coefficients of step_time must not be negative");
+                }
+                let last = start_ps.len() - 1;
+                let least = |(&start, &slope): (&i64, &i64), tokens: i64| {
+                    i128::from(start) + i128::from(slope.min(0)) * i128::from(tokens)
+                };
+                let short = start_ps.iter().zip(slope_ps).any(|segment| least(segment, segment_tokens - 1) < 1);
+                if short || slope_ps[last] < 0 {
+                    return Err("segments of step_time must not fall below 1 ps");
+                }
+            }
+        }
+        Ok(())
     }
 }
 
@@ -150,10 +191,10 @@ pub struct Stretch {
 }
 
 impl Stretch {
-    /// The time of the first `count` passes. Saturates far beyond any horizon.
+    /// The time of the first `count` passes.
     fn time(&self, count: i64) -> i64 {
         let (n, first, step) = (i128::from(count), i128::from(self.first), i128::from(self.step));
-        i64::try_from(n * first + step * (n * (n - 1) / 2)).unwrap_or(i64::MAX / 4)
+        narrow(n * first + step * (n * (n - 1) / 2))
     }
 
     /// The least number of passes that last at least `time`, if there are so many.

@@ -8,6 +8,7 @@
 use crate::record::Series;
 use crate::router::ReplicaView;
 use crate::scheduler::vllm::{Pass, Results, Setting, Vllm};
+use crate::workload::HORIZON_PS;
 
 /// What happens next to a worker, in the order of equal times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,6 +39,7 @@ pub struct Worker<'a> {
     log_passes: bool,
     sample_ps: i64,
     interval_ps: i64,
+    series_limit: usize,
     pub series: Series,
 }
 
@@ -46,6 +48,8 @@ pub struct Worker<'a> {
 pub enum Stop {
     Stalled,
     PassLimit,
+    /// Its time goes beyond [`HORIZON_PS`].
+    Horizon,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +57,8 @@ pub struct Limits {
     pub stall_passes: u64,
     pub interval_ps: i64,
     pub gap_limit: usize,
+    /// Points of a time series; an even number. A longer one keeps every other point.
+    pub series_limit: usize,
 }
 
 impl<'a> Worker<'a> {
@@ -73,6 +79,7 @@ impl<'a> Worker<'a> {
             max_passes: setting.max_passes,
             sample_ps: 0,
             interval_ps: limits.interval_ps,
+            series_limit: limits.series_limit,
             series: Series::default(),
         }
     }
@@ -105,18 +112,12 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Processes all events before (`time_ps`, `phase`).
-    pub fn advance(&mut self, time_ps: i64, phase: Phase, results: &mut Results) {
-        while let Some(next) = self.next_event() {
-            if next >= (time_ps, phase) {
-                break;
-            }
-            self.process(next, results);
-        }
-    }
-
     /// Processes the next event.
     pub fn process(&mut self, (time_ps, phase): (i64, Phase), results: &mut Results) {
+        if time_ps > HORIZON_PS {
+            self.stopped = Some(Stop::Horizon);
+            return;
+        }
         self.sample_until(time_ps);
         if phase == Phase::Results {
             self.take_results(results);
@@ -132,7 +133,7 @@ impl<'a> Worker<'a> {
         self.asleep = false;
         self.spare.push(pass);
         self.executing = self.queued.take();
-        if self.scheduler.idle_passes() > self.stall_passes {
+        if self.scheduler.is_stalled(self.stall_passes) {
             self.stopped = Some(Stop::Stalled);
         } else if self.scheduler.passes >= self.max_passes {
             self.stopped = Some(Stop::PassLimit);
@@ -210,6 +211,10 @@ impl<'a> Worker<'a> {
             self.series.waiting.push(view.waiting);
             self.series.used_blocks.push(view.used_blocks);
             self.sample_ps += self.interval_ps;
+            if self.series.time_ps.len() >= self.series_limit {
+                self.series.thin();
+                self.interval_ps *= 2;
+            }
         }
     }
 }

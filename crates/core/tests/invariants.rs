@@ -80,7 +80,7 @@ fn blocks_are_conserved_and_requests_end_once() {
             log_passes: false,
             log_blocks: dice.chance(3),
         };
-        let limits = Limits { stall_passes: 300, interval_ps: 10 * MS, gap_limit: 50 };
+        let limits = Limits { stall_passes: 300, interval_ps: 10 * MS, gap_limit: 50, series_limit: 8 };
         let mut worker = Worker::new(0, setting, limits);
         let mut requests = Requests::new(trace.len());
         let mut ended = Vec::new();

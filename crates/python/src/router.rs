@@ -2,9 +2,10 @@
 
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::PyList;
+use pyo3::types::PyTuple;
 use servetwin_core::router::{Policy, PolicyError, ReplicaView as CoreView};
 use servetwin_core::trace::Trace;
+use std::collections::HashMap;
 
 /// What a router may know of a request.
 #[pyclass(frozen, get_all, module = "servetwin._core")]
@@ -34,10 +35,11 @@ pub struct PythonRouter<'a> {
     trace: &'a Trace,
     /// Whether views stay the same between two ticks of telemetry.
     ticks: bool,
-    /// The views last shown and the list made of them.
-    shown: Option<(i64, Py<PyList>)>,
+    /// The views last shown and the tuple made of them.
+    shown: Option<(i64, Py<PyTuple>)>,
     /// Distinct reasons, in the order of their first use.
     pub reasons: Vec<String>,
+    index_of_reason: HashMap<String, u32>,
     /// One entry a request: which reason.
     pub reason_of: Vec<u32>,
 }
@@ -55,6 +57,7 @@ impl<'a> PythonRouter<'a> {
             ticks,
             shown: None,
             reasons: Vec::new(),
+            index_of_reason: HashMap::new(),
             reason_of: vec![u32::MAX; trace.len()],
         })
     }
@@ -89,7 +92,7 @@ impl<'a> PythonRouter<'a> {
         Ok(choice)
     }
 
-    fn replicas(&mut self, py: Python<'_>, seen_ps: i64, views: &[CoreView]) -> PyResult<Py<PyList>> {
+    fn replicas(&mut self, py: Python<'_>, seen_ps: i64, views: &[CoreView]) -> PyResult<Py<PyTuple>> {
         if let Some((time_ps, list)) = &self.shown
             && self.ticks
             && *time_ps == seen_ps
@@ -106,18 +109,22 @@ impl<'a> PythonRouter<'a> {
             free_blocks: view.free_blocks,
         });
         let objects = made.map(|view| Py::new(py, view)).collect::<PyResult<Vec<_>>>()?;
-        let list = PyList::new(py, objects)?.unbind();
+        let list = PyTuple::new(py, objects)?.unbind();
         self.shown = Some((seen_ps, list.clone_ref(py)));
         Ok(list)
     }
 
     fn keep(&mut self, row: usize, reason: &Bound<'_, PyAny>) -> PyResult<()> {
         let reason: std::borrow::Cow<'_, str> = reason.extract()?;
-        let known = self.reasons.iter().position(|known| *known == reason);
-        self.reason_of[row] = known.unwrap_or(self.reasons.len()) as u32;
-        if known.is_none() {
-            self.reasons.push(reason.into_owned());
-        }
+        self.reason_of[row] = match self.index_of_reason.get(reason.as_ref()) {
+            Some(&known) => known,
+            None => {
+                let index = self.reasons.len() as u32;
+                self.reasons.push(reason.clone().into_owned());
+                self.index_of_reason.insert(reason.into_owned(), index);
+                index
+            }
+        };
         Ok(())
     }
 }

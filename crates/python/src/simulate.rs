@@ -12,8 +12,11 @@ use servetwin_core::error::InputError;
 use servetwin_core::log;
 use servetwin_core::metrics::{self, SummaryOptions};
 use servetwin_core::router::Router;
-use servetwin_core::simulation::{self, Outcome};
-use std::time::Instant;
+use servetwin_core::simulation::{self, Failure, Outcome};
+use std::time::{Duration, Instant};
+
+/// How often a run asks whether it was interrupted, and tells how far it is.
+const TELL_EVERY: Duration = Duration::from_millis(50);
 
 /// What a run left behind.
 #[pyclass(frozen, module = "servetwin._core")]
@@ -116,6 +119,13 @@ pub fn simulate(
     config::check(&run).map_err(input_error)?;
     let rows = trace.get().trace();
     let start = Instant::now();
+    if let Some(ranks) = &run.engine.id_ranks {
+        let mut sorted = ranks.clone();
+        sorted.sort_unstable();
+        if sorted.len() != rows.len() || sorted.iter().enumerate().any(|(rank, &given)| rank as u32 != given) {
+            return Err(input_error(InputError::in_field("id_ranks", "not the numbers from 0 on, one a request")));
+        }
+    }
     let mut python_router = match (&run.router, &router) {
         (config::Router::Python { interval_ps, .. }, Some(router)) => {
             Some(PythonRouter::new(router, rows, *interval_ps > 0)?)
@@ -123,6 +133,7 @@ pub fn simulate(
         (config::Router::Python { .. }, None) => {
             return Err(PyValueError::new_err("router kind python needs a router"));
         }
+        (_, Some(_)) => return Err(PyValueError::new_err("a router is given, but the router's kind is not python")),
         _ => None,
     };
     let mut native_router = match &run.router {
@@ -132,8 +143,14 @@ pub fn simulate(
         config::Router::Python { .. } => None,
     };
     let mut failure: Option<PyErr> = None;
+    let mut told_at = start;
     let outcome = {
         let mut tell = |share: f64| -> bool {
+            // Waiting for the interpreter costs more than a short run.
+            if told_at.elapsed() < TELL_EVERY {
+                return true;
+            }
+            told_at = Instant::now();
             let told = Python::attach(|py| {
                 py.check_signals()?;
                 progress.as_ref().map_or(Ok(()), |progress| progress.call1(py, (share,)).map(drop))
@@ -159,13 +176,18 @@ pub fn simulate(
             simulation::simulate(rows, &run, router, &mut tell)
         })
     };
-    if let Some(error) = failure {
-        return Err(error);
-    }
-    let outcome = outcome.map_err(|error| policy_error(py, error))?;
-    let Some(outcome) = outcome else {
-        return Err(PyValueError::new_err("the run was ended"));
-    };
+    let outcome = outcome.map_err(|error| match error {
+        Failure::Policy(error) => policy_error(py, error),
+        Failure::Horizon => input_error(InputError {
+            file: None,
+            line: None,
+            field: None,
+            message:
+                "the run lasts over 100 days of simulated time; shorten the workload, or check units of pass times"
+                    .to_owned(),
+        }),
+        Failure::Interrupted => failure.unwrap_or_else(|| PyValueError::new_err("the run was interrupted")),
+    })?;
     let (route_reasons, route_reason) = match python_router {
         Some(router) => (router.reasons, router.reason_of),
         None => (Vec::new(), vec![u32::MAX; rows.len()]),

@@ -40,6 +40,7 @@ REASONS = (
     "prompt exceeds max_num_batched_tokens without chunked prefill",
     "its replica stopped making progress",
     "the request before it did not complete",
+    "no user came free to send it",
 )
 """By the core's code; why a request did not complete."""
 

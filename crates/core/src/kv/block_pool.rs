@@ -36,7 +36,8 @@ struct Run {
     /// Neighbours in the free queue, while `holders` is 0.
     prev: u32,
     next: u32,
-    /// The run of the same segment that was inserted next: the first that has a block is the one found.
+    /// The runs of the same segment inserted before and after: the first that has a block is found.
+    older: u32,
     sibling: u32,
 }
 
@@ -78,7 +79,8 @@ pub struct BlockPool {
     vacant: Vec<u32>,
     head: u32,
     tail: u32,
-    first_run: HashMap<u32, u32, FxBuildHasher>,
+    /// The first and the last run of each segment that is cached.
+    ends: HashMap<u32, (u32, u32), FxBuildHasher>,
     tables: Vec<Table>,
     found: Vec<(u32, u32, u32)>,
     numbers: Option<BlockNumbers>,
@@ -96,7 +98,7 @@ impl BlockPool {
             vacant: Vec::new(),
             head: NIL,
             tail: NIL,
-            first_run: HashMap::default(),
+            ends: HashMap::default(),
             tables: Vec::new(),
             found: Vec::new(),
             numbers: keep_numbers.then(BlockNumbers::default),
@@ -155,7 +157,7 @@ impl BlockPool {
             if end <= hit.blocks {
                 continue;
             }
-            let Some(&first) = self.first_run.get(&piece.segment) else { break };
+            let Some(&(first, _)) = self.ends.get(&piece.segment) else { break };
             while hit.blocks < end {
                 let mut at = first;
                 let mut end = end;
@@ -274,7 +276,7 @@ impl BlockPool {
                 && r.holders == 1
                 && r.hi == lo
                 && r.sibling == NIL
-                && (segment == UNREACHABLE || self.first_run.get(&segment) == Some(&run))
+                && (segment == UNREACHABLE || self.ends.get(&segment) == Some(&(run, run)))
         });
         let run = match extended {
             Some(run) => {
@@ -355,7 +357,7 @@ impl BlockPool {
     // Runs
 
     fn new_run(&mut self, segment: u32, lo: u32, hi: u32, holders: u32) -> u32 {
-        let run = Run { segment, lo, hi, holders, prev: NIL, next: NIL, sibling: NIL };
+        let run = Run { segment, lo, hi, holders, prev: NIL, next: NIL, older: NIL, sibling: NIL };
         if let Some(at) = self.vacant.pop() {
             self.runs[at as usize] = run;
             at
@@ -369,35 +371,31 @@ impl BlockPool {
     }
 
     fn append_sibling(&mut self, segment: u32, run: u32) {
-        match self.first_run.entry(segment) {
+        match self.ends.entry(segment) {
             Entry::Vacant(entry) => {
-                entry.insert(run);
+                entry.insert((run, run));
             }
-            Entry::Occupied(entry) => {
-                let mut at = *entry.get();
-                while self.runs[at as usize].sibling != NIL {
-                    at = self.runs[at as usize].sibling;
-                }
-                self.runs[at as usize].sibling = run;
+            Entry::Occupied(mut entry) => {
+                let last = std::mem::replace(&mut entry.get_mut().1, run);
+                self.runs[last as usize].sibling = run;
+                self.runs[run as usize].older = last;
             }
         }
     }
 
     /// Removes an empty run that is in no list but its segment's.
     fn forget(&mut self, run: u32) {
-        let Run { segment, sibling, .. } = self.runs[run as usize];
+        let Run { segment, older, sibling, .. } = self.runs[run as usize];
         if segment < UNREACHABLE {
-            let first = self.first_run[&segment];
-            if first != run {
-                let mut at = first;
-                while self.runs[at as usize].sibling != run {
-                    at = self.runs[at as usize].sibling;
+            if older == NIL && sibling == NIL {
+                self.ends.remove(&segment);
+            } else if let Some(ends) = self.ends.get_mut(&segment) {
+                if older == NIL {
+                    ends.0 = sibling
+                } else {
+                    self.runs[older as usize].sibling = sibling
                 }
-                self.runs[at as usize].sibling = sibling;
-            } else if sibling != NIL {
-                self.first_run.insert(segment, sibling);
-            } else {
-                self.first_run.remove(&segment);
+                if sibling == NIL { ends.1 = older } else { self.runs[sibling as usize].older = older }
             }
         }
         self.vacant.push(run);
@@ -410,7 +408,13 @@ impl BlockPool {
         let upper = self.new_run(segment, at, hi, holders);
         self.runs[run as usize].hi = at;
         self.runs[run as usize].sibling = upper;
+        self.runs[upper as usize].older = run;
         self.runs[upper as usize].sibling = sibling;
+        if sibling != NIL {
+            self.runs[sibling as usize].older = upper;
+        } else if let Some(ends) = self.ends.get_mut(&segment) {
+            ends.1 = upper;
+        }
         if let Some(numbers) = &mut self.numbers {
             numbers.of_run[upper as usize] = numbers.of_run[run as usize].split_off((at - lo) as usize);
         }

@@ -26,6 +26,9 @@ impl Vllm<'_> {
         let (mut used, mut blocks) = (0, due);
         for (index, &slot) in self.explicit.iter().enumerate() {
             let row = &self.rows[slot as usize];
+            if row.state == State::Draining {
+                continue;
+            }
             let decoding_before = (self.position(row.order) - index) as i64;
             let left = budget - used - decoding_before;
             if left <= 0 {
@@ -188,7 +191,7 @@ impl Vllm<'_> {
     /// Tells the pool what a decoding row holds by now: blocks for `computed` tokens, of which
     /// the first `known` have hashes.
     pub(super) fn bring_up_to_date(&mut self, slot: u32, computed: u32, known: u32) {
-        self.pool.settle(slot, computed.div_ceil(self.s.engine.block_size));
+        self.pool.settle(slot, self.blocks_for(computed));
         if self.s.engine.enable_prefix_caching {
             let request = self.rows[slot as usize].request;
             let (path, private) = (self.s.chains.path(request), self.s.chains.private_segment(request));

@@ -58,7 +58,9 @@ impl Setting<'_> {
         let drafts = u64::from(engine.num_speculative_tokens);
         if prompt + limit > u64::from(engine.max_model_len) {
             Some(Reason::Context)
-        } else if (prompt + output - 1 + drafts).div_ceil(u64::from(engine.block_size))
+        } else if (prompt + output - 1 + drafts)
+            .min(u64::from(engine.max_model_len))
+            .div_ceil(u64::from(engine.block_size))
             > u64::from(engine.num_gpu_blocks - 1)
         {
             Some(Reason::Pool)
@@ -105,6 +107,7 @@ pub struct Vllm<'a> {
     head_blocked: bool,
     idle_passes: u64,
     progress: bool,
+    preempting: bool,
     planned: Vec<Planned>,
     admitted: Vec<Planned>,
     pub gaps: GapList,
@@ -141,6 +144,7 @@ impl<'a> Vllm<'a> {
             head_blocked: false,
             idle_passes: 0,
             progress: false,
+            preempting: false,
             planned: Vec::new(),
             admitted: Vec::new(),
             gaps: GapList::new(gap_limit),
@@ -168,9 +172,10 @@ impl<'a> Vllm<'a> {
         self.pool.usable() - self.pool.free() + demand as u32
     }
 
-    /// Passes since a request last got further than ever before.
-    pub fn idle_passes(&self) -> u64 {
-        self.idle_passes
+    /// Whether for more than `passes` passes no request got further than ever before, and the last
+    /// of them preempted: a long prompt that is computed again does neither.
+    pub fn is_stalled(&self, passes: u64) -> bool {
+        self.preempting && self.idle_passes > passes
     }
 
     /// The requests that wait or run, in the order of the batch, then of the queue.

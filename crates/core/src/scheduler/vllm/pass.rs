@@ -34,8 +34,8 @@ pub struct Pass {
 
 impl Pass {
     pub(super) fn set_end(&mut self) {
-        self.end_ps = self.start_ps + self.times.time(self.passes);
-        self.last_start_ps = self.start_ps + self.times.time(self.passes - 1);
+        self.end_ps = self.start_ps.saturating_add(self.times.time(self.passes));
+        self.last_start_ps = self.start_ps.saturating_add(self.times.time(self.passes - 1));
     }
 
     /// Passes of it decided before `time_ps`; see [`super::Vllm::truncate`] for `ahead`.

@@ -165,7 +165,7 @@ impl Vllm<'_> {
                 }
                 let block_size = self.s.engine.block_size;
                 self.leave_batch(slot);
-                self.pool.settle(slot, held.div_ceil(block_size));
+                self.pool.settle(slot, self.blocks_for(held));
                 if self.s.engine.enable_prefix_caching {
                     self.pool.release_ended(slot, self.s.chains.path(request), computed / block_size);
                 } else {

@@ -176,6 +176,7 @@ impl Vllm<'_> {
         pass.settled = true;
         self.passes += 1;
         self.idle_passes = if decoding > 0 || std::mem::take(&mut self.progress) { 0 } else { self.idle_passes + 1 };
+        self.preempting = batch.preempted > 0;
         if let Some(entry) = pass.logged {
             self.log_state(entry, time);
         }

@@ -1,0 +1,180 @@
+"""The native core at the edges of what it takes: refused by name, bounded, or exact all the same."""
+
+from __future__ import annotations
+
+import array
+import json
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from servetwin import _core
+
+MS = 10**9
+HOUR = 3600 * 10**12
+
+ENGINE: dict[str, Any] = {
+    "version": "0.32",
+    "max_num_seqs": 8,
+    "max_num_batched_tokens": 64,
+    "max_model_len": 4096,
+    "block_size": 16,
+    "num_gpu_blocks": 65,
+    "enable_prefix_caching": True,
+    "enable_chunked_prefill": True,
+    "long_prefill_token_threshold": 0,
+    "long_prefill_token_threshold_adaptive": False,
+    "scheduling_policy": "fcfs",
+    "watermark_blocks": 0,
+    "scheduler_reserve_full_isl": True,
+    "async_scheduling": False,
+    "num_speculative_tokens": 0,
+}
+
+
+def step_time(base_ps: int) -> dict[str, Any]:
+    host = dict.fromkeys(("base_ps", "prefill_token_ps", "work_fps", "decode_row_ps", "context_ps", "sequence_ps"), 0)
+    return {"kind": "affine", "host": host | {"base_ps": base_ps}, "terms": []}
+
+
+def run_of(**changes: Any) -> dict[str, Any]:
+    engine = ENGINE | changes.pop("engine", {})
+    run: dict[str, Any] = {
+        "replicas": 1,
+        "engine": engine,
+        "step_time": step_time(5 * MS),
+        "router": {"kind": "round_robin"},
+        "seed": 0,
+        "leap": True,
+        "stall_passes": 10_000,
+        "users": None,
+        "check_admission": True,
+        "max_passes": None,
+        "series_interval_ps": 10**12,
+    }
+    return run | changes
+
+
+def trace_of(rows: list[tuple[int, int, int]], after: list[int] | None = None) -> _core.Trace:
+    """Rows of arrival_ps, prompt, output; contents all different."""
+    offsets = [0]
+    for _, prompt, _ in rows:
+        offsets.append(offsets[-1] - (-prompt // 16))
+    return _core.Trace.from_columns(
+        arrival_ps=[row[0] for row in rows],
+        input_tokens=[row[1] for row in rows],
+        output_tokens=[row[2] for row in rows],
+        max_output_tokens=[row[2] for row in rows],
+        priority=[0] * len(rows),
+        after=after or [-1] * len(rows),
+        block_tokens=16,
+        block_ids=list(range(offsets[-1])),
+        block_offsets=offsets,
+    )
+
+
+def simulate(rows: list[tuple[int, int, int]], *, after: list[int] | None = None, **changes: Any) -> _core.Run:
+    router, progress = changes.pop("object", None), changes.pop("progress", None)
+    return _core.simulate(trace_of(rows, after), json.dumps(run_of(**changes)), router=router, progress=progress)
+
+
+def numbers(run: _core.Run, name: str) -> list[int]:
+    code = {"status": "B", "reason": "B"}.get(name, "q" if name.endswith("_ps") else "I")
+    return array.array(code, run.column(name)).tolist()
+
+
+@pytest.mark.parametrize("leap", [True, False])
+def test_a_run_of_over_a_hundred_days_is_refused(leap: bool) -> None:
+    with pytest.raises(_core.InputError, match="100 days"):
+        simulate([(0, 10, 300)], step_time=step_time(10 * HOUR), leap=leap)
+    with pytest.raises(_core.InputError, match="100 days"):
+        simulate([(0, 10, 3)], step_time=step_time(2**62), leap=leap)
+
+
+def test_turns_delayed_beyond_the_horizon_are_refused() -> None:
+    days = 100 * 24 * HOUR
+    with pytest.raises(_core.InputError, match="100 days"):
+        simulate([(0, 10, 3), (days, 10, 3), (days, 10, 3)], after=[-1, 0, 1])
+
+
+def test_computing_a_long_prompt_again_is_no_stall() -> None:
+    engine = {"enable_prefix_caching": False, "max_num_batched_tokens": 5, "num_gpu_blocks": 352}
+    run = simulate([(0, 16, 1200), (0, 4500, 5)], engine=engine | {"max_model_len": 8192}, stall_passes=100)
+    assert numbers(run, "preemptions")[1] > 0, "or the test is of nothing"
+    assert run.status == "completed"
+
+
+def test_a_context_that_just_fits_the_pool_runs_with_drafts() -> None:
+    engine = {"num_speculative_tokens": 3, "max_model_len": 160, "num_gpu_blocks": 11}
+    assert numbers(simulate([(0, 100, 60)], engine=engine), "status") == [0]
+    # Its drafts do not fit, and it would preempt itself for ever.
+    engine["max_model_len"] = 1600
+    assert numbers(simulate([(0, 100, 60)], engine=engine), "status") == [1]
+
+
+def test_every_request_left_over_has_its_reason() -> None:
+    stuck = {"max_num_batched_tokens": 4096, "num_gpu_blocks": 7, "enable_chunked_prefill": False}
+    run = simulate(
+        [(0, 200, 5), (0, 10, 3), (0, 10, 3)], after=[-1, 0, -1], engine=stuck, check_admission=False, users=1
+    )
+    assert run.status == "stalled"
+    assert numbers(run, "status") == [2, 2, 2]
+    assert numbers(run, "reason") == [4, 5, 6]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"engine": {"block_size": 1 << 20}}, "block_size"),
+        ({"engine": {"num_speculative_tokens": 5000}}, "num_speculative_tokens"),
+        ({"engine": {"id_ranks": [0]}}, "id_ranks"),
+        ({"engine": {"id_ranks": [0, 0]}}, "id_ranks"),
+        ({"step_time": step_time(-1)}, "negative"),
+        ({"router": {"kind": "python", "interval_ps": 10, "delay_ps": 0}}, "microsecond"),
+        ({"replicas": 0}, "replicas"),
+        ({"stall_passes": 0}, "stall_passes"),
+    ],
+)
+def test_an_impossible_description_is_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(_core.InputError, match=message):
+        simulate([(0, 10, 3), (0, 10, 3)], **changes)
+
+
+def test_a_fine_time_series_is_thinned_and_stays_even() -> None:
+    run = simulate([(0, 10, 300), (HOUR, 10, 300)], replicas=256, series_interval_ps=10**6)
+    times = array.array("q", run.series("time_ps")).tolist()
+    replicas = array.array("I", run.series("replica")).tolist()
+    first = [time for time, replica in zip(times, replicas, strict=True) if replica == 0]
+    assert 2 < len(first) < 20_000
+    assert len({later - earlier for earlier, later in pairwise(first)}) == 1
+
+
+class First:
+    def route(self, request: Any, replicas: Any) -> int:
+        with pytest.raises((AttributeError, TypeError)):
+            replicas.pop()
+        return 0
+
+
+def test_a_router_cannot_change_what_it_is_shown() -> None:
+    router = {"kind": "python", "interval_ps": 5 * MS, "delay_ps": 0}
+    assert simulate([(0, 10, 3)] * 5, replicas=3, router=router, object=First()).status == "completed"
+
+
+def test_idle_ticks_cost_nothing() -> None:
+    """An hour without events at a sample a microsecond: 3.6 thousand million ticks, if each were taken."""
+    router = {"kind": "python", "interval_ps": 10**6, "delay_ps": 0}
+    simulate([(0, 10, 3), (HOUR, 10, 3)], replicas=3, router=router, object=First())
+
+
+def test_any_run_can_be_interrupted() -> None:
+    """One request and five million passes: nothing arrives, and still the caller is asked."""
+
+    def stop(share: float) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        simulate(
+            [(0, 10, 5_000_000)], leap=False, progress=stop, engine={"max_model_len": 10**7, "num_gpu_blocks": 10**6}
+        )
