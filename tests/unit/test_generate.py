@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 
 from servetwin import _core
+from servetwin.errors import SpecError
+from servetwin.spec import make_spec
+from servetwin.workload import open_workload
 
 CONFIG: dict[str, Any] = {
     "requests": 500,
@@ -104,3 +107,13 @@ def test_senseless_descriptions(changes: dict[str, Any], field: str) -> None:
     with pytest.raises(_core.InputError) as caught:
         generate(**changes)
     assert caught.value.args[2] == field
+
+
+def test_what_cannot_be_generated_is_blamed_on_the_spec() -> None:
+    lengths = {"input_tokens": 100, "output_tokens": 10}
+    spec = make_spec(
+        {"workload": {"kind": "poisson", "requests": 5, "rate_per_s": 1, **lengths}}, ["workload.rate_per_s=1e-9"]
+    )
+    with pytest.raises(SpecError) as caught:
+        open_workload(spec)
+    assert (caught.value.file, caught.value.field) == ("--set workload.rate_per_s=1e-9", "workload.rate_per_s")

@@ -228,6 +228,8 @@ def test_an_option_of_the_default_kind_may_be_set_alone() -> None:
         "workload.block_tokens=2147483647",
         "workload.max_output_tokens=2147483647",
         "router={kind: python, object: 'a:B', interval_ms: 1e300}",
+        "metrics.window=1e-300",
+        "timing.compute_efficiency=1e-300",
         "timing={kind: linear, base_ms: 0}",
     ],
 )
@@ -240,6 +242,11 @@ def test_paths_are_meant_from_where_they_are_written(write_spec: WriteSpec) -> N
     source = load_spec(file, ["workload.trace=c.jsonl"]).source
     assert source.path(("model",), "./a.json") == file.parent / "a.json"
     assert source.path(("workload", "trace"), "c.jsonl") == Path("c.jsonl")
+
+
+def test_what_was_set_inside_a_whole_is_blamed_for_it() -> None:
+    error = problem({"slo": {"ttft_ms": 5}}, "slo.ttft_ms=null", "slo.e2e_ms=null")
+    assert (error.file, error.field) == ("--set slo.e2e_ms=null", "slo")
 
 
 def test_lengths_are_fixed_or_distributed() -> None:

@@ -83,9 +83,9 @@ def read_config(file: Path) -> Model:
 
     Raises InputError for a missing or wrong field, and for what is not modelled.
     """
-    if file.is_dir():
-        file = file / "config.json"
     try:
+        if file.is_dir():
+            file = file / "config.json"
         config = json.loads(file.read_bytes())
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}", file=str(file)) from None

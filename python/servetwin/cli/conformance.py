@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .failures import tell
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -30,7 +32,10 @@ def conformance() -> None:
 
 @app.command()
 def vllm(
-    folder: Annotated[Path, typer.Argument(help="Holds NAME.scenario.json and NAME.oracle.json or .json.gz.")],
+    folder: Annotated[
+        # One that cannot be read fails the check, which is for us to say.
+        Path, typer.Argument(help="Holds NAME.scenario.json and NAME.oracle.json or .json.gz.", readable=False)
+    ],
     engine: Annotated[Engine, typer.Option(help="Which implementation replays.")] = Engine.NATIVE,
 ) -> None:
     """Replay recordings of vLLM's scheduler and compare every step.
@@ -45,12 +50,12 @@ def vllm(
     try:
         results = list(check_folder(folder, REPLAYERS[engine]))
     except ServetwinError as error:
-        typer.echo(f"{error}", err=True)
+        tell(str(error))
         raise typer.Exit(ExitCode.DIFFERS) from None
     console.print(table(results))
     for result in results:
         if result.problem is not None:
-            typer.echo(f"{result.name}: {result.problem}", err=True)
+            tell(f"{result.name}: {result.problem}")
     first = next((result.first for result in results if result.first is not None), None)
     if first is not None:
         typer.echo(f"First difference: {first}")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def simulate(
-    spec: Annotated[Path, typer.Argument(help="The spec, a YAML file.", show_default=False)],
+    spec: Annotated[Path, typer.Argument(help="The spec, a YAML file.", readable=False, show_default=False)],
     trace: Annotated[
         str | None,
         typer.Option(help="A trace to replay in place of the spec's workload.", metavar="FILE", show_default=False),

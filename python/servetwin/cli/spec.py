@@ -12,7 +12,7 @@ app = typer.Typer(no_args_is_help=True, help="Check a spec, or print the schema 
 
 @app.command()
 def check(
-    file: Annotated[Path, typer.Argument(help="The spec, a YAML file.", show_default=False)],
+    file: Annotated[Path, typer.Argument(help="The spec, a YAML file.", readable=False, show_default=False)],
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Set a field, such as replicas=4.", metavar="PATH=VALUE")
     ] = None,

@@ -44,10 +44,13 @@ def check_folder(folder: Path, replayer: Replayer) -> Iterator[ScenarioResult]:
     What cannot be read or replayed yields a result with its problem. Raises InputError if there
     is no such folder, no recording in it, or one of them twice.
     """
-    if not folder.is_dir():
-        raise InputError("is not a folder", file=str(folder))
-    scenarios = files_by_name(folder, SCENARIO)
-    oracles = files_by_name(folder, ORACLE)
+    try:
+        if not folder.is_dir():
+            raise InputError("is not a folder", file=str(folder))
+        scenarios = files_by_name(folder, SCENARIO)
+        oracles = files_by_name(folder, ORACLE)
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}", file=str(folder)) from None
     if not scenarios and not oracles:
         raise InputError(f"holds no {SCENARIO} and no {ORACLE}", file=str(folder))
     for name in sorted(scenarios.keys() | oracles.keys()):

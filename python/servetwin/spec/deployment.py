@@ -46,12 +46,11 @@ class Source:
         self.overrides: dict[KeyPath, str] = {}
 
     def problem(self, path: KeyPath, message: str, *, found: str | None = None, wanted: str | None = None) -> SpecError:
-        """An error about `path`: at the `--set` that gave it, else at its line, else at what was set inside it, else
-        at the line of its nearest written ancestor."""
-        origin = next((self.overrides[path[:n]] for n in range(len(path), -1, -1) if path[:n] in self.overrides), None)
-        if origin is None and path and path not in self.lines:
-            inside = (key for key in self.overrides if key[: len(path)] == path)
-            origin = self.overrides.get(next(inside, ()))
+        """An error about `path`: at the `--set` that gave it or, last, something inside it; else at the line of its
+        nearest written ancestor."""
+        inside = [origin for key, origin in self.overrides.items() if key[: len(path)] == path]
+        above = (self.overrides[path[:n]] for n in range(len(path), -1, -1) if path[:n] in self.overrides)
+        origin = inside[-1] if inside else next(above, None)
         if origin is not None:
             return SpecError(message, file=origin, field=dotted(path), found=found, wanted=wanted)
         line = next((self.lines[path[:n]] for n in range(len(path), -1, -1) if path[:n] in self.lines), None)

@@ -57,5 +57,5 @@ class Metrics(SpecModel):
     """
 
     warmup: Annotated[float, Field(ge=0, le=HORIZON_S)] = 0.0
-    window: Annotated[float, Field(gt=0, le=HORIZON_S)] | None = None
+    window: Annotated[float, Field(ge=1e-6, le=HORIZON_S)] | None = None
     series_interval: Annotated[float, Field(ge=0.001, le=HORIZON_S)] = 1.0

@@ -6,7 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from .base import NotNegative, PositiveShare, SpecModel
+from .base import NotNegative, SpecModel
+
+Efficiency = Annotated[float, Field(ge=1e-6, le=1)]
 
 
 class LinearTiming(SpecModel):
@@ -37,8 +39,8 @@ class AnalyticTiming(SpecModel):
     """
 
     kind: Literal["analytic"] = "analytic"
-    compute_efficiency: PositiveShare = 0.7
-    memory_efficiency: PositiveShare = 0.8
+    compute_efficiency: Efficiency = 0.7
+    memory_efficiency: Efficiency = 0.8
     host_ms: NotNegative = 0.5
 
 

@@ -38,7 +38,11 @@ class Lengths(SpecModel):
     @model_validator(mode="before")
     @classmethod
     def _fixed(cls, value: Any) -> Any:
-        return {"p50": value} if isinstance(value, int) and not isinstance(value, bool) else value
+        if isinstance(value, int) and not isinstance(value, bool):
+            return {"p50": value}
+        if not isinstance(value, (dict, Lengths)):
+            raise ValueError("neither a whole number nor a distribution such as {p50: 100, p99: 400}")
+        return value
 
     @model_validator(mode="after")
     def _consistent(self) -> Lengths:
@@ -47,8 +51,9 @@ class Lengths(SpecModel):
                 raise ValueError("a fixed length is one whole number; a distribution needs p50 and p99")
         elif self.p99 < self.p50:
             raise ValueError(f"p99 {self.p99:g} is below p50 {self.p50:g}")
-        if (self.max or self.p50) < (self.min or 1):
-            raise ValueError(f"max {self.max} is below min {self.min}")
+        name, most = ("p50", self.p50) if self.max is None else ("max", self.max)
+        if most < (self.min or 1):
+            raise ValueError(f"{name} {most:g} is below min {self.min or 1}")
         return self
 
 

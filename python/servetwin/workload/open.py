@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from ..errors import InputError
 from ..native import native_errors
 from ..spec import Spec
 from ..spec.workload import TraceWorkload
@@ -15,13 +16,20 @@ if TYPE_CHECKING:
 
 
 def open_workload(spec: Spec) -> Trace:
-    """Reads or generates it. Raises SpecError without a trace, InputError with file and line for a bad one."""
+    """Reads or generates it.
+
+    Raises SpecError without a trace or for what cannot be generated, InputError with file and line for a bad trace.
+    """
     from .._core import Trace
 
     options = spec.workload
     if not isinstance(options, TraceWorkload):
-        with native_errors():
-            return Trace.generate(json.dumps(generator_config(spec, options)))
+        try:
+            with native_errors():
+                return Trace.generate(json.dumps(generator_config(spec, options)))
+        except InputError as error:
+            field = (error.field or "").removeprefix("arrivals.").split(".")
+            raise spec.source.problem(("workload", *field), error.message) from None
     if options.trace is None:
         raise spec.source.problem(
             ("workload", "trace"), "missing", wanted="the path of a trace, or --trace PATH, or a generated workload"
