@@ -73,23 +73,23 @@ impl<'a> PythonRouter<'a> {
         };
         let replicas = self.replicas(py, seen_ps, views)?;
         let answer = self.route.bind(py).call1((about, replicas))?;
-        let (choice, reason) = match answer.extract::<u32>() {
+        let wrong = || PyTypeError::new_err(format!("route() returned {answer}; expected Choice(replica, reason)"));
+        let (choice, reason) = match answer.extract::<i64>() {
             Ok(choice) => (choice, None),
             Err(_) => {
-                let choice: u32 = answer.getattr("replica").and_then(|c| c.extract()).map_err(|_| {
-                    PyTypeError::new_err(format!("route() returned {answer}; expected Choice(replica, reason)"))
-                })?;
-                (choice, Some(answer.getattr("reason")?))
+                let choice: i64 = answer.getattr("replica").and_then(|c| c.extract()).map_err(|_| wrong())?;
+                (choice, Some(answer.getattr("reason").map_err(|_| wrong())?))
             }
         };
-        if choice as usize >= views.len() {
-            let last = views.len() - 1;
-            return Err(PyValueError::new_err(format!("route() chose replica {choice}; there are 0 to {last}")));
-        }
+        let last = views.len() - 1;
+        let chosen = u32::try_from(choice)
+            .ok()
+            .filter(|&choice| choice as usize <= last)
+            .ok_or_else(|| PyValueError::new_err(format!("route() chose replica {choice}; there are 0 to {last}")))?;
         if let Some(reason) = reason {
             self.keep(row, &reason)?;
         }
-        Ok(choice)
+        Ok(chosen)
     }
 
     fn replicas(&mut self, py: Python<'_>, seen_ps: i64, views: &[CoreView]) -> PyResult<Py<PyTuple>> {
@@ -115,7 +115,9 @@ impl<'a> PythonRouter<'a> {
     }
 
     fn keep(&mut self, row: usize, reason: &Bound<'_, PyAny>) -> PyResult<()> {
-        let reason: std::borrow::Cow<'_, str> = reason.extract()?;
+        let reason: std::borrow::Cow<'_, str> = reason
+            .extract()
+            .map_err(|_| PyTypeError::new_err(format!("route() gave {reason} as its reason; expected a str")))?;
         self.reason_of[row] = match self.index_of_reason.get(reason.as_ref()) {
             Some(&known) => known,
             None => {

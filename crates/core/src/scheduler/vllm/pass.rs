@@ -1,6 +1,7 @@
 //! A pass, or a run of them, from its decision to its results.
 
 use crate::step_time::Timeline;
+use crate::workload::HORIZON_PS;
 
 /// One pass, or a run of passes that only decode and in which nothing else happens.
 #[derive(Clone, Debug, Default)]
@@ -34,8 +35,9 @@ pub struct Pass {
 
 impl Pass {
     pub(super) fn set_end(&mut self) {
-        self.end_ps = self.start_ps.saturating_add(self.times.time(self.passes));
-        self.last_start_ps = self.start_ps.saturating_add(self.times.time(self.passes - 1));
+        // An event just beyond the horizon is enough to end the run.
+        let after = |passes: i64| self.start_ps.saturating_add(self.times.time(passes)).min(HORIZON_PS + 1);
+        (self.last_start_ps, self.end_ps) = (after(self.passes - 1), after(self.passes));
     }
 
     /// Passes of it decided before `time_ps`; see [`super::Vllm::truncate`] for `ahead`.
