@@ -43,7 +43,6 @@ class ScenarioRequest:
     tokens: tuple[int, ...] | None = None
     hash_ids: tuple[int, ...] | None = None
     token_seed: int = 0
-    out_tokens: tuple[int, ...] | None = None
 
     def prompt(self, hash_block_tokens: int) -> list[int]:
         """Token ids: as given; or one repeated token a hash id; or, seeded, all different."""
@@ -56,9 +55,7 @@ class ScenarioRequest:
         return list(range(first, first + self.n_in))
 
     def outputs(self, index: int) -> Sequence[int]:
-        """Token ids that no other request generates, unless they are given."""
-        if self.out_tokens is not None:
-            return self.out_tokens
+        """Token ids that no other request generates."""
         first = OUTPUT_TOKEN_BASE + OUTPUT_TOKENS_APART * index
         return range(first, first + self.n_out)
 
@@ -199,6 +196,7 @@ def read_request(fields: Fields, index: int, ticks_per_ms: int, hash_block_token
     if hash_ids is not None and n_in > len(hash_ids) * hash_block_tokens:
         fields.refuse("hash_ids", f"{len(hash_ids)} ids", f"enough to cover {n_in} tokens")
     n_out = fields.integer("out")
+    # The recorder documents them, but has its model generate its own all the same.
     out_tokens = fields.integers("out_tokens")
     if out_tokens is not None and len(out_tokens) != n_out:
         fields.refuse("out_tokens", f"{len(out_tokens)} tokens", f"{n_out}, as `out` says")
@@ -218,7 +216,6 @@ def read_request(fields: Fields, index: int, ticks_per_ms: int, hash_block_token
         tokens=tokens,
         hash_ids=hash_ids,
         token_seed=fields.integer("tok_seed", 0),
-        out_tokens=out_tokens,
     )
     fields.finish()
     return request
