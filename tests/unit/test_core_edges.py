@@ -90,8 +90,8 @@ def test_a_run_of_over_a_hundred_days_is_refused(leap: bool) -> None:
         simulate([(0, 10, 300)], step_time=step_time(10 * HOUR), leap=leap)
     with pytest.raises(_core.InputError, match="100 days"):
         simulate([(0, 10, 3)], step_time=step_time(2**62), leap=leap)
+    engine = {"max_model_len": 2_000_000, "num_gpu_blocks": 200_000}
     with pytest.raises(_core.InputError, match="100 days"):
-        engine = {"max_model_len": 2_000_000, "num_gpu_blocks": 200_000}
         simulate([(0, 10, 100_000)], step_time=step_time(HOUR), leap=leap, engine=engine)
 
 

@@ -30,7 +30,7 @@ def check(
     memory = "as given" if engine.memory is None else engine.memory.arithmetic()
     lines = {
         "engine": f"{spec.engine.name} {spec.engine.version}",
-        "replicas": f"{spec.replicas:,} of {spec.parallel.tensor} GPUs",
+        "replicas": f"{spec.replicas:,}, with {spec.parallel.tensor} GPU{'s' * (spec.parallel.tensor > 1)} each",
         "limits": f"{engine.max_num_seqs:,} sequences and {engine.max_num_batched_tokens:,} tokens a pass, "
         f"{engine.max_model_len:,} tokens a request",
         "kv cache": f"{engine.num_gpu_blocks:,} blocks of {engine.block_size} tokens, {memory}",
