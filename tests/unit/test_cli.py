@@ -53,7 +53,7 @@ def test_help_imports_nothing_heavy() -> None:
 def test_spec_check_tells_what_was_derived(spec: Path) -> None:
     run = servetwin("spec", "check", spec, "--set", "replicas=3")
     assert run.returncode == 0
-    assert "3 of 1 GPUs" in run.stdout
+    assert "3, with 1 GPU each" in run.stdout
 
 
 def test_spec_check_refuses_with_line_and_path(spec: Path) -> None:
