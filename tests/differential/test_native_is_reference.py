@@ -36,6 +36,11 @@ def test_seeded_scenarios(first: int) -> None:
         check(random_scenario(seed))
 
 
+@pytest.mark.parametrize("seed", [6, 47, 231, 908, 1366, 2707, 3068, 24324])
+def test_scenarios_that_once_differed(seed: int) -> None:
+    check(random_scenario(seed))
+
+
 @settings(max_examples=200, deadline=None)
 @given(scenarios())
 def test_drawn_scenarios(scenario: Scenario) -> None:

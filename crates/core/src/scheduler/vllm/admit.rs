@@ -167,12 +167,12 @@ impl Vllm<'_> {
         if !self.s.chains.generated_is_shared() {
             return;
         }
-        let on_way = u32::from(self.updated < self.k);
         for index in 0..self.position(order) {
             let slot = self.running[index];
             let row = &self.rows[slot as usize];
             if row.state == State::Decoding {
                 let computed = row.prompt + row.sampled(self.k);
+                let on_way = u32::from(self.updated < self.k && row.left_out_at != self.k);
                 self.bring_up_to_date(slot, computed, computed - on_way);
             }
         }
