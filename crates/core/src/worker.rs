@@ -27,19 +27,16 @@ pub struct Worker<'a> {
     /// Passes that are over, kept for their buffers. Boxed: passes move on at every event.
     #[expect(clippy::vec_box)]
     spare: Vec<Box<Pass>>,
-    is_async: bool,
+    setting: Setting<'a>,
+    limits: Limits,
     /// When the next decision is due if nothing executes.
     ready_ps: i64,
     /// The last decision found nothing to do; only results or an arrival can change that.
     asleep: bool,
     stopped: Option<Stop>,
-    total_blocks: u32,
-    stall_passes: u64,
-    max_passes: u64,
-    log_passes: bool,
+    /// The next point of the time series, and the distance from there on.
     sample_ps: i64,
     interval_ps: i64,
-    series_limit: usize,
     pub series: Series,
 }
 
@@ -65,9 +62,8 @@ impl<'a> Worker<'a> {
     pub fn new(replica: u32, setting: Setting<'a>, limits: Limits) -> Self {
         Worker {
             replica,
-            is_async: setting.engine.async_scheduling,
-            log_passes: setting.log_passes,
-            total_blocks: setting.engine.num_gpu_blocks - 1,
+            setting,
+            limits,
             scheduler: Vllm::new(setting, limits.gap_limit),
             executing: None,
             queued: None,
@@ -75,11 +71,8 @@ impl<'a> Worker<'a> {
             ready_ps: 0,
             asleep: true,
             stopped: None,
-            stall_passes: limits.stall_passes,
-            max_passes: setting.max_passes,
             sample_ps: 0,
             interval_ps: limits.interval_ps,
-            series_limit: limits.series_limit,
             series: Series::default(),
         }
     }
@@ -97,6 +90,11 @@ impl<'a> Worker<'a> {
         (self.scheduler, self.series)
     }
 
+    /// Passes decided before the one before them has ended.
+    fn ahead(&self) -> i64 {
+        i64::from(self.setting.engine.async_scheduling)
+    }
+
     /// The next event, as it stands: an arrival may bring it forward.
     pub fn next_event(&self) -> Option<(i64, Phase)> {
         if self.stopped.is_some() {
@@ -105,7 +103,7 @@ impl<'a> Worker<'a> {
         match (&self.executing, &self.queued) {
             (None, _) if self.asleep || !self.scheduler.has_work() => None,
             (None, _) => Some((self.ready_ps, Phase::Decision)),
-            (Some(executing), None) if self.is_async && !self.asleep && self.scheduler.has_work() => {
+            (Some(executing), None) if self.ahead() > 0 && !self.asleep && self.scheduler.has_work() => {
                 Some((executing.last_start_ps.max(self.ready_ps), Phase::Decision))
             }
             (Some(executing), _) => Some((executing.end_ps, Phase::Results)),
@@ -133,9 +131,9 @@ impl<'a> Worker<'a> {
         self.asleep = false;
         self.spare.push(pass);
         self.executing = self.queued.take();
-        if self.scheduler.is_stalled(self.stall_passes) {
+        if self.scheduler.is_stalled(self.limits.stall_passes) {
             self.stopped = Some(Stop::Stalled);
-        } else if self.scheduler.passes >= self.max_passes {
+        } else if self.scheduler.passes >= self.setting.max_passes {
             self.stopped = Some(Stop::PassLimit);
         }
     }
@@ -148,7 +146,7 @@ impl<'a> Worker<'a> {
             }
             None => now_ps,
         };
-        if self.scheduler.passes >= self.max_passes {
+        if self.scheduler.passes >= self.setting.max_passes {
             self.stopped = Some(Stop::PassLimit); // what is under way stays so, as in a recording cut short
             return;
         }
@@ -158,7 +156,7 @@ impl<'a> Worker<'a> {
         } else {
             self.spare.push(pass);
             self.asleep = true;
-            if self.executing.is_none() && self.log_passes {
+            if self.executing.is_none() && self.setting.log_passes {
                 self.scheduler.log_stuck(now_ps);
                 self.stopped = Some(Stop::Stalled);
             }
@@ -169,7 +167,7 @@ impl<'a> Worker<'a> {
     pub fn arrive(&mut self, request: u32, time_ps: i64) {
         self.sample_until(time_ps);
         let matters = self.scheduler.arrive(request, time_ps);
-        let ahead = i64::from(self.is_async);
+        let ahead = self.ahead();
         if matters && let Some(last) = self.queued.as_mut().or(self.executing.as_mut()) {
             self.scheduler.truncate(last, time_ps, ahead);
         }
@@ -191,13 +189,13 @@ impl<'a> Worker<'a> {
             running: self.scheduler.running(),
             waiting: self.scheduler.waiting(),
             used_blocks: used,
-            free_blocks: self.total_blocks - used,
+            free_blocks: self.setting.engine.num_gpu_blocks - 1 - used,
         }
     }
 
     fn used_blocks(&self, time_ps: i64) -> u32 {
         let run = self.queued.as_ref().or(self.executing.as_ref()).filter(|pass| !pass.is_settled());
-        let decided = run.map_or(0, |pass| pass.decided_before(time_ps, i64::from(self.is_async)));
+        let decided = run.map_or(0, |pass| pass.decided_before(time_ps, self.ahead()));
         self.scheduler.used_blocks(decided)
     }
 
@@ -211,7 +209,7 @@ impl<'a> Worker<'a> {
             self.series.waiting.push(view.waiting);
             self.series.used_blocks.push(view.used_blocks);
             self.sample_ps += self.interval_ps;
-            if self.series.time_ps.len() >= self.series_limit {
+            if self.series.time_ps.len() >= self.limits.series_limit {
                 self.series.thin();
                 self.interval_ps *= 2;
             }

@@ -171,7 +171,7 @@ impl Vllm<'_> {
             let slot = self.running[index];
             let row = &self.rows[slot as usize];
             if row.state == State::Decoding {
-                let computed = row.prompt + row.sampled(self.k);
+                let computed = row.computed_by(self.k + 1);
                 let on_way = u32::from(self.updated < self.k && row.left_out_at != self.k);
                 self.bring_up_to_date(slot, computed, computed - on_way);
             }

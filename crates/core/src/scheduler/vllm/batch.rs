@@ -193,10 +193,15 @@ impl Vllm<'_> {
     pub(super) fn bring_up_to_date(&mut self, slot: u32, computed: u32, known: u32) {
         self.pool.settle(slot, self.blocks_for(computed));
         if self.s.engine.enable_prefix_caching {
-            let request = self.rows[slot as usize].request;
-            let (path, private) = (self.s.chains.path(request), self.s.chains.private_segment(request));
-            self.pool.hash_upto(slot, path, private, known / self.s.engine.block_size);
+            self.enter_hashes(slot, known / self.s.engine.block_size);
         }
+    }
+
+    /// Enters the first `blocks` blocks of a row into the cache.
+    pub(super) fn enter_hashes(&mut self, slot: u32, blocks: u32) {
+        let request = self.rows[slot as usize].request;
+        let (path, private) = (self.s.chains.path(request), self.s.chains.private_segment(request));
+        self.pool.hash_upto(slot, path, private, blocks);
     }
 
     pub(super) fn leave_batch(&mut self, slot: u32) {

@@ -23,8 +23,7 @@ impl Vllm<'_> {
         for &slot in &pass.returning {
             self.gaps.push_one(end_ps - self.rows[slot as usize].last_emit_ps, 1);
         }
-        for index in 0..pass.sampling.len() {
-            let sample = pass.sampling[index];
+        for &sample in &pass.sampling {
             if speculative {
                 if self.deliver_verified(sample, end_ps, pass.logged, results) {
                     ending.push(sample.slot);
@@ -151,7 +150,7 @@ impl Vllm<'_> {
                 let mut held = computed;
                 if row.state == State::Decoding {
                     let left_out = row.left_out_at == self.k && row.finish_at < self.k;
-                    held = row.prompt + row.sampled(self.k) - 1 - u32::from(left_out);
+                    held = row.computed_by(self.k) - u32::from(left_out);
                     if self.k > self.updated
                         && !left_out
                         && let Some(next) = next
@@ -175,15 +174,14 @@ impl Vllm<'_> {
         }
         self.head_blocked = false;
         self.vacant.push(slot);
-        let output = self.s.trace.output_tokens[request as usize].min(self.rows[slot as usize].target);
-        let requests = &mut *results.requests;
-        let request_index = request as usize;
-        requests.output_tokens[request_index] = output;
-        if output > 0 {
-            requests.last_token_ps[request_index] = end_ps;
-        }
-        requests.end_ps[request_index] = end_ps;
-        requests.status[request_index] = Status::Completed as u8;
         results.ended.push(request);
+        let (requests, request) = (&mut *results.requests, request as usize);
+        let output = self.s.trace.output_tokens[request].min(self.rows[slot as usize].target);
+        requests.output_tokens[request] = output;
+        if output > 0 {
+            requests.last_token_ps[request] = end_ps;
+        }
+        requests.end_ps[request] = end_ps;
+        requests.status[request] = Status::Completed as u8;
     }
 }

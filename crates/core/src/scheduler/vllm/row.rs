@@ -59,6 +59,11 @@ impl Row {
     pub(super) fn sampled(&self, k: u64) -> u32 {
         (i64::from(self.target) - (self.finish_at as i64 - k as i64)) as u32
     }
+
+    /// Tokens computed in passes scheduled so far, of a decoding row: all but the last it sampled.
+    pub(super) fn computed_by(&self, k: u64) -> u32 {
+        self.prompt + self.sampled(k) - 1
+    }
 }
 
 /// An explicit row's part of a pass.

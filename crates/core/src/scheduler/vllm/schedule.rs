@@ -244,8 +244,7 @@ impl Vllm<'_> {
         let row = &self.rows[slot as usize];
         let blocks = (row.computed + new).min(row.tokens()) / self.s.engine.block_size;
         if blocks > self.pool.hashed(slot) {
-            let (path, private) = (self.s.chains.path(row.request), self.s.chains.private_segment(row.request));
-            self.pool.hash_upto(slot, path, private, blocks);
+            self.enter_hashes(slot, blocks);
             self.head_blocked = false; // the head of the queue may hit these blocks
         }
     }

@@ -12,7 +12,7 @@ impl Vllm<'_> {
             let row = &self.rows[slot as usize];
             if row.state == State::Decoding {
                 if !left_out.contains(&slot) {
-                    let computed = row.prompt + row.sampled(self.k) - 1;
+                    let computed = row.computed_by(self.k);
                     self.log[entry].scheduled.push((row.request, 1, computed, 0));
                     self.log[entry].emitted.push((row.request, 1));
                 }
@@ -49,7 +49,7 @@ impl Vllm<'_> {
             let start_ps = pass.start_ps + pass.times.time(index);
             let rows = self.running.iter().map(|&slot| {
                 let row = &self.rows[slot as usize];
-                (row.request, 1, row.prompt + row.sampled(self.k + index as u64) - 1, 0)
+                (row.request, 1, row.computed_by(self.k + index as u64), 0)
             });
             self.log.push(PassRecord {
                 t_ps: start_ps,
