@@ -31,7 +31,7 @@ class Subject(Generic[Config, Run]):
 
     name: str
     versions: tuple[str, ...]
-    """Major and minor, as far as its rules are known."""
+    """Whose rules are known."""
     read_config: Callable[[Fields, str], Config]
     """Reads the recorder's options, by the rules of a version."""
     take_effective: Callable[[Fields, Config], None]
