@@ -23,6 +23,8 @@ class Rendered:
     totals: Record
     decided: list[int]
     """When each step was decided, in ticks of the scenario."""
+    unordered: frozenset[str] = frozenset()
+    """Lists of a step whose order is accidental in the engine."""
 
 
 @dataclass(frozen=True)
