@@ -247,11 +247,18 @@ def test_fcfs_keeps_waiting_prefixes_from_eviction_every_32nd_time() -> None:
 
 
 def test_outputs_are_evicted_without_their_prompt() -> None:
-    """10 tokens of prompt and 10 of output are cached; one slot is lacking."""
-    first = request(0, 10, 11)
-    fresh = request(1, 21, 1, arrival_ps=10**12)
-    back = request(2, 12, 1, prompt=[*first.prompt, -1, -2], arrival_ps=2 * 10**12)
-    assert simulate(first, fresh, back, max_total_tokens=40).requests[2].cached == 10
+    """Also where both were computed in one prefill: the first is retracted, and stored again as 10 + 13 tokens."""
+    first = request(0, 10, 25)
+    fresh = request(2, 25, 1, arrival_ps=10**12)
+    back = request(3, 12, 1, prompt=[*first.prompt, -1, -2], arrival_ps=2 * 10**12)
+    record = simulate(
+        *(first, request(1, 5, 20, arrival_ps=1), fresh, back),
+        max_total_tokens=40,
+        ignore_eos=False,
+        schedule_conservativeness=0.1,
+    )
+    assert [0, 23, 0] in [row for rows_of_pass in rows(record) for row in rows_of_pass]
+    assert record.requests[3].cached == 10
 
 
 def test_one_that_does_not_fit_waits_until_somebody_leaves() -> None:
@@ -288,15 +295,16 @@ def test_preemption_has_a_threshold_a_direction_and_a_switch() -> None:
 def test_nobody_is_preempted_in_vain() -> None:
     """One of the two may be pushed out, and that would not be enough."""
     asked = [request(i, 10, 20, arrival_ps=i, priority=p) for i, p in enumerate((0, 8))]
-    late = request(2, 5, 45, arrival_ps=5 * MS, priority=9)
+    late = request(2, 5, 55, arrival_ps=5 * MS, priority=9)
     record = simulate(
         *asked,
         late,
-        max_total_tokens=60,
+        max_total_tokens=70,
         max_running_requests=2,
         enable_priority_scheduling=True,
         priority_scheduling_preemption_threshold=5,
     )
+    assert len(record.passes[2].scheduled) == 2
     assert not any(one.preempted for one in record.passes)
 
 
