@@ -38,6 +38,7 @@ pub struct Sglang {
     pub enable_priority_scheduling: bool,
     pub schedule_low_priority_values_first: bool,
     pub priority_scheduling_preemption_threshold: i32,
+    pub disable_priority_preemption: bool,
     pub disable_overlap_schedule: bool,
     /// Whether requests generate up to their limit whatever comes: then the scheduler counts with all of it.
     pub ignore_eos: bool,
@@ -103,7 +104,7 @@ impl Sglang {
 
     /// Whether urgent requests may take the place of running ones.
     pub fn preempts(&self) -> bool {
-        self.enable_priority_scheduling
+        self.enable_priority_scheduling && !self.disable_priority_preemption
     }
 
     /// Whether decodes share passes with prefills.
