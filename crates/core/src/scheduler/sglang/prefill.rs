@@ -215,13 +215,17 @@ impl Sglang<'_> {
 
     fn new_row(&self, request: u32) -> Row {
         let limit = self.limit(request);
+        let trace = self.s.trace;
+        let aborted =
+            self.s.engine.prompt(trace.input_tokens[request as usize]) != trace.input_tokens[request as usize];
+        let output = if aborted { 1 } else { trace.output_tokens[request as usize] };
         Row {
             request,
             state: State::Prefilling,
             order: 0,
             entry: 0,
             prompt: self.prompt(request),
-            target: self.s.trace.output_tokens[request as usize].min(limit).max(1),
+            target: output.min(limit).max(1),
             limit,
             delivered: 0,
             prefix: 0,

@@ -39,12 +39,10 @@ impl Sglang<'_> {
     fn deliver_prefilled(&mut self, slot: u32, end_ps: i64, results: &mut Results) {
         let row = &mut self.rows[slot as usize];
         let request = row.request as usize;
-        if self.s.trace.output_tokens[request] > 0 {
-            if row.delivered == 0 {
-                results.requests.first_token_ps[request] = end_ps;
-            } else {
-                self.gaps.push_one(end_ps - row.last_emit_ps, 1);
-            }
+        if row.delivered == 0 {
+            results.requests.first_token_ps[request] = end_ps;
+        } else {
+            self.gaps.push_one(end_ps - row.last_emit_ps, 1);
         }
         row.delivered += 1;
         row.last_emit_ps = end_ps;
@@ -61,7 +59,7 @@ impl Sglang<'_> {
     fn end(&mut self, slot: u32, end_ps: i64, results: &mut Results) {
         let row = &self.rows[slot as usize];
         let (request, stored) = (row.request as usize, row.prompt + row.target - 1);
-        let output = self.s.trace.output_tokens[request].min(row.target);
+        let output = row.target;
         self.checkpoint(slot, stored);
         self.release(slot, stored);
         self.batch_is_full = false;
@@ -69,9 +67,7 @@ impl Sglang<'_> {
         results.ended.push(request as u32);
         let requests = &mut *results.requests;
         requests.output_tokens[request] = output;
-        if output > 0 {
-            requests.last_token_ps[request] = end_ps;
-        }
+        requests.last_token_ps[request] = end_ps;
         requests.end_ps[request] = end_ps;
         requests.status[request] = Status::Completed as u8;
     }

@@ -33,7 +33,7 @@ pub(super) struct Row {
     pub(super) order: u64,
     pub(super) entry: u64,
     pub(super) prompt: u32,
-    /// Tokens it will give, at least 1: what comes after the prompt of a request without output is dropped.
+    /// Tokens it will give: at least 1, which a prefill gives whatever was asked for.
     pub(super) target: u32,
     /// Tokens it would give for all the scheduler knows.
     pub(super) limit: u32,
