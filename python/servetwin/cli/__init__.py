@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 
 from .failures import report
 
-COMMANDS = ("simulate", "bench")
+COMMANDS = ("simulate", "report", "bench")
 """Modules of this package that hold one command, a function of the same name."""
 
 GROUPS = ("spec", "conformance")

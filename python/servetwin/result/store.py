@@ -19,6 +19,9 @@ from .result import Result
 FILES = ("requests.parquet", "series.parquet", "result.json")
 """In the order they are put in place: result.json last, so that it never describes tables that are not there."""
 
+PAGE = "report.html"
+"""The page made of a result stands beside it."""
+
 FEW_VALUES = ("replica", "preemptions", "status", "reason", "route_reason")
 """Columns that are stored as a dictionary."""
 
