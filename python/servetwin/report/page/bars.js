@@ -45,16 +45,18 @@ function bars(host, { label, counts, names, ticks, shown }) {
   };
 }
 
+const heatHeight = (rows) => Math.min(Math.max(rows * 12, 150), 340) + 32;
+
 /**
  * A heat map: a row a replica, a column a bin of time. Its colours are read from the style sheet.
  * rows: lists of values or null; names: of the rows; pick(row) is called for the row that is clicked.
  */
-function heat(host, { label, rows, names, width_s, show, most, pick, unit }) {
+function heat(host, { label, rows, names, width_s, show, pick }) {
   const plot = h("div", { class: "plot" });
   const tip = h("div", { class: "tip", hidden: true });
   const legend = h("div", { class: "scale" });
   host.append(plot, legend);
-  const top = most || Math.max(...rows.map((row) => row.reduce((a, b) => Math.max(a, b || 0), 0)), 1e-9);
+  const top = Math.max(...rows.map((row) => row.reduce((a, b) => Math.max(a, b || 0), 0)), 1e-9);
   let chosen = null;
   let box = null;
   const columns = rows[0]?.length || 1;
@@ -70,8 +72,9 @@ function heat(host, { label, rows, names, width_s, show, most, pick, unit }) {
   }
   function draw() {
     const width = Math.max(plot.clientWidth || host.clientWidth || 480, 220);
-    const inner = Math.min(Math.max(rows.length * 10, 120), 340);
-    box = { left: 44, right: width - 10, top: 6, bottom: 6 + inner, height: inner + 32 };
+    const height = heatHeight(rows.length);
+    const inner = height - 32;
+    box = { left: 44, right: width - 10, top: 6, bottom: 6 + inner, height };
     const [none, middle, full] = shades();
     const canvas = h("canvas", { width: columns, height: rows.length, style: `left:${box.left}px;top:${box.top}px;width:${box.right - box.left}px;height:${inner}px` });
     const context = canvas.getContext("2d");
@@ -117,7 +120,7 @@ function heat(host, { label, rows, names, width_s, show, most, pick, unit }) {
     plot.replaceChildren(canvas, svg, tip);
     const css = (color) => `rgb(${color[0]} ${color[1]} ${color[2]})`;
     const end = full.map((value, k) => middle[k] + (value - middle[k]) * 0.65);
-    legend.replaceChildren("0", h("i", { style: `background:linear-gradient(to right, ${css(none)}, ${css(middle)} 80%, ${css(end)})` }), `${show(top)}${unit ? " " + unit : ""}`);
+    legend.replaceChildren("0", h("i", { style: `background:linear-gradient(to right, ${css(none)}, ${css(middle)} 80%, ${css(end)})` }), show(top));
   }
   draw();
   redrawn(plot, draw);

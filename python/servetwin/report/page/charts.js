@@ -58,7 +58,7 @@ function chart(host, given) {
       low = Math.max(low, high / 1e6, 1e-6);
       return { x, y: low === high ? [low / 2, high * 2] : [low / 1.15, high * 1.15] };
     }
-    return { x, y: [0, high > 0 ? high * 1.06 : spec.y.least || 1] };
+    return { x, y: [Math.min(low, 0) * 1.06, Math.min(high > 0 ? high * 1.06 : 1, spec.y.most ?? Infinity)] };
   }
 
   function draw() {
@@ -69,7 +69,7 @@ function chart(host, given) {
     const labels = probe.ticks.map((value) => spec.y.show(value, probe.step));
     const left = Math.min(Math.max(...labels.map((text) => text.length), 2) * 6.6 + 12, 92);
     const box = { left, right: width - 10, top: 10, bottom: height - 26 };
-    const sx = scale(spec.x.kind, dx, [box.left, box.right], spec.x.room || 86);
+    const sx = scale(spec.x.kind, dx, [box.left, box.right], (spec.x.room || 86) * (width < 420 ? 0.75 : 1));
     const sy = scale(spec.y.kind, dy, [box.bottom, box.top], 36);
     const id = `clip${chart.count++}`;
     const svg = h("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", tabindex: "0", class: "zoomable", "aria-label": spec.label });

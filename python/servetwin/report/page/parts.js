@@ -16,8 +16,9 @@ const COLORS = Array.from({ length: 8 }, (_, n) => `var(--s${n})`);
 
 const percentile = (share) => (share === 1 ? "max" : share === 0 ? "min" : `p${Number((share * 100).toFixed(2))}`);
 const shareTick = (value) => (value > 0.99 && value < 1 ? `${Number((value * 100).toFixed(2))} %` : `${Math.round(value * 100)} %`);
-const rateShow = (value) => (value >= 10000 ? `${plain(value / 1000).replace(/\.?0+$/, "")} k` : String(Number(value.toPrecision(3))));
-const msTick = (value) => (value >= 1000 ? `${Number((value / 1000).toPrecision(3)).toLocaleString("en-US")} s` : `${Number(value.toPrecision(3))} ms`);
+const short = (value) => Number(value.toPrecision(3)).toLocaleString("en-US");
+const rateShow = (value) => (value >= 1e6 ? `${short(value / 1e6)} M` : value >= 10000 ? `${short(value / 1000)} k` : short(value));
+const msTick = (value) => (value === 0 ? "0" : Math.abs(value) >= 1000 ? `${short(value / 1000)} s` : `${Number(value.toPrecision(3))} ms`);
 const timeAxis = (length_s) => ({ kind: "time", title: "time_s", show: moment, domain: [0, length_s] });
 
 /** What ran, in few words. */
@@ -123,4 +124,16 @@ function figure(title, caption, tools, make) {
   let made = null;
   const element = card(title, caption, [...tools.map((tool) => tool(() => made)), copyMenu(() => made.data())], host);
   return { element, mount() { made = make(host); return made; } };
+}
+
+/** The axis of a distribution: shares of requests, or with "tail" each further nine as far from the last. */
+const shares = (kind) => ({ kind, title: "share", show: shareTick, domain: kind === "tail" ? [0, 0.9995] : [0, 1] });
+
+function tailButton(turn) {
+  const button = h("button", { type: "button", class: "tool", "aria-pressed": "false", title: "Spread the slowest per cents: each nine as much room as the one before", onclick: () => {
+    const on = button.getAttribute("aria-pressed") !== "true";
+    button.setAttribute("aria-pressed", String(on));
+    turn(on ? "tail" : "linear");
+  } }, "tail");
+  return button;
 }

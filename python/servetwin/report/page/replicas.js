@@ -1,7 +1,7 @@
 "use strict";
 // Queue, batch and cache of each replica: lines for a few, heat maps and one chosen replica for many.
 
-const MOST_LINES = 8;
+const MOST_LINES = 4;
 const over = view.replicas;
 const usable = view.blocks;
 const cacheUse = usable ? over.used_blocks.map((row) => row.map((value) => (value === null ? null : value / usable))) : over.used_blocks;
@@ -9,7 +9,7 @@ const MEASURES = {
   waiting: { title: "Queue", caption: "Requests waiting", rows: over.waiting, show: rateShow, exact: plain },
   running: { title: "Batch", caption: "Requests running", rows: over.running, show: rateShow, exact: plain },
   used_blocks: usable
-    ? { title: "KV cache use", caption: `Blocks held by running requests, of ${whole(usable)}`, rows: cacheUse, show: shareTick, exact: percent, domain: [0, 1] }
+    ? { title: "KV cache use", caption: `Share of the ${whole(usable)} blocks that running requests hold`, rows: cacheUse, show: shareTick, exact: percent, most: 1 }
     : { title: "KV cache use", caption: "Blocks held by running requests", rows: cacheUse, show: rateShow, exact: whole },
 };
 const moments = Array.from({ length: over.count }, (_, n) => n * over.width_s);
@@ -37,11 +37,11 @@ function replicaSection() {
 
 const onlyReplica = () => (group.kind === "replica" ? Number(group.label.split(" ").at(-1)) : null);
 
-function replicaChart(host, measure, about, series) {
+function replicaChart(host, measure, about, series, height) {
   return chart(host, {
     label: `${about.title} of each replica over time`, x: timeAxis(bins.length_s), link: "time", shades: outside,
-    y: { kind: "linear", title: measure, show: about.show, exact: about.exact, domain: about.domain },
-    heading: (_, x) => `${moment(x, over.width_s)} – ${moment(x + over.width_s, over.width_s)}`, series,
+    y: { kind: "linear", title: measure, show: about.show, exact: about.exact, most: about.most },
+    heading: (_, x) => `${moment(x, over.width_s)} – ${moment(x + over.width_s, over.width_s)}`, series, height,
   });
 }
 
@@ -78,9 +78,9 @@ function across(rows, share) {
 }
 
 function manyReplicas(measure, about) {
-  const map = figure(about.title, `${about.caption}; a row a replica. Press one to choose it`, [], (host) => {
+  const map = figure(about.title, `${about.caption}. Press a replica to choose it`, [], (host) => {
     const made = heat(host, { label: `${about.title} of every replica over time`, rows: about.rows, names: over.replicas, width_s: over.width_s,
-      show: about.exact, most: about.domain?.[1], pick: chooseReplica });
+      show: about.exact, pick: chooseReplica });
     chosenReplica.followers.push(() => made.choose(chosenReplica.row));
     return made;
   });
@@ -91,7 +91,7 @@ function manyReplicas(measure, about) {
     { name: `replica ${over.replicas[chosenReplica.row]}`, color: COLORS[0], x: moments, y: about.rows[chosenReplica.row], width: 1.8, step: true },
   ];
   const line = figure(about.title, "The chosen replica among all", [], (host) => {
-    const made = replicaChart(host, measure, about, series());
+    const made = replicaChart(host, measure, about, series(), heatHeight(about.rows.length) + 8);
     chosenReplica.followers.push(() => made.update({ series: series() }));
     return made;
   });

@@ -15,7 +15,7 @@ from .time import round_up
 if TYPE_CHECKING:
     import pyarrow as pa
 
-MOST_POINTS = 400
+MOST_POINTS = 240
 
 MOST_CELLS = 60_000
 """Of one measure, of all replicas together: what a page holds in a megabyte."""

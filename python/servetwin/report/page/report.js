@@ -96,17 +96,6 @@ function distribution(metric) {
   return part;
 }
 
-const shares = (kind) => ({ kind, title: "share", show: shareTick, domain: kind === "tail" ? [0, 0.9995] : [0, 1] });
-
-function tailButton(turn) {
-  const button = h("button", { type: "button", class: "tool", "aria-pressed": "false", title: "Spread the slowest per cents: each nine as much room as the one before", onclick: () => {
-    const on = button.getAttribute("aria-pressed") !== "true";
-    button.setAttribute("aria-pressed", String(on));
-    turn(on ? "tail" : "linear");
-  } }, "tail");
-  return button;
-}
-
 /** Of all requests from the summary, to the last digit; of a group as aggregated for the page. */
 function statistics() {
   const names = ["mean", "p50", "p90", "p95", "p99", "max"];
@@ -126,7 +115,8 @@ function statistics() {
 // ---------------------------------------------------------------------------------------------- over time
 
 function timeSection() {
-  const parts = [bandChart("ttft_ms"), bandChart("tpot_ms"), requestsChart(), tokensChart()];
+  const parts = [bandChart("ttft_ms"), bandChart("tpot_ms"), requestsChart(), tokensChart("input", COLORS[5]), tokensChart("output", COLORS[3])];
+  parts[2].element.classList.add("wide");
   const grid = h("div", { class: "grid" }, parts.map((part) => part.element));
   const note = `In bins of ${span(bins.width_s)}, since the first arrival.${outside.length ? " Shaded: not measured." : ""} Drag to zoom all; double click to go back.`;
   const element = section("time", ["Over time"], note, grid);
@@ -181,15 +171,12 @@ function requestsChart() {
   return overTime("Requests per second", "By their arrival, and by their completion", "requests", spec);
 }
 
-function tokensChart() {
+function tokensChart(kind, color) {
   const spec = () => ({
-    y: { kind: "linear", title: "tokens_per_s", show: rateShow, exact: (value) => `${plain(value)} /s` },
-    series: [
-      { name: "input", color: COLORS[5], x: mids, y: rate(group.traffic.input_tokens) },
-      { name: "output", color: COLORS[3], x: mids, y: rate(group.traffic.output_tokens) },
-    ],
+    y: { kind: "linear", title: `${kind}_tokens_per_s`, show: rateShow, exact: (value) => `${plain(value)} /s` },
+    series: [{ name: `${kind} tokens`, color, x: mids, y: rate(group.traffic[`${kind}_tokens`]) }],
   });
-  return overTime("Tokens per second", "Counted when their request completes; press a name to hide it", "tokens", spec);
+  return overTime(`${kind === "input" ? "Input" : "Output"} tokens per second`, "Counted when their request completes", `${kind}-tokens`, spec);
 }
 
 // ---------------------------------------------------------------------------------------------- prefix cache
@@ -198,7 +185,7 @@ function cacheSection() {
   const names = Array.from({ length: 20 }, (_, n) => `${n * 5}–${n * 5 + 5} %`);
   const reused = () => group.traffic.cached_tokens.map((cached, n) => (group.traffic.prompt_tokens[n] ? cached / group.traffic.prompt_tokens[n] : null));
   const over = overTime("Prefix reuse", "Share of input tokens found in the prefix cache, by arrival", "reuse",
-    () => ({ y: { kind: "linear", title: "prefix_reuse", show: shareTick, exact: percent, domain: [0, 1] }, series: [{ name: "reused", color: COLORS[2], x: mids, y: reused() }] }));
+    () => ({ y: { kind: "linear", title: "prefix_reuse", show: shareTick, exact: percent, most: 1 }, series: [{ name: "reused", color: COLORS[2], x: mids, y: reused() }] }));
   const spread = figure("Requests by their reuse", "How much of its prompt each request found in the cache", [], (host) => {
     const made = bars(host, { label: "Requests by the share of their prompt that was cached", counts: group.reuse, names, ticks: [[0, "0 %"], [0.5, "50 %"], [1, "100 %"]],
       shown: (counts, n) => `${whole(counts[n])} requests, ${percent(counts[n] / Math.max(counts.reduce((a, b) => a + b, 0), 1))}` });

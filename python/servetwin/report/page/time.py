@@ -17,7 +17,10 @@ REQUESTS_A_BIN = 20
 
 @dataclass(frozen=True)
 class Bins:
-    """`count` bins of `width_s`, from the first arrival on; the last one ends with the run."""
+    """`count` bins of `width_s`, from the first arrival on.
+
+    The last one ends with the run, and is half as long as the others at least: rates of a moment are noise.
+    """
 
     width_s: float
     count: int
@@ -30,7 +33,7 @@ class Bins:
             return cls(1.0, 1, 1.0)
         wanted = min(MOST_BINS, max(requests // REQUESTS_A_BIN, 10))
         width_s = round_up(length_s / wanted)
-        return cls(width_s, max(math.ceil(length_s / width_s), 1), length_s)
+        return cls(width_s, max(math.floor(length_s / width_s + 0.5), 1), length_s)
 
     def of(self, seconds: pa.Array) -> pa.Array:
         """The bin of each time, int32; null remains null."""
@@ -38,7 +41,6 @@ class Bins:
         import pyarrow.compute as pc
 
         bins = pc.floor(pc.divide(seconds, self.width_s)).cast(pa.int32(), safe=False)
-        # What happens at the very end belongs to the last one.
         return pc.min_element_wise(bins, pa.scalar(self.count - 1, pa.int32()), skip_nulls=False)
 
     def seconds(self) -> list[float]:
