@@ -31,8 +31,9 @@ function outcomeSection() {
     [...rows, ...reasons], { label: "How requests ended" });
   const stalled = view.stalled.count
     ? h("p", { class: "note bad" }, `${whole(view.stalled.count)} hang on replicas that stopped making progress: ${view.stalled.names.join(", ")}${view.stalled.count > view.stalled.names.length ? " and more, which result.json names" : ""}`) : null;
-  const service = serviceTable();
-  return section("outcome", ["How requests ended", "Outcome"], null, h("div", { class: "grid" }, card("By outcome", reasons.length ? "Reasons count every request of the run" : null, copyMenu(table.data), table.element, stalled), service));
+  const element = card("By outcome", reasons.length ? "Reasons count every request of the run" : null, copyMenu(table.data), table.element, stalled);
+  element.dataset.table = "outcome";
+  return section("outcome", ["How requests ended", "Outcome"], null, h("div", { class: "grid" }, element, serviceTable()));
 }
 
 function serviceTable() {
@@ -82,14 +83,16 @@ function knownSection() {
 function specSection() {
   const spec = h("pre", { tabindex: "0", "aria-label": "The spec" }, view.spec_yaml);
   const engine = Object.entries(view.provenance.engine).filter(([name]) => !["rules", "kv_capacity"].includes(name));
-  const resolved = h("table", {}, h("tbody", {}, engine.map(([name, value]) => h("tr", {}, h("td", {}, h("code", {}, name)), h("td", { class: "number" }, typeof value === "number" ? whole(value) : String(value))))));
-  const button = h("button", { type: "button", class: "tool", onclick: () => copy(view.spec_yaml, "the spec") }, "Copy YAML");
+  const listed = (rows, show) => h("div", { class: "scroll" }, h("table", {}, h("tbody", {},
+    rows.map(([name, value]) => h("tr", {}, h("td", {}, h("code", {}, name)), h("td", { class: "number" }, show(value)))))));
   const metrics = { columns: ["metric", "value"], rows: Object.entries(summary) };
+  const all = card("All metrics", "As result.json has them", copyMenu(() => metrics),
+    h("details", {}, h("summary", {}, `${metrics.rows.length} figures`), listed(metrics.rows, (value) => datum(Number(value), String(value)))));
+  all.dataset.table = "metrics";
   return section("configuration", ["Configuration", "Spec"], null, h("div", { class: "grid" },
-    card("Spec", "With every default; a file of this runs it again", button, spec),
-    card("Resolved engine", "After defaults and the GPU's memory", copyMenu(() => ({ columns: ["option", "value"], rows: engine })), h("div", { class: "scroll" }, resolved)),
-  ), card("All metrics", "As result.json has them", copyMenu(() => metrics), h("details", {}, h("summary", {}, `${metrics.rows.length} figures`),
-    h("div", { class: "scroll" }, h("table", {}, h("tbody", {}, metrics.rows.map(([name, value]) => h("tr", {}, h("td", {}, h("code", {}, name)), h("td", { class: "number" }, datum(value, String(value)))))))))));
+    card("Spec", "With every default; a file of this runs it again", h("button", { type: "button", class: "tool", onclick: () => copy(view.spec_yaml, "the spec") }, "Copy YAML"), spec),
+    card("Resolved engine", "After defaults and the GPU's memory", copyMenu(() => ({ columns: ["option", "value"], rows: engine })),
+      listed(engine, (value) => (typeof value === "number" ? value.toLocaleString("en-US") : String(value))))), all);
 }
 
 // ---------------------------------------------------------------------------------------------- the page
