@@ -75,9 +75,25 @@ pub fn chains(trace: &Trace, engine: &Engine) -> Chains {
     }
 }
 
+/// Tokens of a block, the unit in which a cache is shared.
+pub fn block_size(engine: &Engine) -> u32 {
+    match engine {
+        Engine::Vllm(engine) => engine.block_size,
+    }
+}
+
+/// Tokens that a pass may compute, by which routers measure a backlog.
+pub fn batch_tokens(engine: &Engine) -> u32 {
+    match engine {
+        Engine::Vllm(engine) => engine.max_num_batched_tokens,
+    }
+}
+
 /// Where results go.
 pub struct Results<'a> {
     pub requests: &'a mut Requests,
+    /// Requests whose first token reached its client, in order.
+    pub first_tokens: &'a mut Vec<u32>,
     /// Requests that ended, in order.
     pub ended: &'a mut Vec<u32>,
 }
@@ -122,6 +138,17 @@ pub trait Scheduler {
 
     /// All blocks that requests can use.
     fn usable_blocks(&self) -> u32;
+
+    /// Whole blocks at the start of the prompt of `request` that the cache holds once the first
+    /// `passes` passes of an unsettled run are scheduled. Changes nothing: no hit, no time of use.
+    /// Blocks whose pass is under way count as cached, as they do for the scheduler itself.
+    fn cached_blocks(&self, request: u32, passes: i64) -> u32;
+
+    /// Whether a block of `segment` may be cached (see [`crate::chain`]). True is always right; false
+    /// lets a router forget that this replica had it.
+    fn may_cache(&self, _segment: u32) -> bool {
+        true
+    }
 
     /// Whether for more than `passes` passes no request got further than ever before, and the last
     /// of them preempted: a long prompt that is computed again does neither.
