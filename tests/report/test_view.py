@@ -162,6 +162,12 @@ def test_of_many_replicas_a_page_holds_the_slowest() -> None:
     assert sum(value > least for value in tails.values()) < MOST_REPLICAS
 
 
+def test_a_page_of_many_requests_on_many_replicas_is_small() -> None:
+    workload = {**CHAT, "requests": 100_000, "rate_per_s": 20_000, "output_tokens": 40}
+    page = report_page(run(replicas=1024, workload=workload, router="least_requests"))
+    assert len(page.encode()) < 4_000_000
+
+
 def test_a_page_is_the_same_for_the_same_result(result: Result) -> None:
     assert report_page(result) == report_page(result)
 
