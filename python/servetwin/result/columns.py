@@ -41,6 +41,7 @@ REASONS = (
     "its replica stopped making progress",
     "the request before it did not complete",
     "no user came free to send it",
+    "its router kept it back to the end",
 )
 """By the core's code; why a request did not complete."""
 
@@ -58,6 +59,9 @@ def request_table(run: Run, trace: Trace) -> pa.Table:
         columns["class"] = _named(_array(trace.column("class"), "I"), classes)
     if run.route_reasons:
         columns["route_reason"] = _named(_array(run.column("route_reason"), "I"), run.route_reasons)
+    overlap = _array(run.column("route_overlap_tokens"), "I")
+    if overlap.null_count < len(overlap):
+        columns["route_overlap_tokens"] = overlap
     columns["status"] = _named(columns["status"], STATUSES)
     columns["reason"] = _named(columns["reason"], REASONS)
     return pa.table(columns)
