@@ -39,7 +39,7 @@ def describe_router(spec: Spec, engine: ResolvedEngine, *, own_router: bool) -> 
             _in_ps(options, "eviction_interval")
         case LlmDRouter():
             if router.lru_capacity_per_server is None:  # llm-d asks the engine
-                options["lru_capacity_per_server"] = engine.num_gpu_blocks
+                options["lru_capacity_per_server"] = engine.blocks
             options = {name: value for name, value in options.items() if not name.endswith("_ms")}
             options |= _telemetry(router)
         case KvAwareRouter():

@@ -1,11 +1,13 @@
 //! The frozen description of a run, as it comes in.
 
 mod router;
+pub mod sglang;
 pub mod vllm;
 
 use crate::error::InputError;
 use crate::step_time::StepTime;
 use serde::Deserialize;
+use sglang::Sglang;
 
 pub use router::{Assignment, Deal, Instances, Key, KvAware, LlmD, QueuePolicy, Router, Telemetry};
 use vllm::Vllm;
@@ -48,6 +50,7 @@ pub struct Record {
 #[serde(tag = "name", rename_all = "snake_case")]
 pub enum Engine {
     Vllm(Vllm),
+    Sglang(Sglang),
 }
 
 /// Checks what the core relies on; whoever wrote the description has explained it to the user.
@@ -65,6 +68,7 @@ pub fn check(run: &Run) -> Result<(), InputError> {
     run.step_time.check().or_else(|wrong| fault(true, wrong))?;
     match &run.engine {
         Engine::Vllm(engine) => engine.check(),
+        Engine::Sglang(engine) => engine.check(),
     }
 }
 

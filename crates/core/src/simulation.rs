@@ -6,10 +6,10 @@
 use crate::arrivals::Arrivals;
 use crate::clock::Agenda;
 use crate::config;
-use crate::log::PassRecord;
+use crate::log::Log;
 use crate::record::{Gaps, NEVER, Reason, Requests, Series, Status};
 use crate::router::{self, Fleet, Pick, Policy, PolicyError, Router};
-use crate::scheduler::{self, Results, Setting};
+use crate::scheduler::{self, Results, Scheduler, Setting};
 use crate::telemetry::Telemetry;
 use crate::trace::{NONE, Trace};
 use crate::worker::{Limits, Phase, Stop, Worker};
@@ -33,7 +33,7 @@ pub struct Outcome {
     /// Replicas that stopped making progress.
     pub stalled: Vec<u32>,
     /// Passes of the first replica, if they were logged.
-    pub log: Vec<PassRecord>,
+    pub log: Log,
     /// What the codes in `requests.route_reason` mean, if the router is not the user's.
     pub route_reasons: &'static [&'static str],
 }
@@ -91,11 +91,12 @@ pub fn simulate(
         passes: 0,
         leaps: 0,
         stalled: Vec::new(),
-        log: Vec::new(),
+        log: Log::Vllm(Vec::new()),
     };
     let open_loop = run.users.is_none() && trace.after.iter().all(|&after| after == NONE);
     let mut questions = Questions { progress, events: 0, looked_at: 0, requests: trace.len() };
-    let mut router = router::build(run, trace, &chains, policy);
+    let blocks = router::reads_contents(&run.router).then(|| scheduler::blocks(trace, &run.engine)).flatten();
+    let mut router = router::build(run, trace, blocks.as_ref().unwrap_or(&chains), policy);
     if router.is_static() && open_loop {
         simulation.replica_by_replica(&mut router, &mut questions)?;
     } else {
@@ -135,7 +136,7 @@ struct Simulation<'a> {
     passes: u64,
     leaps: u64,
     stalled: Vec<u32>,
-    log: Vec<PassRecord>,
+    log: Log,
 }
 
 impl<'a> Simulation<'a> {

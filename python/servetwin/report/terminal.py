@@ -88,14 +88,14 @@ def print_result(result: Result) -> None:
 
 def render(result: Result, console: Console) -> RenderableType:
     """The table, and below it what was counted, how well it is known, and what went wrong."""
-    lines = [line for said in _lines(result) for line in _wrapped(said, console)]
+    lines = [line for one in said(result) for line in _wrapped(one, console)]
     if any(f"{metric}.mean" in result.summary for metric in DISTRIBUTIONS.values()):
         return Group(_fitting(result, console), *lines)
     return Group(*lines)
 
 
-def _wrapped(said: Line, console: Console) -> Iterator[Text]:
-    label, text, style = said
+def _wrapped(one: Line, console: Console) -> Iterator[Text]:
+    label, text, style = one
     for line in Text(printable(text), style).wrap(console, max(console.width - LABEL - 2, 20)):
         line.rstrip()
         yield Text.assemble((f"{label:>{LABEL}}  ", "dim"), line)
@@ -134,7 +134,7 @@ def _metrics(result: Result, columns: Sequence[str]) -> Table:
     return grid
 
 
-def _lines(result: Result) -> Iterator[Line]:
+def said(result: Result) -> Iterator[Line]:
     summary = result.summary
     yield "requests", _requests(result), ""
     for reason, count in result.rejections.items():
@@ -188,10 +188,12 @@ def _evidence(result: Result) -> Iterator[Line]:
     known = result.provenance
     engine, timing = known["engine"], known["timing"]
     yield "engine", f"{engine['name']} {engine['version']}, rules {engine['rules']}", ""
+    if "left_out" in engine:
+        yield "left out", f"{', '.join(engine['left_out'])}: options of the spec's own engine", "yellow"
     evidence = EVIDENCE.get(timing["evidence"], timing["evidence"])
     assumptions = ", ".join(f"{name} {value}" for name, value in timing["assumptions"].items())
     yield "timing", f"{timing['kind']}, evidence {evidence}: {assumptions}", ""
-    yield "kv cache", f"{engine['num_gpu_blocks']:,} blocks, {engine['kv_capacity']}", ""
+    yield "kv cache", f"{engine['kv_cache']}, {engine['kv_capacity']}", ""
     yield "max tokens", _max_tokens(known), ""
     yield "workload", _workload(known["workload"]), ""
     yield "seed", f"{known['seed']}, sha256 of the spec {known['spec_sha256'][:12]}", ""

@@ -97,4 +97,4 @@ def _reads_prefixes(spec: Spec) -> bool:
 
 
 def _caches_prefixes(spec: Spec) -> bool:
-    return spec.engine.enable_prefix_caching
+    return spec.engine.shares_prefixes

@@ -59,16 +59,20 @@ pub fn build<'a, 'p>(
     Router { kind, is_static, telemetry_ps }
 }
 
+/// Whether a router asks where prompts begin alike.
+pub fn reads_contents(router: &config::Router) -> bool {
+    use config::Router as Config;
+    match router {
+        Config::KvAware(_) | Config::CacheAware(_) => true,
+        Config::LlmD(options) => options.prefix_cache_scorer_weight > 0.0,
+        _ => false,
+    }
+}
+
 impl<'a> Contents<'a> {
     /// Those of a run whose router asks for them.
     fn shared(run: &Run, trace: &'a Trace, chains: &'a Chains) -> Option<Rc<Self>> {
-        use config::Router as Config;
-        let asks = match &run.router {
-            Config::KvAware(_) | Config::CacheAware(_) => true,
-            Config::LlmD(options) => options.prefix_cache_scorer_weight > 0.0,
-            _ => false,
-        };
-        asks.then(|| Rc::new(Contents::new(trace, chains, scheduler::block_size(&run.engine))))
+        reads_contents(&run.router).then(|| Rc::new(Contents::new(trace, chains, scheduler::block_size(&run.engine))))
     }
 }
 

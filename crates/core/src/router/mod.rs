@@ -24,7 +24,7 @@ mod simple;
 mod text_tree;
 mod tree;
 
-pub use build::build;
+pub use build::{build, reads_contents};
 pub use contents::sessions;
 
 use crate::config::Deal;

@@ -19,6 +19,7 @@ use super::{Fleet, Native, Pick};
 use crate::config::KvAware as Config;
 use crate::generate::portable::exp;
 use crate::random;
+use crate::scheduler::Scheduler;
 use cost::{Cost, Demand, Load};
 use held::Held;
 use places::Places;

@@ -23,7 +23,7 @@ use crate::config::vllm::{self as config, Policy, Version};
 use crate::decode_set::DecodeSet;
 use crate::gaps::GapList;
 use crate::kv::block_pool::{BlockPool, FreeRule};
-use crate::log::PassRecord;
+use crate::log::{Log, PassRecord};
 use crate::record::Reason;
 use crate::waiting::{Key, Queue, Waiting};
 use row::{Planned, Row, State};
@@ -218,8 +218,8 @@ impl Scheduler for Vllm<'_> {
         self.log.push(PassRecord { t_ps: now_ps, scheduled_at_ps: now_ps, stuck, ..PassRecord::default() });
     }
 
-    fn into_ledger(self: Box<Self>) -> Ledger {
-        Ledger { gaps: self.gaps, passes: self.passes, leaps: self.leaps, log: self.log }
+    fn into_ledger(self) -> Ledger {
+        Ledger { gaps: self.gaps, passes: self.passes, leaps: self.leaps, log: Log::Vllm(self.log) }
     }
 
     fn check(&self) {

@@ -1,0 +1,204 @@
+"""One worker on a virtual clock: arrivals, passes, outputs.
+
+The device runs one pass at a time. The synchronous engine waits for it: schedule, run, update.
+The asynchronous one schedules the next pass while one runs, so that the device never waits.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..request import Request
+from ..step_time import Features, StepTime
+from .config import EngineConfig
+from .records import PassRecord, RequestRecord, RunRecord, Stuck
+from .scheduler import Pass, Row, Scheduler
+from .state import Status
+
+EMPTY_SCHEDULES_ALLOWED = 3
+"""One more in a row, with nothing scheduled and nobody preempted, and the worker is stuck."""
+
+
+@dataclass
+class InFlight:
+    """A pass that was submitted and whose outputs are not processed yet."""
+
+    plan: Pass
+    record: PassRecord
+    end_ps: int
+
+
+def run(
+    requests: Sequence[Request],
+    config: EngineConfig,
+    step_time: StepTime,
+    *,
+    max_passes: int | None = None,
+) -> RunRecord:
+    """Runs one worker until every request has ended, it is stuck, or after `max_passes`.
+
+    Row i of `requests` has index i. At equal times a pass ends before requests arrive, and they
+    arrive, by row, before the next pass is scheduled.
+    """
+    return Worker(requests, config, step_time).run(max_passes)
+
+
+class Worker:
+    """One engine and its device, from the first arrival to the last pass."""
+
+    def __init__(self, requests: Sequence[Request], config: EngineConfig, step_time: StepTime) -> None:
+        self.config = config
+        self.step_time = step_time
+        self.scheduler = Scheduler(config)
+        self.arrivals = deque(
+            sorted(
+                ((r.arrival_ps, r) for r in requests if r.arrival_ps is not None),
+                key=lambda arrival: arrival[0],
+            )
+        )
+        self.step_arrivals: dict[int, list[Request]] = {}
+        for request in requests:
+            if request.step is not None:
+                self.step_arrivals.setdefault(request.step, []).append(request)
+        self.passes: list[PassRecord] = []
+        self.records = [RequestRecord(request.index) for request in requests]
+        self.verified = [0] * len(requests)
+        """Passes in which each request had drafts to verify."""
+        self.now = 0
+        """When the engine gets to call `schedule()`."""
+        self.device_free = 0
+        self.calls = 0
+        self.empty_schedules = 0
+
+    def run(self, max_passes: int | None) -> RunRecord:
+        depth = 2 if self.config.async_scheduling else 1
+        in_flight: deque[InFlight] = deque()
+        stuck = None
+        while max_passes is None or len(self.passes) < max_passes:
+            self._add_arrivals()
+            alive = bool(self.scheduler.requests)
+            if not alive and not in_flight:
+                if not self._skip_to_next_arrival():
+                    break
+                continue
+            submitted = self._schedule() if alive else None
+            if submitted is not None:
+                in_flight.append(submitted)
+                if len(in_flight) < depth:
+                    continue
+            elif self.empty_schedules > EMPTY_SCHEDULES_ALLOWED:
+                waiting = [state.spec.index for state in self.scheduler.waiting.in_order()]
+                stuck = Stuck(self.now, waiting)
+                break
+            if in_flight:
+                ended = in_flight.popleft()
+                self.now = max(self.now, ended.end_ps)
+                self._update(ended)
+        return RunRecord(self.passes, self.records, self.now, stuck)
+
+    def _add_arrivals(self) -> None:
+        while self.arrivals and self.arrivals[0][0] <= self.now:
+            arrival_ps, request = self.arrivals.popleft()
+            self._add(request, arrival_ps)
+        for request in self.step_arrivals.pop(self.calls, ()):
+            self._add(request, self.now)
+
+    def _add(self, request: Request, arrival_ps: int) -> None:
+        record = self.records[request.index]
+        record.arrival_ps = arrival_ps
+        record.n_in = len(request.prompt)
+        self.scheduler.add(request, arrival_ps)
+
+    def _skip_to_next_arrival(self) -> bool:
+        """Nothing to do until then. False if nothing is left to arrive."""
+        if self.step_arrivals:
+            self.calls = min(self.step_arrivals)
+        elif self.arrivals:
+            self.now = max(self.now, self.arrivals[0][0])
+        else:
+            return False
+        return True
+
+    def _schedule(self) -> InFlight | None:
+        """Returns None if nothing was scheduled and nobody was preempted."""
+        plan = self.scheduler.schedule()
+        self.calls += 1
+        if not plan.rows and not plan.preempted:
+            self.empty_schedules += 1
+            return None
+        self.empty_schedules = 0
+        dt_ps = self.step_time.picoseconds(features(plan)) if plan.rows else 0
+        start_ps = max(self.now, self.device_free)
+        self.device_free = start_ps + dt_ps
+        record = PassRecord(
+            t_ps=start_ps,
+            dt_ps=dt_ps,
+            scheduled_at_ps=self.now,
+            scheduled=[[index, row.tokens, row.computed_before, row.drafts] for index, row in plan.rows.items()],
+            free=self.scheduler.cache.pool.num_free,
+            free_end=None,
+            running=len(self.scheduler.running),
+            waiting=len(self.scheduler.waiting),
+            new=plan.new,
+            resumed=plan.resumed,
+            preempted=plan.preempted,
+            blocks={index: blocks for index, blocks in plan.blocks.items() if blocks},
+        )
+        self.passes.append(record)
+        for index, row in plan.rows.items():
+            self._note_scheduled(self.records[index], row, resumed=index in plan.resumed)
+        for index in plan.preempted:
+            self.records[index].preemptions += 1
+        return InFlight(plan, record, self.device_free)
+
+    def _note_scheduled(self, record: RequestRecord, row: Row, *, resumed: bool) -> None:
+        record.passes += 1
+        if record.first_scheduled_ps is None:
+            record.first_scheduled_ps = self.now
+            record.cached = row.computed_before
+        elif resumed:
+            record.cached_resume.append(row.computed_before)
+
+    def _update(self, ended: InFlight) -> None:
+        accepted = {
+            index: self._accept(index, row)
+            for index, row in ended.plan.rows.items()
+            if row.drafts and not row.padded and row.request.status is Status.RUNNING
+        }
+        for delivery in self.scheduler.update(ended.plan, accepted):
+            record = self.records[delivery.request]
+            if delivery.tokens:
+                if record.first_token_ps is None:
+                    record.first_token_ps = ended.end_ps
+                record.n_out += delivery.tokens
+                record.output_times.append([ended.end_ps, delivery.tokens])
+                if ended.plan.rows[delivery.request].drafts:
+                    ended.record.accepted[delivery.request] = delivery.tokens - 1
+            if delivery.finished:
+                record.finish_ps = ended.end_ps
+                ended.record.finished.append(delivery.request)
+        ended.record.free_end = self.scheduler.cache.pool.num_free
+
+    def _accept(self, index: int, row: Row) -> int:
+        assert self.config.acceptance is not None
+        ordinal = self.verified[index]
+        self.verified[index] += 1
+        return self.config.acceptance.accepted(index, ordinal, row.drafts)
+
+
+def features(plan: Pass) -> Features:
+    """What the step time depends on."""
+    rows = plan.rows.values()
+    prefills = [row for row in rows if not row.decodes]
+    ready = [row for row in rows if row.samples]
+    return Features(
+        prefill_tokens=sum(row.tokens for row in prefills),
+        prefill_work=sum(row.tokens * (2 * row.computed_before + row.tokens) for row in prefills),
+        decode_rows=len(rows) - len(prefills),
+        context=sum(row.computed_before + row.tokens for row in rows),
+        sequences=len(rows),
+        ready_context=sum(row.computed_before + row.tokens for row in ready),
+        ready_rows=len(ready),
+    )

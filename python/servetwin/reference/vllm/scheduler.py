@@ -1,0 +1,316 @@
+"""The scheduler of vLLM V1: what goes into each pass, and what its outputs change.
+
+There is no prefill or decode phase: a request has tokens, some of them computed, and every pass
+computes more. Running requests come first, in order; if they all fit, waiting ones are admitted.
+When blocks run out, a running request is preempted: it gives up all its blocks, and computes its
+tokens again once it is resumed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ...errors import ServetwinError
+from ..request import Request
+from .config import EngineConfig
+from .kv_cache import KvCache
+from .queues import make_queue
+from .state import RequestState, Status
+
+
+@dataclass
+class Row:
+    """One request's share of a pass."""
+
+    request: RequestState
+    tokens: int
+    computed_before: int
+    drafts: int = 0
+    padded: bool = False
+    """Its drafts are fillers that are always rejected."""
+    samples: bool = False
+    """The pass reaches its last token, so it gets an output."""
+    decodes: bool = False
+    """It computes nothing but its newest token and drafts."""
+
+
+@dataclass
+class Pass:
+    """What one `schedule()` call decided."""
+
+    budget: int
+    """Tokens that may still be scheduled."""
+    prefill_cap: int
+    """The most tokens for one request; 0 for no limit."""
+    rows: dict[int, Row] = field(default_factory=dict)
+    """By request, in batch order."""
+    new: list[int] = field(default_factory=list)
+    resumed: list[int] = field(default_factory=list)
+    preempted: list[int] = field(default_factory=list)
+    blocks: dict[int, list[int]] = field(default_factory=dict)
+    has_prefill: bool = False
+    """A running request in it was still prefilling after its pass before."""
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """Outputs of one request from one pass."""
+
+    request: int
+    tokens: int
+    finished: bool
+
+
+class Scheduler:
+    """One worker's queue, batch and cache.
+
+    `schedule` is called for each pass, `update` with what a pass sampled, in the same order.
+    Under async scheduling the next pass is scheduled before the outputs of the one that runs
+    are known: placeholders stand for them.
+    """
+
+    def __init__(self, config: EngineConfig) -> None:
+        self.config = config
+        self.cache = KvCache(config)
+        self.requests: dict[int, RequestState] = {}
+        self.running: list[RequestState] = []
+        self.waiting = make_queue(config.scheduling_policy)
+
+    def add(self, request: Request, arrival_ps: int) -> None:
+        state = RequestState(request, arrival_ps, list(request.prompt))
+        self.cache.name_blocks(state)
+        self.requests[request.index] = state
+        self.waiting.add(state)
+
+    def schedule(self) -> Pass:
+        plan = Pass(self.config.max_num_batched_tokens, self._prefill_cap())
+        self._schedule_running(plan)
+        if not plan.preempted:
+            self._admit_waiting(plan)
+        self._advance(plan)
+        return plan
+
+    def _prefill_cap(self) -> int:
+        """Keeps one long prompt from starving the others, so it is lifted if there are none."""
+        config = self.config
+        cap = config.long_prefill_token_threshold
+        contenders = len(self.running) + len(self.waiting)
+        if contenders <= 1 and config.rules.long_prefill_cap_lifted_when_alone:
+            return 0
+        if cap and config.long_prefill_token_threshold_adaptive:
+            return max(cap, config.max_num_batched_tokens // contenders)
+        return cap
+
+    # Running requests
+
+    def _schedule_running(self, plan: Pass) -> None:
+        index = 0
+        while index < len(self.running) and plan.budget > 0:
+            request = self.running[index]
+            tokens = self._tokens_of_running(request, plan)
+            if tokens <= 0:
+                # Nothing to compute before outputs in flight arrive; others may go on.
+                index += 1
+                continue
+            while (new := self.cache.grow(request, request.computed + tokens)) is None:
+                victim = self._victim()
+                index -= self._take_out(victim, index, plan)
+                self._preempt(victim, plan)
+                if victim is request:
+                    return
+            self._schedule_row(request, tokens, new, plan)
+            index += 1
+
+    def _tokens_of_running(self, request: RequestState, plan: Pass) -> int:
+        certain_to_end = (
+            request.placeholders > 0
+            and request.computed + 2 - request.placeholders >= request.num_prompt + request.limit
+        )
+        if certain_to_end:
+            return 0
+        tokens = len(request.tokens) + request.drafts + request.placeholders - request.computed
+        if 0 < plan.prefill_cap < tokens:
+            tokens = plan.prefill_cap
+        return min(tokens, plan.budget, self.config.max_model_len - request.computed - 1)
+
+    def _victim(self) -> RequestState:
+        """Fcfs: the last to have been admitted. Priority: the least urgent, ids not counting."""
+        if self.config.scheduling_policy == "fcfs":
+            return self.running[-1]
+        return max(self.running, key=lambda r: (r.spec.priority, r.arrival_ps))
+
+    def _take_out(self, victim: RequestState, index: int, plan: Pass) -> int:
+        """Removes a victim from batch and pass; returns by how much the loop shifts back."""
+        position = self.running.index(victim)
+        del self.running[position]
+        row = plan.rows.pop(victim.spec.index, None)
+        if row is not None:
+            plan.budget += row.tokens
+            del plan.blocks[victim.spec.index]
+        if self.config.rules.every_victim_shifts_the_loop:
+            return int(position < index)
+        return int(row is not None)
+
+    def _preempt(self, victim: RequestState, plan: Pass) -> None:
+        """Outputs in flight will still be delivered, but must not touch the counters again."""
+        self.cache.free(victim)
+        victim.status = Status.PREEMPTED
+        victim.computed = 0
+        victim.drafts = 0
+        victim.stale = victim.in_flight
+        victim.placeholders = 0
+        self.waiting.put_back(victim)
+        plan.preempted.append(victim.spec.index)
+
+    def _schedule_row(self, request: RequestState, tokens: int, new: list[int], plan: Pass) -> None:
+        beyond = request.computed + tokens - len(request.tokens) - request.placeholders
+        row = Row(request, tokens, request.computed, drafts=min(max(beyond, 0), request.drafts))
+        request.drafts = 0
+        plan.rows[request.spec.index] = row
+        plan.blocks[request.spec.index] = new
+        plan.budget -= tokens
+        plan.has_prefill |= request.prefilling
+
+    # Waiting requests
+
+    def _admit_waiting(self, plan: Pass) -> None:
+        """Admits from the head of the queue until one does not fit: nobody overtakes it."""
+        beside_running = bool(plan.rows)
+        set_aside: list[RequestState] = []
+        while plan.budget > 0 and self.waiting and len(self.running) < self.config.max_num_seqs:
+            request = self.waiting.peek()
+            if request.stale:
+                # A token from before its preemption is on its way: resumed now, it would be
+                # sampled twice.
+                set_aside.append(self.waiting.pop())
+                continue
+            if not self._admit(request, beside_running, plan):
+                break
+        for request in reversed(set_aside):
+            self.waiting.put_back(request)
+
+    def _admit(self, request: RequestState, beside_running: bool, plan: Pass) -> bool:
+        config = self.config
+        hit = self.cache.find_prefix(request)
+        computed = len(hit) * config.block_size
+        row = Row(request, len(request.tokens) - computed, computed)
+        if self._is_padded(row, beside_running, plan):
+            row.padded = True
+            row.drafts = config.num_speculative_tokens
+            row.tokens = 1 + row.drafts
+            if row.tokens > plan.budget:
+                return False
+        if 0 < plan.prefill_cap < row.tokens:
+            row.tokens = plan.prefill_cap
+        if not config.enable_chunked_prefill and row.tokens > plan.budget:
+            return False
+        row.tokens = min(row.tokens, plan.budget)
+        if not self._fits(row, hit):
+            return False
+        if row.padded and row.tokens <= row.drafts:
+            raise ServetwinError(
+                f"engine.long_prefill_token_threshold ({plan.prefill_cap} in this pass) is below "
+                f"1 + num_speculative_tokens ({1 + row.drafts}): vLLM fails here"
+            )
+
+        self.waiting.pop()
+        self.cache.admit(request, hit, computed + row.tokens)
+        resumed = request.status is Status.PREEMPTED
+        (plan.resumed if resumed else plan.new).append(request.spec.index)
+        request.status = Status.RUNNING
+        request.computed = computed
+        self.running.append(request)
+        plan.rows[request.spec.index] = row
+        plan.blocks[request.spec.index] = list(request.blocks)
+        plan.budget -= row.tokens
+        return True
+
+    def _is_padded(self, row: Row, beside_running: bool, plan: Pass) -> bool:
+        """Beside rows that verify drafts, a single token is padded to the same shape."""
+        config = self.config
+        return (
+            config.num_speculative_tokens > 0
+            and config.rules.single_tokens_padded_with_drafts
+            and row.tokens == 1
+            and not plan.has_prefill
+            and (beside_running or row.computed_before > 0)
+            and row.computed_before + config.num_speculative_tokens + 2 <= config.max_model_len
+        )
+
+    def _fits(self, row: Row, hit: list[int]) -> bool:
+        """The check of the whole prompt reserves nothing: later admissions may use its blocks."""
+        config = self.config
+        spare = self.cache.pool.num_free - (config.watermark_blocks if self.running else 0)
+        if config.scheduler_reserve_full_isl and (self.cache.blocks_to_admit(len(row.request.tokens), hit) > spare):
+            return False
+        return self.cache.blocks_to_admit(row.computed_before + row.tokens, hit) <= spare
+
+    # After the pass is decided, and after it has run
+
+    def _advance(self, plan: Pass) -> None:
+        for row in plan.rows.values():
+            request = row.request
+            known = len(request.tokens) + request.placeholders
+            outputs = known - request.num_prompt
+            row.decodes = outputs > 0 and row.computed_before >= known - 1
+            request.computed += row.tokens
+            request.in_flight += row.tokens
+            request.prefilling = request.computed < known
+            row.samples = not request.prefilling
+            if row.samples and self.config.async_scheduling:
+                request.placeholders += 1
+
+    def update(self, plan: Pass, accepted: Mapping[int, int]) -> list[Delivery]:
+        """Processes a pass that has run; `accepted` counts the drafts accepted, by request.
+
+        A request that stops frees its blocks at once, in row order.
+        """
+        deliveries = []
+        for index, row in plan.rows.items():
+            request = row.request
+            request.in_flight -= row.tokens
+            stale = request.stale > 0
+            if stale:
+                request.stale -= row.tokens
+            if request.status is Status.FINISHED or not row.samples:
+                # Finished: it stopped early, when this pass had been scheduled already.
+                continue
+            sampled = 1 + accepted.get(index, 0)
+            if not stale:
+                request.computed -= 1 + row.drafts - sampled
+            delivered, finished = self._append_outputs(request, sampled)
+            if self.config.async_scheduling and not stale:
+                request.placeholders -= delivered
+            if self.config.async_scheduling and request.status is Status.RUNNING:
+                self.cache.store(request, request.computed - request.placeholders)
+            if finished:
+                self._finish(request)
+            else:
+                request.drafts = self.config.num_speculative_tokens
+            deliveries.append(Delivery(index, delivered, finished))
+        return deliveries
+
+    def _append_outputs(self, request: RequestState, sampled: int) -> tuple[int, bool]:
+        """Returns how many tokens were delivered, and whether the request is done."""
+        delivered = 0
+        while delivered < sampled and not self._is_done(request):
+            request.tokens.append(request.spec.outputs[request.num_outputs])
+            delivered += 1
+        self.cache.name_blocks(request)
+        return delivered, self._is_done(request)
+
+    def _is_done(self, request: RequestState) -> bool:
+        outputs = request.num_outputs
+        full = outputs > 0 and len(request.tokens) >= self.config.max_model_len
+        return full or outputs >= min(request.limit, len(request.spec.outputs))
+
+    def _finish(self, request: RequestState) -> None:
+        """A preempted request can be ended by a late token while it waits."""
+        if request.status is Status.RUNNING:
+            self.running.remove(request)
+        else:
+            self.waiting.remove(request)
+        request.status = Status.FINISHED
+        self.cache.free(request)
+        del self.requests[request.spec.index]

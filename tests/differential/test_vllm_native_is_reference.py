@@ -1,0 +1,60 @@
+"""The native core leaves the records of the reference, bit for bit, on one replica."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+
+from servetwin.conformance.scenario import Scenario
+from servetwin.conformance.vllm.replay import native, reference
+from servetwin.errors import ServetwinError
+from servetwin.reference.vllm import EngineConfig, RunRecord
+
+from .vllm_scenarios import random_scenario, scenarios
+
+
+def check(scenario: Scenario[EngineConfig]) -> None:
+    try:
+        expected = reference(scenario)
+    except ServetwinError as error:
+        if "vLLM fails here" not in str(error):
+            raise
+        return
+    assert native(replace(scenario, block_ids=True)) == expected, "stepping, with block numbers"
+    assert native(replace(scenario, block_ids=False)) == without_blocks(expected), "leaping"
+
+
+def without_blocks(run: RunRecord) -> RunRecord:
+    return replace(run, passes=[replace(one, blocks={}) for one in run.passes])
+
+
+@pytest.mark.parametrize("first", range(0, 400, 50))
+def test_seeded_scenarios(first: int) -> None:
+    for seed in range(first, first + 50):
+        check(random_scenario(seed))
+
+
+@pytest.mark.parametrize("seed", [6, 47, 231, 908, 1366, 2707, 3068, 24324])
+def test_scenarios_that_once_differed(seed: int) -> None:
+    check(random_scenario(seed))
+
+
+@settings(max_examples=200, deadline=None)
+@given(scenarios())
+def test_drawn_scenarios(scenario: Scenario[EngineConfig]) -> None:
+    check(scenario)
+
+
+def test_a_difference_is_seen() -> None:
+    """The canary: another rule set must not pass for this one."""
+    differing = 0
+    for seed in range(60):
+        scenario = random_scenario(seed)
+        if scenario.config.version == "0.32":
+            old = replace(
+                scenario.config, version="0.19", watermark_blocks=0, long_prefill_token_threshold_adaptive=False
+            )
+            differing += native(replace(scenario, config=old)) != reference(scenario)
+    assert differing > 0
