@@ -4,6 +4,7 @@
 //! results come in, is the clock's business ([`crate::worker`]).
 
 mod pass;
+pub mod trtllm;
 pub mod vllm;
 
 pub use pass::Pass;
@@ -15,6 +16,7 @@ use crate::log::PassRecord;
 use crate::record::{Reason, Requests};
 use crate::step_time::StepTime;
 use crate::trace::Trace;
+use trtllm::Trtllm;
 use vllm::Vllm;
 
 /// What all replicas share.
@@ -49,6 +51,7 @@ impl<'a> Setting<'a> {
     pub fn refusal(self, request: u32) -> Option<Reason> {
         match self.engine {
             Engine::Vllm(engine) => self.of(engine).refusal(request),
+            Engine::Trtllm(engine) => self.of(engine).refusal(request),
         }
     }
 
@@ -56,6 +59,7 @@ impl<'a> Setting<'a> {
     pub fn ahead(self) -> i64 {
         match self.engine {
             Engine::Vllm(engine) => i64::from(engine.async_scheduling),
+            Engine::Trtllm(_) => 0,
         }
     }
 
@@ -63,6 +67,7 @@ impl<'a> Setting<'a> {
     pub fn scheduler(self, gap_limit: usize) -> AnyScheduler<'a> {
         match self.engine {
             Engine::Vllm(engine) => AnyScheduler::Vllm(Box::new(Vllm::new(self.of(engine), gap_limit))),
+            Engine::Trtllm(engine) => AnyScheduler::Trtllm(Box::new(Trtllm::new(self.of(engine), gap_limit))),
         }
     }
 }
@@ -71,7 +76,8 @@ impl<'a> Setting<'a> {
 pub fn chains(trace: &Trace, engine: &Engine) -> Chains {
     match engine {
         Engine::Vllm(engine) if engine.enable_prefix_caching => Chains::new(trace, engine.block_size),
-        Engine::Vllm(_) => Chains::unshared(),
+        Engine::Trtllm(engine) if engine.enable_block_reuse => Chains::new(trace, engine.tokens_per_block),
+        Engine::Vllm(_) | Engine::Trtllm(_) => Chains::unshared(),
     }
 }
 
@@ -143,12 +149,14 @@ pub trait Scheduler {
 /// the compiler can see through them.
 pub enum AnyScheduler<'a> {
     Vllm(Box<Vllm<'a>>),
+    Trtllm(Box<Trtllm<'a>>),
 }
 
 macro_rules! each {
     ($any:ident, $scheduler:ident => $call:expr) => {
         match $any {
             AnyScheduler::Vllm($scheduler) => $call,
+            AnyScheduler::Trtllm($scheduler) => $call,
         }
     };
 }
