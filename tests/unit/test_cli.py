@@ -130,9 +130,8 @@ def test_spec_import_writes_a_spec_that_simulates(tmp_path: Path) -> None:
     assert servetwin("simulate", spec, "--set", poisson, "-q").returncode == 0
 
 
-def test_spec_flags_lists_what_is_known(tmp_path: Path) -> None:
+def test_spec_flags_lists_what_is_known() -> None:
     run = servetwin("spec", "flags", "--engine", "sglang", "page_size")
-    assert run.stdout.split() == ["--c128-page-size", *run.stdout.split()[1:]]
-    assert "modelled" in run.stdout and "engine.page_size" in run.stdout
+    assert run.stdout.splitlines()[1].split() == ["--page-size", "modelled", "engine.page_size"]
     assert servetwin("spec", "flags", "--engine", "vllm", "--version", "0.11").returncode == 2
     assert servetwin("spec", "flags", "--engine", "vllm", "nonsense").returncode == 2
