@@ -20,7 +20,7 @@ use crate::config::trtllm::{self as config, CapacityPolicy};
 use crate::decode_set::DecodeSet;
 use crate::gaps::GapList;
 use crate::kv::block_pool::{BlockPool, FreeRule};
-use crate::log::PassRecord;
+use crate::log::{Log, PassRecord};
 use crate::record::Reason;
 use row::{Pending, Row, State};
 use std::collections::VecDeque;
@@ -150,6 +150,11 @@ impl<'a> Trtllm<'a> {
         self.decoding.remove(row.member(slot));
     }
 
+    /// Blocks that the next `passes` passes of a run take.
+    fn demand(&self, passes: i64) -> u32 {
+        if passes > 0 { self.decoding.demand(self.k, passes) as u32 } else { 0 }
+    }
+
     /// The place of `order` in a list of slots that is in order.
     fn place(&self, slots: &[u32], order: u64) -> usize {
         slots.partition_point(|&slot| self.rows[slot as usize].order < order)
@@ -186,8 +191,16 @@ impl Scheduler for Trtllm<'_> {
     }
 
     fn used_blocks(&self, passes: i64) -> u32 {
-        let demand = if passes > 0 { self.decoding.demand(self.k, passes) } else { 0 };
-        self.pool.usable() - self.pool.free() + demand as u32
+        self.pool.usable() - self.pool.free() + self.demand(passes)
+    }
+
+    fn cached_blocks(&self, request: u32, passes: i64) -> u32 {
+        let whole = self.s.trace.input_tokens[request as usize] / self.s.engine.tokens_per_block;
+        self.pool.cached(self.s.chains.path(request), whole, self.demand(passes))
+    }
+
+    fn may_cache(&self, segment: u32) -> bool {
+        self.pool.caches(segment)
     }
 
     fn is_stalled(&self, passes: u64) -> bool {
@@ -235,7 +248,7 @@ impl Scheduler for Trtllm<'_> {
     }
 
     fn into_ledger(self) -> Ledger {
-        Ledger { gaps: self.gaps, passes: self.passes, leaps: self.leaps, log: self.log }
+        Ledger { gaps: self.gaps, passes: self.passes, leaps: self.leaps, log: Log::Vllm(self.log) }
     }
 
     fn check(&self) {

@@ -41,6 +41,7 @@ impl Trtllm<'_> {
         }
         if row.delivered == 0 {
             results.requests.first_token_ps[request] = end_ps;
+            results.first_tokens.push(row.request);
         } else {
             self.gaps.push_one(end_ps - row.last_emit_ps, 1);
         }
