@@ -80,6 +80,7 @@ impl Sglang<'_> {
             entry.available_end = Some(self.available);
             entry.evictable_end = Some(self.tree.evictable());
             entry.finished.extend(ended);
+            entry.emitted.retain(|request| !self.dropped.contains(request));
         }
     }
 
