@@ -9,6 +9,7 @@ use crate::trace::Trace;
 pub struct PassRecord {
     pub t_ps: i64,
     pub dt_ps: i64,
+    pub scheduled_at_ps: i64,
     /// E(xtend), D(ecode), M(ixed); "-" if requests were retracted or preempted, but none ran.
     pub kind: &'static str,
     /// Request, tokens computed, tokens computed before.

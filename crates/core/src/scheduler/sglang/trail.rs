@@ -9,18 +9,26 @@ impl Sglang<'_> {
     pub(super) fn open_log(&mut self, pass: &mut Pass) {
         if self.s.log_passes && pass.logged.is_none() {
             pass.logged = Some(self.log.len());
-            self.log.push(PassRecord { t_ps: pass.start_ps, kind: "-", ..PassRecord::default() });
+            self.log.push(PassRecord {
+                t_ps: pass.start_ps,
+                scheduled_at_ps: pass.decided_ps,
+                kind: "-",
+                ..PassRecord::default()
+            });
         }
     }
 
     /// No pass came of it: an entry stays only if it says who left the batch.
     pub(super) fn close_log_without_pass(&mut self, pass: &mut Pass) {
-        if let Some(entry) = pass.logged.take()
-            && self.log[entry].retracted.is_empty()
-            && self.log[entry].preempted.is_empty()
-        {
+        let Some(entry) = pass.logged.take() else { return };
+        if self.log[entry].retracted.is_empty() && self.log[entry].preempted.is_empty() {
             self.log.truncate(entry);
+            return;
         }
+        pass.logged = Some(entry);
+        self.log_queues(pass);
+        self.close_log(pass, &[]);
+        pass.logged = None;
     }
 
     pub(super) fn log_retracted(&mut self, pass: &Pass, slot: u32) {
@@ -65,9 +73,15 @@ impl Sglang<'_> {
             Kind::Decode => "D",
         };
         entry.dt_ps = time;
+        self.log_queues(pass);
+    }
+
+    fn log_queues(&mut self, pass: &Pass) {
+        let Some(entry) = pass.logged else { return };
+        let entry = &mut self.log[entry];
         entry.waiting = self.waiting.len() as u32;
         // The decoding rows of a mixed pass belong to its own batch, as in the engine.
-        entry.running = if self.last == Kind::Mixed { 0 } else { self.running.len() as u32 };
+        entry.running = if entry.kind == "M" { 0 } else { self.running.len() as u32 };
         entry.available = self.available;
         entry.evictable = self.tree.evictable();
         entry.ratio = self.ratio.current();
@@ -97,6 +111,11 @@ impl Sglang<'_> {
             self.log.push(PassRecord {
                 t_ps: pass.start_ps + pass.times.time(index),
                 dt_ps: pass.times.time(index + 1) - pass.times.time(index),
+                scheduled_at_ps: match (self.s.engine.disable_overlap_schedule, index) {
+                    (true, _) => pass.start_ps + pass.times.time(index),
+                    (_, 0) => pass.decided_ps,
+                    _ => pass.start_ps + pass.times.time(index - 1),
+                },
                 kind: "D",
                 scheduled: rows.clone().map(|row| (row.request, 1, row.stored(k))).collect(),
                 waiting: pass.waiting,
