@@ -303,6 +303,53 @@ def test_one_that_just_fits_is_never_admitted_without_a_cache() -> None:
     assert not record.passes
 
 
+def overlapping(*requests: Request, **options: object) -> RunRecord:
+    return simulate(*requests, disable_overlap_schedule=False, **options)
+
+
+def test_overlap_decides_a_pass_while_the_one_before_runs() -> None:
+    record = overlapping(request(0, 10, 3, arrival_ps=7 * US))
+    assert rows(record) == [[[0, 10, 0]], [[0, 1, 10]], [[0, 1, 11]]], "none after the last by its limit"
+    assert [one.t_ps // US for one in record.passes] == [7, 1117, 2228]
+    assert [one.scheduled_at_ps // US for one in record.passes] == [7, 7, 1117]
+    assert record.requests[0].finish_ps == record.end_ps == 3340 * US
+    last = record.passes[-1]
+    assert (last.available_end, last.evictable_end) == (988, 12)
+
+
+def test_overlap_an_arrival_waits_for_a_decision_more() -> None:
+    asked = request(0, 4, 9), request(1, 4, 2, arrival_ps=1)
+    assert kinds(simulate(*asked))[:3] == "EED"
+    assert kinds(overlapping(*asked))[:3] == "EDE"
+
+
+def test_overlap_a_stop_before_the_limit_costs_a_pass_more() -> None:
+    """Its end is seen only when its next row is on the device, which stores one token more."""
+    early = request(0, 10, 3, max_output_tokens=50)
+    record = overlapping(early)
+    assert rows(record) == [[[0, 10, 0]], [[0, 1, 10]], [[0, 1, 11]], [[0, 1, 12]]]
+    assert [one.finished for one in record.passes] == [[], [], [0], []]
+    assert record.requests[0].n_out == 3
+    assert (record.passes[-1].available_end, record.passes[-1].evictable_end) == (987, 13)
+    assert len(rows(simulate(early))) == 3
+
+
+def test_overlap_a_retraction_loses_the_token_on_its_way() -> None:
+    record = overlapping(
+        request(0, 10, 25),
+        request(1, 5, 20, arrival_ps=1),
+        max_total_tokens=40,
+        ignore_eos=False,
+        schedule_conservativeness=0.1,
+    )
+    index, one = next((i, one) for i, one in enumerate(record.passes) if one.retracted)
+    (victim,) = one.retracted
+    kv = next(row[2] for row in record.passes[index - 1].scheduled if row[0] == victim)
+    again = next(two for two in record.passes[index:] if two.kind == "E").scheduled[0]
+    assert again[:2] == [victim, kv + 1 - again[2]], "its tokens without the one on its way"
+    assert record.requests[victim].n_out == (25, 20)[victim]
+
+
 @pytest.mark.parametrize(
     ("option", "value", "beside"),
     [
