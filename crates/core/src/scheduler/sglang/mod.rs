@@ -122,6 +122,8 @@ pub struct Sglang<'a> {
     next_order: u64,
     last_decode_ps: i64,
     last_end_ps: i64,
+    /// Passes, or runs of them, that are decided and whose results are not in.
+    in_flight: u32,
     gaps: GapList,
     passes: u64,
     leaps: u64,
@@ -161,6 +163,7 @@ impl<'a> Sglang<'a> {
             next_order: u64::MAX / 2,
             last_decode_ps: 0,
             last_end_ps: 0,
+            in_flight: 0,
             gaps: GapList::new(gap_limit),
             passes: 0,
             leaps: 0,
@@ -213,7 +216,7 @@ impl Scheduler for Sglang<'_> {
     }
 
     fn arrive(&mut self, request: u32, arrival_ps: i64) -> bool {
-        if !self.has_work() && arrival_ps > self.last_end_ps {
+        if !self.has_work() && self.in_flight == 0 && arrival_ps > self.last_end_ps {
             self.ratio.reset(); // the engine was idle
         }
         let tokens = self.prompt(request);

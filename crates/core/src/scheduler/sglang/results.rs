@@ -10,6 +10,7 @@ impl Sglang<'_> {
     /// See [`crate::scheduler::Scheduler::update`].
     pub(super) fn take_results(&mut self, pass: &mut Pass, mut next: Option<&mut Pass>, results: &mut Results) {
         self.take_run(pass);
+        self.in_flight -= 1;
         let end_ps = pass.end_ps;
         let ended = results.ended.len();
         if pass.decoding > 0 && !pass.is_run {
@@ -39,7 +40,7 @@ impl Sglang<'_> {
             self.end(slot, end_ps, next.as_deref_mut(), results);
         }
         self.last_end_ps = end_ps;
-        self.close_log(pass, &results.ended[ended..]);
+        self.close_log(pass, next.as_deref(), &results.ended[ended..]);
         self.dropped.clear();
     }
 

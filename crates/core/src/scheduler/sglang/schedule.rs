@@ -24,6 +24,7 @@ impl Sglang<'_> {
             return false;
         }
         pass.set_end();
+        self.in_flight += 1;
         true
     }
 

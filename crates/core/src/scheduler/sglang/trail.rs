@@ -27,7 +27,7 @@ impl Sglang<'_> {
         }
         pass.logged = Some(entry);
         self.log_queues(pass);
-        self.close_log(pass, &[]);
+        self.close_log(pass, None, &[]);
         pass.logged = None;
     }
 
@@ -88,14 +88,21 @@ impl Sglang<'_> {
         entry.chunked = self.chunked.map(|slot| self.rows[slot as usize].request);
     }
 
-    pub(super) fn close_log(&mut self, pass: &Pass, ended: &[u32]) {
+    /// The results of a pass are in. `next` is the pass that was decided after it, if one was.
+    pub(super) fn close_log(&mut self, pass: &Pass, next: Option<&Pass>, ended: &[u32]) {
         if let Some(entry) = pass.logged {
+            let unseen = if next.is_some_and(|next| !next.is_settled()) { self.taken_by(1) } else { 0 };
             let entry = &mut self.log[entry];
-            entry.available_end = Some(self.available);
+            entry.available_end = Some(self.available - unseen);
             entry.evictable_end = Some(self.tree.evictable());
             entry.finished.extend(ended);
             entry.emitted.retain(|request| !self.dropped.contains(request));
         }
+    }
+
+    /// Tokens of the pages that the next `passes` passes of a run take.
+    fn taken_by(&self, passes: i64) -> u32 {
+        self.decoding.demand(self.k, passes) as u32 * self.s.engine.page_size
     }
 
     /// The passes of a run, one by one. Called before the counter is raised.
@@ -105,7 +112,8 @@ impl Sglang<'_> {
         for index in 0..pass.passes {
             ratio.decay(1);
             let k = self.k + index as u64;
-            let available = self.available - self.decoding.demand(self.k, index + 1) as u32 * self.s.engine.page_size;
+            let available = self.available - self.taken_by(index + 1);
+            let ahead = i64::from(!self.s.engine.disable_overlap_schedule);
             let rows = self.running.iter().map(|&slot| &self.rows[slot as usize]);
             let is_last = index + 1 == pass.passes; // what is left after it is known with its results
             self.log.push(PassRecord {
@@ -124,7 +132,7 @@ impl Sglang<'_> {
                 evictable,
                 ratio: ratio.current(),
                 emitted: rows.map(|row| row.request).collect(),
-                available_end: (!is_last).then_some(available),
+                available_end: (!is_last).then(|| self.available - self.taken_by(index + 1 + ahead)),
                 evictable_end: (!is_last).then_some(evictable),
                 ..PassRecord::default()
             });
