@@ -5,7 +5,7 @@
 //! n requests whatever comes after them.
 
 mod config;
-mod portable;
+pub(crate) mod portable;
 
 use crate::error::InputError;
 use crate::random::draw;

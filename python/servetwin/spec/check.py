@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from .check_engine import check_engine
+from .check_router import check_router
 from .deployment import Spec
-from .router import PythonRouter
 from .timing import LinearTiming
 from .workload import TraceWorkload
 
@@ -13,7 +13,7 @@ def check(spec: Spec) -> None:
     """Raises SpecError for the first thing wrong."""
     _parallel(spec)
     check_engine(spec)
-    _router(spec)
+    check_router(spec)
     _timing(spec)
     _workload(spec)
     _service_level(spec)
@@ -40,17 +40,6 @@ def _workload(spec: Spec) -> None:
     if isinstance(workload, TraceWorkload) and workload.users is not None and spec.was_set("workload", "speedup"):
         raise spec.source.problem(
             ("workload", "speedup"), "never read with users: a closed loop has no arrival times", wanted="it left out"
-        )
-
-
-def _router(spec: Spec) -> None:
-    router = spec.router
-    if isinstance(router, PythonRouter) and router.delay_ms > 0 and router.interval_ms == 0:
-        raise spec.source.problem(
-            ("router", "delay_ms"),
-            "never read: without an interval there are no samples to be late",
-            found=str(router.delay_ms),
-            wanted="interval_ms above 0, or it left out",
         )
 
 

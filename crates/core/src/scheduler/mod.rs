@@ -89,9 +89,36 @@ pub fn chains(trace: &Trace, engine: &Engine) -> Chains {
     }
 }
 
+/// Contents of requests in whole blocks, as routers count them; none where [`chains`] are just that.
+pub fn blocks(trace: &Trace, engine: &Engine) -> Option<Chains> {
+    match engine {
+        Engine::Vllm(_) => None,
+        Engine::Sglang(engine) => Some(Chains::new(trace, engine.page_size)),
+    }
+}
+
+/// Tokens of a block, the unit in which a cache is shared.
+pub fn block_size(engine: &Engine) -> u32 {
+    match engine {
+        Engine::Vllm(engine) => engine.block_size,
+        Engine::Sglang(engine) => engine.page_size,
+    }
+}
+
+/// Tokens that a pass may compute, by which routers measure a backlog.
+pub fn batch_tokens(engine: &Engine) -> u32 {
+    match engine {
+        Engine::Vllm(engine) => engine.max_num_batched_tokens,
+        // Where chunks are off, a pass goes on until this many tokens are prefilled.
+        Engine::Sglang(engine) => engine.chunked_prefill_size.unwrap_or(engine.max_prefill_tokens),
+    }
+}
+
 /// Where results go.
 pub struct Results<'a> {
     pub requests: &'a mut Requests,
+    /// Requests whose first token reached its client, in order.
+    pub first_tokens: &'a mut Vec<u32>,
     /// Requests that ended, in order.
     pub ended: &'a mut Vec<u32>,
 }
@@ -136,6 +163,17 @@ pub trait Scheduler {
 
     /// All blocks that requests can use.
     fn usable_blocks(&self) -> u32;
+
+    /// Whole blocks at the start of the prompt of `request` that the cache holds once the first
+    /// `passes` passes of an unsettled run are scheduled. Changes nothing: no hit, no time of use.
+    /// Blocks whose pass is under way count as cached, as they do for the scheduler itself.
+    fn cached_blocks(&self, request: u32, passes: i64) -> u32;
+
+    /// Whether a block of `segment` may be cached (see [`crate::chain`]). True is always right; false
+    /// lets a router forget that this replica had it.
+    fn may_cache(&self, _segment: u32) -> bool {
+        true
+    }
 
     /// Whether for more than `passes` passes no request got further than ever before, and the last
     /// of them preempted: a long prompt that is computed again does neither.
@@ -211,6 +249,14 @@ impl Scheduler for AnyScheduler<'_> {
 
     fn usable_blocks(&self) -> u32 {
         each!(self, scheduler => scheduler.usable_blocks())
+    }
+
+    fn cached_blocks(&self, request: u32, passes: i64) -> u32 {
+        each!(self, scheduler => scheduler.cached_blocks(request, passes))
+    }
+
+    fn may_cache(&self, segment: u32) -> bool {
+        each!(self, scheduler => scheduler.may_cache(segment))
     }
 
     fn is_stalled(&self, passes: u64) -> bool {

@@ -260,6 +260,11 @@ impl Scheduler for Sglang<'_> {
         self.s.engine.max_total_tokens / self.s.engine.page_size
     }
 
+    fn cached_blocks(&self, request: u32, _passes: i64) -> u32 {
+        let tokens = self.s.trace.input_tokens[request as usize];
+        self.tree.peek(request, tokens) / self.s.engine.page_size
+    }
+
     /// Each prefill that completes and each decode gives a token, and what is computed in parts is
     /// never taken away: so there is always progress.
     fn is_stalled(&self, _passes: u64) -> bool {

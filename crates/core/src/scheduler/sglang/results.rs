@@ -50,6 +50,7 @@ impl Sglang<'_> {
         let request = row.request as usize;
         if results.requests.first_token_ps[request] == NEVER {
             results.requests.first_token_ps[request] = end_ps;
+            results.first_tokens.push(request as u32);
         } else {
             self.gaps.push_one(end_ps - row.last_emit_ps, 1);
         }
