@@ -5,7 +5,6 @@ from __future__ import annotations
 from .deployment import Spec
 from .router import PythonRouter
 from .timing import LinearTiming
-from .workload import TraceWorkload
 
 
 def check(spec: Spec) -> None:
@@ -14,7 +13,6 @@ def check(spec: Spec) -> None:
     _engine(spec)
     _router(spec)
     _timing(spec)
-    _workload(spec)
     _service_level(spec)
 
 
@@ -61,14 +59,6 @@ def _engine(spec: Spec) -> None:
             "vLLM cannot schedule asynchronously with ngram speculation",
             found="true",
             wanted="false, or it left out",
-        )
-
-
-def _workload(spec: Spec) -> None:
-    workload = spec.workload
-    if isinstance(workload, TraceWorkload) and workload.users is not None and spec.was_set("workload", "speedup"):
-        raise spec.source.problem(
-            ("workload", "speedup"), "never read with users: a closed loop has no arrival times", wanted="it left out"
         )
 
 
