@@ -115,10 +115,9 @@ impl Config {
                 None if self.classes.len() == 1 => String::new(),
                 None => return Err(InputError::in_field("classes", "one of several has no name")),
             };
-            class.check(self.block_tokens).map_err(|error| InputError {
-                field: error.field.map(|field| format!("{prefix}{field}")),
-                ..error
-            })?;
+            class
+                .check(self.block_tokens)
+                .map_err(|error| InputError { field: error.field.map(|field| format!("{prefix}{field}")), ..error })?;
         }
         Ok(())
     }

@@ -58,12 +58,9 @@ impl LengthSource {
         let shape = match lengths {
             Lengths::Constant { value } => Shape::Constant(*value),
             Lengths::Lognormal { min, max, .. } if min == max => Shape::Constant(*min),
-            Lengths::Lognormal { p50, p99, min, max } => Shape::Lognormal {
-                median: *p50,
-                sigma: portable::ln(p99 / p50) / NORMAL_P99,
-                least: *min,
-                most: *max,
-            },
+            Lengths::Lognormal { p50, p99, min, max } => {
+                Shape::Lognormal { median: *p50, sigma: portable::ln(p99 / p50) / NORMAL_P99, least: *min, most: *max }
+            }
             Lengths::Empirical { values, weights } => Shape::Empirical {
                 values: values.clone(),
                 weights: weights.as_ref().map(|weights| Chooser::new(weights.iter().copied())),
