@@ -68,6 +68,7 @@ def summary_options(spec: Spec) -> dict[str, Any]:
 def _engine(spec: Spec, engine: ResolvedEngine) -> dict[str, Any]:
     options, speculative = spec.engine, spec.engine.speculative
     return {
+        "name": "vllm",
         "version": options.version,
         "max_num_seqs": engine.max_num_seqs,
         "max_num_batched_tokens": engine.max_num_batched_tokens,

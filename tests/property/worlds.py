@@ -125,6 +125,7 @@ def engines(draw: st.DrawFn) -> dict[str, Any]:
     chunked = draw(st.integers(0, 4)) > 0
     threshold = draw(st.sampled_from([0, 0, 8, 30]))
     return {
+        "name": "vllm",
         "version": version,
         "max_num_seqs": draw(st.integers(1, 12)),
         "max_num_batched_tokens": draw(st.sampled_from([16, 24, 40, 64, 300])) if chunked else 300,

@@ -15,6 +15,7 @@ MS = 10**9
 HOUR = 3600 * 10**12
 
 ENGINE: dict[str, Any] = {
+    "name": "vllm",
     "version": "0.32",
     "max_num_seqs": 8,
     "max_num_batched_tokens": 64,

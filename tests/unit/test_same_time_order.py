@@ -15,6 +15,7 @@ import pytest
 MS = 10**9
 PASS = 10 * MS
 ENGINE: dict[str, Any] = {
+    "name": "vllm",
     "version": "0.32",
     "max_num_seqs": 8,
     "max_num_batched_tokens": 64,

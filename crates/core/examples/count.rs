@@ -85,7 +85,7 @@ fn description(replicas: u32, budget: u32, leap: bool, max_passes: Option<u32>) 
     let run = serde_json::json!({
         "replicas": replicas,
         "engine": {
-            "version": "0.32", "max_num_seqs": 1024, "max_num_batched_tokens": budget, "max_model_len": 1_000_000,
+            "name": "vllm", "version": "0.32", "max_num_seqs": 1024, "max_num_batched_tokens": budget, "max_model_len": 1_000_000,
             "block_size": 16, "num_gpu_blocks": 200_000, "enable_prefix_caching": true,
             "enable_chunked_prefill": true, "long_prefill_token_threshold": 0,
             "long_prefill_token_threshold_adaptive": false, "scheduling_policy": "fcfs", "watermark_blocks": 0,

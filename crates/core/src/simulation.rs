@@ -4,15 +4,12 @@
 //! other and are run one after the other. Otherwise the earliest event of all goes first.
 
 use crate::arrivals::Arrivals;
-use crate::chain::Chains;
 use crate::clock::Agenda;
 use crate::config;
-use crate::gaps::GapList;
 use crate::log::PassRecord;
 use crate::record::{Gaps, NEVER, Reason, Requests, Series, Status};
 use crate::router::{PolicyError, Router};
-
-use crate::scheduler::vllm::{Results, Setting};
+use crate::scheduler::{self, Results, Setting};
 use crate::telemetry::Telemetry;
 use crate::trace::{NONE, Trace};
 use crate::worker::{Limits, Phase, Stop, Worker};
@@ -61,8 +58,7 @@ pub fn simulate(
     router: &mut Router,
     progress: &mut dyn FnMut(f64) -> bool,
 ) -> Result<Outcome, Failure> {
-    let chains =
-        if run.engine.enable_prefix_caching { Chains::new(trace, run.engine.block_size) } else { Chains::unshared() };
+    let chains = scheduler::chains(trace, &run.engine);
     let setting = Setting {
         trace,
         chains: &chains,
@@ -272,14 +268,13 @@ impl<'a> Simulation<'a> {
                 }
             }
         }
-        let (scheduler, series) = worker.into_parts();
-        self.passes += scheduler.passes;
-        self.leaps += scheduler.leaps;
-        let gaps: GapList = scheduler.gaps;
-        self.gaps.extend(gaps.finish());
+        let (ledger, series) = worker.into_records();
+        self.passes += ledger.passes;
+        self.leaps += ledger.leaps;
+        self.gaps.extend(ledger.gaps.finish());
         self.series.append(series);
         if replica == 0 {
-            self.log = scheduler.log;
+            self.log = ledger.log;
         }
         Ok(())
     }

@@ -7,7 +7,7 @@
 
 use crate::record::Series;
 use crate::router::ReplicaView;
-use crate::scheduler::vllm::{Pass, Results, Setting, Vllm};
+use crate::scheduler::{Ledger, Pass, Results, Scheduler, Setting};
 use crate::workload::HORIZON_PS;
 
 /// What happens next to a worker, in the order of equal times.
@@ -21,13 +21,15 @@ pub enum Phase {
 
 pub struct Worker<'a> {
     replica: u32,
-    scheduler: Vllm<'a>,
+    scheduler: Box<dyn Scheduler + 'a>,
     executing: Option<Box<Pass>>,
     queued: Option<Box<Pass>>,
     /// Passes that are over, kept for their buffers. Boxed: passes move on at every event.
     #[expect(clippy::vec_box)]
     spare: Vec<Box<Pass>>,
     setting: Setting<'a>,
+    /// Passes decided before the one before them has ended.
+    ahead: i64,
     limits: Limits,
     /// When the next decision is due if nothing executes.
     ready_ps: i64,
@@ -64,7 +66,8 @@ impl<'a> Worker<'a> {
             replica,
             setting,
             limits,
-            scheduler: Vllm::new(setting, limits.gap_limit),
+            scheduler: setting.scheduler(limits.gap_limit),
+            ahead: setting.ahead(),
             executing: None,
             queued: None,
             spare: Vec::new(),
@@ -77,22 +80,17 @@ impl<'a> Worker<'a> {
         }
     }
 
-    pub fn scheduler(&self) -> &Vllm<'a> {
-        &self.scheduler
+    pub fn scheduler(&self) -> &(dyn Scheduler + 'a) {
+        &*self.scheduler
     }
 
     pub fn stopped(&self) -> Option<Stop> {
         self.stopped
     }
 
-    /// The scheduler with its records, and the time series.
-    pub fn into_parts(self) -> (Vllm<'a>, Series) {
-        (self.scheduler, self.series)
-    }
-
-    /// Passes decided before the one before them has ended.
-    fn ahead(&self) -> i64 {
-        i64::from(self.setting.engine.async_scheduling)
+    /// The scheduler's records, and the time series.
+    pub fn into_records(self) -> (Ledger, Series) {
+        (self.scheduler.into_ledger(), self.series)
     }
 
     /// The next event, as it stands: an arrival may bring it forward.
@@ -103,7 +101,7 @@ impl<'a> Worker<'a> {
         match (&self.executing, &self.queued) {
             (None, _) if self.asleep || !self.scheduler.has_work() => None,
             (None, _) => Some((self.ready_ps, Phase::Decision)),
-            (Some(executing), None) if self.ahead() > 0 && !self.asleep && self.scheduler.has_work() => {
+            (Some(executing), None) if self.ahead > 0 && !self.asleep && self.scheduler.has_work() => {
                 Some((executing.last_start_ps.max(self.ready_ps), Phase::Decision))
             }
             (Some(executing), _) => Some((executing.end_ps, Phase::Results)),
@@ -133,7 +131,7 @@ impl<'a> Worker<'a> {
         self.executing = self.queued.take();
         if self.scheduler.is_stalled(self.limits.stall_passes) {
             self.stopped = Some(Stop::Stalled);
-        } else if self.scheduler.passes >= self.setting.max_passes {
+        } else if self.scheduler.passes() >= self.setting.max_passes {
             self.stopped = Some(Stop::PassLimit);
         }
     }
@@ -146,7 +144,7 @@ impl<'a> Worker<'a> {
             }
             None => now_ps,
         };
-        if self.scheduler.passes >= self.setting.max_passes {
+        if self.scheduler.passes() >= self.setting.max_passes {
             self.stopped = Some(Stop::PassLimit); // what is under way stays so, as in a recording cut short
             return;
         }
@@ -167,9 +165,8 @@ impl<'a> Worker<'a> {
     pub fn arrive(&mut self, request: u32, time_ps: i64) {
         self.sample_until(time_ps);
         let matters = self.scheduler.arrive(request, time_ps);
-        let ahead = self.ahead();
         if matters && let Some(last) = self.queued.as_mut().or(self.executing.as_mut()) {
-            self.scheduler.truncate(last, time_ps, ahead);
+            last.truncate(time_ps, self.ahead);
         }
         match &self.executing {
             None => {
@@ -189,13 +186,13 @@ impl<'a> Worker<'a> {
             running: self.scheduler.running(),
             waiting: self.scheduler.waiting(),
             used_blocks: used,
-            free_blocks: self.setting.engine.num_gpu_blocks - 1 - used,
+            free_blocks: self.scheduler.usable_blocks() - used,
         }
     }
 
     fn used_blocks(&self, time_ps: i64) -> u32 {
         let run = self.queued.as_ref().or(self.executing.as_ref()).filter(|pass| !pass.is_settled());
-        let decided = run.map_or(0, |pass| pass.decided_before(time_ps, self.ahead()));
+        let decided = run.map_or(0, |pass| pass.decided_before(time_ps, self.ahead));
         self.scheduler.used_blocks(decided)
     }
 

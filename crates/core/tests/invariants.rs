@@ -2,10 +2,10 @@
 
 mod support;
 
-use servetwin_core::chain::Chains;
-use servetwin_core::config::{Engine, Policy, Version};
+use servetwin_core::config::Engine;
+use servetwin_core::config::vllm::{Policy, Version, Vllm};
 use servetwin_core::record::{NEVER, Requests};
-use servetwin_core::scheduler::vllm::{Results, Setting};
+use servetwin_core::scheduler::{self, Results, Setting};
 use servetwin_core::step_time::{Affine, StepTime};
 use servetwin_core::trace::{NONE, Trace};
 use servetwin_core::worker::{Limits, Phase, Stop, Worker};
@@ -38,9 +38,9 @@ fn trace(dice: &mut Dice) -> Trace {
     trace
 }
 
-fn engine(dice: &mut Dice) -> Engine {
+fn engine(dice: &mut Dice) -> Vllm {
     let drafts = dice.pick(&[0, 0, 0, 2]);
-    Engine {
+    Vllm {
         version: dice.pick(&[Version::V0_32, Version::V0_19]),
         max_num_seqs: dice.roll(1, 10) as u32,
         max_num_batched_tokens: dice.pick(&[16, 40, 128]),
@@ -66,10 +66,10 @@ fn blocks_are_conserved_and_requests_end_once() {
     let mut preemptions = 0;
     for seed in 0..1_500 {
         let mut dice = Dice::new(seed);
-        let (trace, engine) = (trace(&mut dice), engine(&mut dice));
+        let (trace, engine) = (trace(&mut dice), Engine::Vllm(engine(&mut dice)));
         let host = Affine { base_ps: 5 * MS, prefill_token_ps: 50_000, context_ps: 900, ..Affine::default() };
         let step_time = StepTime::Affine { host, terms: Vec::new() };
-        let chains = Chains::new(&trace, engine.block_size);
+        let chains = scheduler::chains(&trace, &engine);
         let setting = Setting {
             trace: &trace,
             chains: &chains,

@@ -119,7 +119,9 @@ pub fn simulate(
     config::check(&run).map_err(input_error)?;
     let rows = trace.get().trace();
     let start = Instant::now();
-    if let Some(ranks) = &run.engine.id_ranks {
+    if let config::Engine::Vllm(engine) = &run.engine
+        && let Some(ranks) = &engine.id_ranks
+    {
         let mut sorted = ranks.clone();
         sorted.sort_unstable();
         if sorted.len() != rows.len() || sorted.iter().enumerate().any(|(rank, &given)| rank as u32 != given) {

@@ -135,7 +135,7 @@ def engine(config: EngineConfig) -> dict[str, Any]:
             acceptance = {"kind": "cycle", "pattern": pattern}
         case Conditional(thresholds, seed):
             acceptance = {"kind": "conditional", "thresholds": thresholds, "seed": seed}
-    return {**asdict(config), "acceptance": acceptance}
+    return {"name": "vllm", **asdict(config), "acceptance": acceptance}
 
 
 def from_log(log: dict[str, Any], order: Sequence[int]) -> RunRecord:

@@ -1,3 +1,140 @@
-//! Schedulers of the engines.
+//! Schedulers of the engines, behind one interface.
+//!
+//! A scheduler holds one replica's requests, batch and cache. When it is asked to decide, and when
+//! results come in, is the clock's business ([`crate::worker`]).
 
+mod pass;
 pub mod vllm;
+
+pub use pass::Pass;
+
+use crate::chain::Chains;
+use crate::config::Engine;
+use crate::gaps::GapList;
+use crate::log::PassRecord;
+use crate::record::{Reason, Requests};
+use crate::step_time::StepTime;
+use crate::trace::Trace;
+use vllm::Vllm;
+
+/// What all replicas share.
+pub struct Setting<'a, E = Engine> {
+    pub trace: &'a Trace,
+    pub chains: &'a Chains,
+    pub engine: &'a E,
+    pub step_time: &'a StepTime,
+    pub leap: bool,
+    /// No replica does more.
+    pub max_passes: u64,
+    pub log_passes: bool,
+    pub log_blocks: bool,
+}
+
+impl<E> Clone for Setting<'_, E> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<E> Copy for Setting<'_, E> {}
+
+impl<'a> Setting<'a> {
+    /// The same, for the scheduler of one engine.
+    fn of<E>(self, engine: &'a E) -> Setting<'a, E> {
+        let Setting { trace, chains, step_time, leap, max_passes, log_passes, log_blocks, .. } = self;
+        Setting { trace, chains, engine, step_time, leap, max_passes, log_passes, log_blocks }
+    }
+
+    /// Why this request could never run on a replica.
+    pub fn refusal(self, request: u32) -> Option<Reason> {
+        match self.engine {
+            Engine::Vllm(engine) => self.of(engine).refusal(request),
+        }
+    }
+
+    /// Passes decided before the one before them has ended.
+    pub fn ahead(self) -> i64 {
+        match self.engine {
+            Engine::Vllm(engine) => i64::from(engine.async_scheduling),
+        }
+    }
+
+    /// An idle replica. `gap_limit` bounds its list of gaps.
+    pub fn scheduler(self, gap_limit: usize) -> Box<dyn Scheduler + 'a> {
+        match self.engine {
+            Engine::Vllm(engine) => Box::new(Vllm::new(self.of(engine), gap_limit)),
+        }
+    }
+}
+
+/// Contents of requests as the engine's cache tells them apart.
+pub fn chains(trace: &Trace, engine: &Engine) -> Chains {
+    match engine {
+        Engine::Vllm(engine) if engine.enable_prefix_caching => Chains::new(trace, engine.block_size),
+        Engine::Vllm(_) => Chains::unshared(),
+    }
+}
+
+/// Where results go.
+pub struct Results<'a> {
+    pub requests: &'a mut Requests,
+    /// Requests that ended, in order.
+    pub ended: &'a mut Vec<u32>,
+}
+
+/// What a replica leaves behind, beside what it wrote into [`Results`].
+pub struct Ledger {
+    pub gaps: GapList,
+    pub passes: u64,
+    pub leaps: u64,
+    pub log: Vec<PassRecord>,
+}
+
+/// One engine's rules, for one replica.
+pub trait Scheduler {
+    /// Whether requests wait or run.
+    fn has_work(&self) -> bool;
+
+    /// Adds a request to the queue. Returns whether the next pass could now differ from those of a
+    /// run in progress.
+    fn arrive(&mut self, request: u32, arrival_ps: i64) -> bool;
+
+    /// Decides the next pass, or run of passes, starting at `start_ps`. `now_ps` is the time of the
+    /// decision. False if there is nothing to do.
+    fn schedule(&mut self, now_ps: i64, start_ps: i64, results: &mut Results, pass: &mut Pass) -> bool;
+
+    /// Takes what a run of passes uses, now that its length is final.
+    fn settle(&mut self, pass: &mut Pass);
+
+    /// Takes in the results of a pass at its end. `next` is the pass that was scheduled after it,
+    /// if one was.
+    fn update(&mut self, pass: &mut Pass, next: Option<&mut Pass>, results: &mut Results);
+
+    /// Passes scheduled and settled.
+    fn passes(&self) -> u64;
+
+    fn running(&self) -> u32;
+
+    fn waiting(&self) -> u32;
+
+    /// Blocks in use once the first `passes` passes of an unsettled run are scheduled.
+    fn used_blocks(&self, passes: i64) -> u32;
+
+    /// All blocks that requests can use.
+    fn usable_blocks(&self) -> u32;
+
+    /// Whether for more than `passes` passes no request got further than ever before, and the last
+    /// of them preempted: a long prompt that is computed again does neither.
+    fn is_stalled(&self, passes: u64) -> bool;
+
+    /// The requests that wait or run, in the order of the batch, then of the queue.
+    fn unfinished(&self) -> Vec<u32>;
+
+    /// Logs that nothing runs and nothing that waits can ever be admitted.
+    fn log_stuck(&mut self, now_ps: i64);
+
+    fn into_ledger(self: Box<Self>) -> Ledger;
+
+    /// Panics unless all blocks are accounted for. For tests, between passes.
+    fn check(&self);
+}

@@ -1,9 +1,10 @@
 //! The waiting loop: who enters the batch.
 
+use super::Vllm;
 use super::row::{Planned, Row, State};
-use super::{Results, Vllm};
-use crate::config::{Policy, Version};
+use crate::config::vllm::{Policy, Version};
 use crate::record::NEVER;
+use crate::scheduler::Results;
 use crate::waiting::Waiting;
 
 /// What the batch leaves to the queue.

@@ -1,8 +1,9 @@
 //! The requests that run: who gets how many tokens and blocks, and who is preempted.
 
 use super::row::{Planned, Row, State};
-use super::{PreemptionKey, Results, Vllm};
-use crate::config::{Policy, Version};
+use super::{PreemptionKey, Vllm};
+use crate::config::vllm::{Policy, Version};
+use crate::scheduler::Results;
 use crate::waiting::Waiting;
 
 /// What came of the requests that run.

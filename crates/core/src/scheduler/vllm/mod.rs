@@ -13,44 +13,25 @@
 
 mod admit;
 mod batch;
-mod pass;
 mod results;
 mod row;
 mod schedule;
 mod trail;
 
-pub use pass::Pass;
-
-use crate::chain::Chains;
-use crate::config::{Engine, Policy, Version};
+use super::{Ledger, Pass, Results, Scheduler, Setting};
+use crate::config::vllm::{self as config, Policy, Version};
 use crate::decode_set::DecodeSet;
 use crate::gaps::GapList;
 use crate::kv::block_pool::{BlockPool, FreeRule};
 use crate::log::PassRecord;
-use crate::record::{Reason, Requests};
-use crate::step_time::StepTime;
-use crate::trace::Trace;
+use crate::record::Reason;
 use crate::waiting::{Key, Queue, Waiting};
 use row::{Planned, Row, State};
 use std::collections::BTreeSet;
 
-/// What all replicas share.
-#[derive(Clone, Copy)]
-pub struct Setting<'a> {
-    pub trace: &'a Trace,
-    pub chains: &'a Chains,
-    pub engine: &'a Engine,
-    pub step_time: &'a StepTime,
-    pub leap: bool,
-    /// No replica does more.
-    pub max_passes: u64,
-    pub log_passes: bool,
-    pub log_blocks: bool,
-}
-
-impl Setting<'_> {
+impl Setting<'_, config::Vllm> {
     /// Why this request could never run on a replica.
-    pub fn refusal(&self, request: u32) -> Option<Reason> {
+    pub(super) fn refusal(&self, request: u32) -> Option<Reason> {
         let engine = self.engine;
         let prompt = u64::from(self.trace.input_tokens[request as usize]);
         let limit = u64::from(self.trace.max_output_tokens[request as usize].max(1));
@@ -72,17 +53,10 @@ impl Setting<'_> {
     }
 }
 
-/// Where results go.
-pub struct Results<'a> {
-    pub requests: &'a mut Requests,
-    /// Requests that ended, in order.
-    pub ended: &'a mut Vec<u32>,
-}
-
 type PreemptionKey = (i32, i64, std::cmp::Reverse<u64>, u32);
 
 pub struct Vllm<'a> {
-    s: Setting<'a>,
+    s: Setting<'a, config::Vllm>,
     pool: BlockPool,
     rows: Vec<Row>,
     vacant: Vec<u32>,
@@ -110,14 +84,14 @@ pub struct Vllm<'a> {
     preempting: bool,
     planned: Vec<Planned>,
     admitted: Vec<Planned>,
-    pub gaps: GapList,
-    pub passes: u64,
-    pub leaps: u64,
-    pub log: Vec<PassRecord>,
+    gaps: GapList,
+    passes: u64,
+    leaps: u64,
+    log: Vec<PassRecord>,
 }
 
 impl<'a> Vllm<'a> {
-    pub fn new(setting: Setting<'a>, gap_limit: usize) -> Self {
+    pub fn new(setting: Setting<'a, config::Vllm>, gap_limit: usize) -> Self {
         let engine = setting.engine;
         let rule = match engine.version {
             Version::V0_32 => FreeRule::UnhashedFirst,
@@ -154,49 +128,6 @@ impl<'a> Vllm<'a> {
         }
     }
 
-    pub fn has_work(&self) -> bool {
-        !self.running.is_empty() || !self.waiting.is_empty()
-    }
-
-    pub fn running(&self) -> u32 {
-        self.running.len() as u32
-    }
-
-    pub fn waiting(&self) -> u32 {
-        self.waiting.len() as u32
-    }
-
-    /// Blocks held once the first `passes` passes of an unsettled run are scheduled.
-    pub fn used_blocks(&self, passes: i64) -> u32 {
-        let demand = if passes > 0 { self.decoding.demand(self.k, passes) } else { 0 };
-        self.pool.usable() - self.pool.free() + demand as u32
-    }
-
-    /// Whether for more than `passes` passes no request got further than ever before, and the last
-    /// of them preempted: a long prompt that is computed again does neither.
-    pub fn is_stalled(&self, passes: u64) -> bool {
-        self.preempting && self.idle_passes > passes
-    }
-
-    /// The requests that wait or run, in the order of the batch, then of the queue.
-    pub fn unfinished(&self) -> Vec<u32> {
-        let running = self.running.iter().map(|&slot| self.rows[slot as usize].request);
-        running.chain(self.waiting.iter().map(|waiting| waiting.request)).collect()
-    }
-
-    /// Adds a request to the queue. Returns whether the next pass could now differ from those of a
-    /// run in progress.
-    pub fn arrive(&mut self, request: u32, arrival_ps: i64) -> bool {
-        let key = self.key(request, arrival_ps);
-        let head = self.waiting.head();
-        self.waiting.push_arrival(key, Waiting { request, slot: None });
-        if self.waiting.head() != head {
-            self.head_blocked = false;
-        }
-        // A log shows the queue's length in each pass.
-        self.s.log_passes || !self.head_blocked && self.running.len() < self.s.engine.max_num_seqs as usize
-    }
-
     fn key(&self, request: u32, arrival_ps: i64) -> Key {
         let rank = self.s.engine.id_ranks.as_ref().map_or(request, |ranks| ranks[request as usize]);
         (self.s.trace.priority[request as usize], arrival_ps, rank)
@@ -209,9 +140,76 @@ impl<'a> Vllm<'a> {
     fn explicit_before(&self, order: u64) -> usize {
         self.explicit.partition_point(|&slot| self.rows[slot as usize].order < order)
     }
+}
 
-    /// Panics unless all blocks are accounted for. For tests, between passes.
-    pub fn check(&self) {
+impl Scheduler for Vllm<'_> {
+    fn has_work(&self) -> bool {
+        !self.running.is_empty() || !self.waiting.is_empty()
+    }
+
+    fn running(&self) -> u32 {
+        self.running.len() as u32
+    }
+
+    fn waiting(&self) -> u32 {
+        self.waiting.len() as u32
+    }
+
+    fn used_blocks(&self, passes: i64) -> u32 {
+        let demand = if passes > 0 { self.decoding.demand(self.k, passes) } else { 0 };
+        self.pool.usable() - self.pool.free() + demand as u32
+    }
+
+    fn is_stalled(&self, passes: u64) -> bool {
+        self.preempting && self.idle_passes > passes
+    }
+
+    fn unfinished(&self) -> Vec<u32> {
+        let running = self.running.iter().map(|&slot| self.rows[slot as usize].request);
+        running.chain(self.waiting.iter().map(|waiting| waiting.request)).collect()
+    }
+
+    fn arrive(&mut self, request: u32, arrival_ps: i64) -> bool {
+        let key = self.key(request, arrival_ps);
+        let head = self.waiting.head();
+        self.waiting.push_arrival(key, Waiting { request, slot: None });
+        if self.waiting.head() != head {
+            self.head_blocked = false;
+        }
+        // A log shows the queue's length in each pass.
+        self.s.log_passes || !self.head_blocked && self.running.len() < self.s.engine.max_num_seqs as usize
+    }
+
+    fn schedule(&mut self, now_ps: i64, start_ps: i64, results: &mut Results, pass: &mut Pass) -> bool {
+        self.decide(now_ps, start_ps, results, pass)
+    }
+
+    fn settle(&mut self, pass: &mut Pass) {
+        self.take_run(pass);
+    }
+
+    fn update(&mut self, pass: &mut Pass, next: Option<&mut Pass>, results: &mut Results) {
+        self.take_results(pass, next, results);
+    }
+
+    fn passes(&self) -> u64 {
+        self.passes
+    }
+
+    fn usable_blocks(&self) -> u32 {
+        self.pool.usable()
+    }
+
+    fn log_stuck(&mut self, now_ps: i64) {
+        let stuck = Some(self.waiting.iter().map(|waiting| waiting.request).collect());
+        self.log.push(PassRecord { t_ps: now_ps, scheduled_at_ps: now_ps, stuck, ..PassRecord::default() });
+    }
+
+    fn into_ledger(self: Box<Self>) -> Ledger {
+        Ledger { gaps: self.gaps, passes: self.passes, leaps: self.leaps, log: self.log }
+    }
+
+    fn check(&self) {
         let unassigned: u32 = self
             .running
             .iter()

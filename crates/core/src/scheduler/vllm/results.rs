@@ -1,18 +1,18 @@
 //! Taking in the results of a pass: tokens reach their clients, requests end.
 
-use super::pass::{Pass, Sample};
+use super::Vllm;
 use super::row::State;
-use super::{Results, Vllm};
-use crate::config::Acceptance;
+use crate::config::vllm::Acceptance;
 use crate::random;
 use crate::record::Status;
+use crate::scheduler::Results;
+use crate::scheduler::pass::{Pass, Sample};
 
 impl Vllm<'_> {
-    /// Takes in the results of a pass at its end. `next` is the pass that was scheduled after it,
-    /// if one was.
-    pub fn update(&mut self, pass: &mut Pass, next: Option<&mut Pass>, results: &mut Results) {
+    /// See [`crate::scheduler::Scheduler::update`].
+    pub(super) fn take_results(&mut self, pass: &mut Pass, next: Option<&mut Pass>, results: &mut Results) {
         let end_ps = pass.end_ps;
-        self.settle(pass);
+        self.take_run(pass);
         self.updated = pass.serial;
         let speculative = self.s.engine.num_speculative_tokens > 0;
         let mut ending: Vec<u32> = Vec::new();

@@ -1,17 +1,17 @@
 //! Deciding a pass, or a run of passes that are all alike.
 
+use super::Vllm;
 use super::admit::Admission;
-use super::pass::{Pass, Sample};
 use super::row::{Planned, State};
-use super::{Results, Vllm};
-use crate::config::Version;
+use crate::config::vllm::Version;
 use crate::log::PassRecord;
+use crate::scheduler::Results;
+use crate::scheduler::pass::{Pass, Sample};
 use crate::step_time::{Features, Stretch};
 
 impl Vllm<'_> {
-    /// Decides the next pass, or run of passes, starting at `start_ps`. `now_ps` is the time of the
-    /// decision. False if there is nothing to do.
-    pub fn schedule(&mut self, now_ps: i64, start_ps: i64, results: &mut Results, pass: &mut Pass) -> bool {
+    /// See [`crate::scheduler::Scheduler::schedule`].
+    pub(super) fn decide(&mut self, now_ps: i64, start_ps: i64, results: &mut Results, pass: &mut Pass) -> bool {
         pass.clear();
         pass.start_ps = start_ps;
         pass.decided_ps = now_ps;
@@ -80,23 +80,8 @@ impl Vllm<'_> {
         pass.settled = false;
     }
 
-    /// Ends a run after the passes that are decided before `time_ps`. `ahead` is 1 if a pass is
-    /// decided when the one before it starts (async), 0 if when that one has ended.
-    pub fn truncate(&self, pass: &mut Pass, time_ps: i64, ahead: i64) {
-        if pass.settled || pass.passes == 1 {
-            return;
-        }
-        let passes = pass.decided_before(time_ps, ahead);
-        if passes < pass.passes {
-            pass.times.truncate(passes);
-            pass.passes = passes;
-            pass.serial = self.k + passes as u64;
-            pass.set_end();
-        }
-    }
-
     /// Takes the blocks of a run whose length is final.
-    pub fn settle(&mut self, pass: &mut Pass) {
+    pub(super) fn take_run(&mut self, pass: &mut Pass) {
         if pass.settled {
             return;
         }

@@ -1,9 +1,9 @@
 //! The log of passes, in the form of the recordings.
 
 use super::Vllm;
-use super::pass::Pass;
 use super::row::{Planned, State};
 use crate::log::PassRecord;
+use crate::scheduler::Pass;
 
 impl Vllm<'_> {
     /// Rows of a stepped pass, in the batch's order. Called before the counter is raised.
@@ -70,11 +70,5 @@ impl Vllm<'_> {
             });
         }
         pass.logged = Some(self.log.len() - 1);
-    }
-
-    /// Nothing runs and the head of the queue can never be admitted.
-    pub fn log_stuck(&mut self, now_ps: i64) {
-        let stuck = Some(self.waiting.iter().map(|waiting| waiting.request).collect());
-        self.log.push(PassRecord { t_ps: now_ps, scheduled_at_ps: now_ps, stuck, ..PassRecord::default() });
     }
 }

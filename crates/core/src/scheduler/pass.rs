@@ -40,7 +40,22 @@ impl Pass {
         (self.last_start_ps, self.end_ps) = (after(self.passes - 1), after(self.passes));
     }
 
-    /// Passes of it decided before `time_ps`; see [`super::Vllm::truncate`] for `ahead`.
+    /// Ends a run after the passes that are decided before `time_ps`. `ahead` is 1 if a pass is
+    /// decided when the one before it starts, 0 if when that one has ended.
+    pub fn truncate(&mut self, time_ps: i64, ahead: i64) {
+        if self.settled || self.passes == 1 {
+            return;
+        }
+        let passes = self.decided_before(time_ps, ahead);
+        if passes < self.passes {
+            self.times.truncate(passes);
+            self.serial -= (self.passes - passes) as u64;
+            self.passes = passes;
+            self.set_end();
+        }
+    }
+
+    /// Passes of it decided before `time_ps`; see [`Self::truncate`] for `ahead`.
     pub fn decided_before(&self, time_ps: i64, ahead: i64) -> i64 {
         (self.times.started_before(time_ps - self.start_ps) + ahead).clamp(1, self.passes)
     }

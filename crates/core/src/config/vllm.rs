@@ -1,0 +1,77 @@
+//! vLLM's options.
+
+use super::fault;
+use crate::error::InputError;
+use serde::Deserialize;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub enum Version {
+    #[serde(rename = "0.19")]
+    V0_19,
+    #[serde(rename = "0.32")]
+    V0_32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Policy {
+    Fcfs,
+    Priority,
+}
+
+/// Options of one engine, under vLLM's names.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Vllm {
+    pub version: Version,
+    pub max_num_seqs: u32,
+    pub max_num_batched_tokens: u32,
+    pub max_model_len: u32,
+    pub block_size: u32,
+    /// Includes the null block.
+    pub num_gpu_blocks: u32,
+    pub enable_prefix_caching: bool,
+    pub enable_chunked_prefill: bool,
+    pub long_prefill_token_threshold: u32,
+    pub long_prefill_token_threshold_adaptive: bool,
+    pub scheduling_policy: Policy,
+    pub watermark_blocks: u32,
+    pub scheduler_reserve_full_isl: bool,
+    pub async_scheduling: bool,
+    pub num_speculative_tokens: u32,
+    #[serde(default)]
+    pub acceptance: Option<Acceptance>,
+    /// The order of requests of equal priority and arrival; their index if absent.
+    #[serde(default)]
+    pub id_ranks: Option<Vec<u32>>,
+}
+
+/// How many drafts of a verifying pass are accepted.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Acceptance {
+    /// The numbers of `pattern` in turn, per request.
+    Cycle { pattern: Vec<u32> },
+    /// Draft i, if all before it were, with probability `thresholds[i]` / 2^64.
+    Conditional { thresholds: Vec<u64>, seed: u64 },
+}
+
+/// A replica keeps lists by residue of the block size.
+const BLOCK_SIZE_MAX: u32 = 1 << 16;
+const DRAFTS_MAX: u32 = 1024;
+
+impl Vllm {
+    /// # Errors
+    /// As [`super::check`].
+    pub(super) fn check(&self) -> Result<(), InputError> {
+        fault(self.block_size == 0, "block_size must be at least 1")?;
+        fault(self.num_gpu_blocks == 0, "num_gpu_blocks must be at least 1")?;
+        fault(self.max_num_seqs == 0, "max_num_seqs must be at least 1")?;
+        fault(self.max_num_batched_tokens == 0, "max_num_batched_tokens must be at least 1")?;
+        fault(self.block_size > BLOCK_SIZE_MAX, "block_size is above 65,536")?;
+        fault(self.max_num_batched_tokens > i32::MAX as u32, "max_num_batched_tokens is above 2^31 - 1")?;
+        fault(self.num_speculative_tokens > DRAFTS_MAX, "num_speculative_tokens is above 1,024")?;
+        let drafts = self.num_speculative_tokens > 0;
+        fault(drafts && self.async_scheduling, "speculation runs without async scheduling")
+    }
+}
