@@ -68,8 +68,7 @@ impl Chains {
             }
             offsets.push(pieces.len() as u32);
         }
-        let generated_is_shared =
-            (0..trace.len()).any(|r| content_blocks(trace, r, block_size) > trace.input_tokens[r] / block_size);
+        let generated_is_shared = nodes.generated_is_shared(trace, block_size);
         Chains { pieces, offsets, segments, generated_is_shared }
     }
 
@@ -85,7 +84,8 @@ impl Chains {
         self.segments + request
     }
 
-    /// Whether some request's generated text may be another's prompt.
+    /// Whether a request may find in the cache what another one is still generating. A later turn
+    /// of the same session does not: it waits for the end.
     pub fn generated_is_shared(&self) -> bool {
         self.generated_is_shared
     }
@@ -156,6 +156,36 @@ impl Nodes {
             offsets.push(of_id.len() as u64);
         }
         Nodes { parent, branches, of_id, offsets }
+    }
+
+    /// Whether a generated node has a user outside the line of turns that begins with its generator.
+    fn generated_is_shared(&self, trace: &Trace, block_size: u32) -> bool {
+        // Where the first node that holds generated text is in a request's path; none if none has a name.
+        let generated_from = |request: usize| {
+            let prompt = trace.input_tokens[request];
+            let named = content_blocks(trace, request, block_size) > prompt / block_size;
+            if named { (prompt / trace.block_tokens) as usize } else { usize::MAX }
+        };
+        if (0..trace.len()).all(|request| generated_from(request) == usize::MAX) {
+            return false;
+        }
+        let mut session: Vec<u32> = Vec::with_capacity(trace.len());
+        let mut first_user = vec![NONE; self.parent.len()];
+        for (request, &after) in trace.after.iter().enumerate() {
+            session.push(if after == NONE { request as u32 } else { session[after as usize] });
+            let own_from = generated_from(request);
+            for (depth, &node) in self.path(request).iter().enumerate() {
+                let first = first_user[node as usize];
+                if first == NONE {
+                    first_user[node as usize] = request as u32;
+                } else if depth >= own_from
+                    || depth >= generated_from(first as usize) && session[first as usize] != session[request]
+                {
+                    return true;
+                }
+            }
+        }
+        false
     }
 
     fn path(&self, request: usize) -> &[u32] {
