@@ -100,7 +100,7 @@ impl Generator {
                 break;
             }
             if left == 0 {
-                return Err(InputError::in_field("duration", format!("more than {most} requests; shorten it")));
+                return Err(InputError::in_field("duration_s", format!("more than {most} requests; shorten it")));
             }
             let start_ps = match (start_of(session), config.duration_ps) {
                 (Some(start_ps), Some(duration_ps)) if start_ps >= duration_ps => break,
@@ -116,7 +116,7 @@ impl Generator {
             self.push_session(session, start_ps, left)?;
         }
         if self.trace.is_empty() {
-            return Err(InputError::in_field("duration", "nothing arrives in it; lengthen it, or raise the rate"));
+            return Err(InputError::in_field("duration_s", "nothing arrives in it; lengthen it, or raise the rate"));
         }
         Ok(())
     }

@@ -66,13 +66,17 @@ def _kind_names(model: type[BaseModel]) -> tuple[str, ...]:
 def _models_at(path: KeyPath, data: Any) -> list[type[BaseModel]]:
     models: list[type[BaseModel]] = [Spec]
     for name in path:
+        if isinstance(data, list) and isinstance(name, int):
+            data = data[name]
+            continue
         data = data.get(name) if isinstance(data, dict) else None
-        models = [
-            inner
-            for model in models
-            if name in model.model_fields
-            for inner in _models(model.model_fields[str(name)].annotation)
-        ]
+        if any(name in model.model_fields for model in models):
+            models = [
+                inner
+                for model in models
+                if name in model.model_fields
+                for inner in _models(model.model_fields[str(name)].annotation)
+            ]
         if isinstance(data, dict) and "kind" in data:
             models = [model for model in models if data["kind"] in _kind_names(model)] or models
     return models

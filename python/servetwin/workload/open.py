@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ..errors import InputError
 from ..native import native_errors
 from ..spec import Spec
+from ..spec.traffic import Generated
 from ..spec.workload import TraceWorkload
 from .generate import generator_config
 
@@ -23,10 +24,11 @@ def open_workload(spec: Spec) -> Trace:
     from .._core import Trace
 
     options = spec.workload
-    if not isinstance(options, TraceWorkload):
+    if isinstance(options, Generated):
+        config = json.dumps(generator_config(spec, options))
         try:
             with native_errors():
-                return Trace.generate(json.dumps(generator_config(spec, options)))
+                return Trace.generate(config)
         except InputError as error:
             field = (error.field or "").removeprefix("arrivals.").split(".")
             raise spec.source.problem(("workload", *field), error.message) from None

@@ -94,7 +94,7 @@ impl Config {
         }
         if let Some(duration_ps) = self.duration_ps.filter(|duration_ps| !(1..=HORIZON_PS).contains(duration_ps)) {
             let message = format!("{duration_ps} ps is not above 0 and at most 100 days");
-            return Err(InputError::in_field("duration", message));
+            return Err(InputError::in_field("duration_s", message));
         }
         within("block_tokens", self.block_tokens, 1, BLOCK_TOKENS_MAX)?;
         if let Arrivals::Open { gaps, rate } = &self.arrivals {
@@ -142,7 +142,7 @@ impl Class {
         if let Some(sessions) = &self.sessions {
             sessions.turns.check("sessions.turns", 1)?;
             sessions.new_tokens.check("sessions.new_tokens", 1)?;
-            sessions.think_time_ms.check("sessions.think_time", 0)?;
+            sessions.think_time_ms.check("sessions.think_time_s", 0)?;
             if let Some(most) = sessions.max_context_tokens {
                 within("sessions.max_context_tokens", most, 1, TOKENS_MAX)?;
             }
@@ -162,11 +162,11 @@ impl Rate {
                 above_zero("arrivals.off_s", *off_s, seconds(HORIZON_PS))
             }
             Rate::Diurnal { low_per_s, high_per_s, high_at_s, day_s } => {
-                not_negative("arrivals.low_per_s", *low_per_s, RATE_MAX)?;
-                above_zero("arrivals.high_per_s", *high_per_s, RATE_MAX)?;
+                not_negative("arrivals.low_rate_per_s", *low_per_s, RATE_MAX)?;
+                above_zero("arrivals.high_rate_per_s", *high_per_s, RATE_MAX)?;
                 if low_per_s > high_per_s {
-                    let message = format!("{low_per_s} is above high_per_s, {high_per_s}");
-                    return Err(InputError::in_field("arrivals.low_per_s", message));
+                    let message = format!("{low_per_s} is above high_rate_per_s, {high_per_s}");
+                    return Err(InputError::in_field("arrivals.low_rate_per_s", message));
                 }
                 above_zero("arrivals.day_s", *day_s, seconds(HORIZON_PS))?;
                 not_negative("arrivals.high_at_s", *high_at_s, *day_s)
