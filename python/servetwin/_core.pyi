@@ -33,6 +33,9 @@ class Trace:
     @staticmethod
     def generate(config_json: str) -> Trace: ...
     @staticmethod
+    def merge(traces: list[Trace]) -> Trace: ...
+    def transform(self, steps_json: str) -> Trace: ...
+    @staticmethod
     def from_columns(
         *,
         arrival_ps: _Column,

@@ -25,6 +25,7 @@ pub mod simulation;
 pub mod step_time;
 pub mod telemetry;
 pub mod trace;
+pub mod transform;
 pub mod waiting;
 pub mod worker;
 pub mod workload;

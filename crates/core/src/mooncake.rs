@@ -7,7 +7,7 @@
 mod assemble;
 mod blocks;
 mod careful;
-mod decimal;
+pub(crate) mod decimal;
 mod row;
 mod scan;
 

@@ -9,6 +9,7 @@ use servetwin_core::error::InputError;
 use servetwin_core::generate;
 use servetwin_core::mooncake;
 use servetwin_core::trace::{self, NONE};
+use servetwin_core::transform;
 use servetwin_core::workload::{Classes, Labels, Workload};
 
 use crate::columns::{Given, column};
@@ -49,6 +50,21 @@ impl Trace {
     fn generate(py: Python<'_>, config_json: &str) -> PyResult<Self> {
         let generated = py.detach(|| generate::generate(config_json));
         Ok(Trace { workload: generated.map_err(input_error)? })
+    }
+
+    /// A trace after the steps of a JSON list, one after the other. Raises InputError; its field is
+    /// the number of the step and its name.
+    fn transform(&self, py: Python<'_>, steps_json: &str) -> PyResult<Self> {
+        let done = py.detach(|| transform::transform(&self.workload, steps_json));
+        Ok(Trace { workload: done.map_err(input_error)? })
+    }
+
+    /// All requests of several traces. Raises InputError.
+    #[staticmethod]
+    fn merge(py: Python<'_>, traces: Vec<Py<Trace>>) -> PyResult<Self> {
+        let workloads: Vec<&Workload> = traces.iter().map(|trace| &trace.get().workload).collect();
+        let merged = py.detach(|| transform::merge(&workloads));
+        Ok(Trace { workload: merged.map_err(input_error)? })
     }
 
     /// A trace of these columns, validated: lists, or buffers of integers of their width

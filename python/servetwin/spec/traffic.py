@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from .base import HORIZON_S, PositiveShare, SpecModel
-from .transforms import Transforms
+from .transforms import Transform
 
 MAX_TOKENS = 1_000_000_000
 """More in one prompt or answer are taken for a mistake, here and in the core."""
@@ -182,7 +182,7 @@ class Generated(Traffic):
     input_tokens: Lengths | None = None
     output_tokens: Lengths | None = None
     classes: Classes | None = None
-    transforms: Transforms = ()
+    transforms: list[Transform] = Field(default_factory=list)
 
 
 class OpenLoop(Generated):

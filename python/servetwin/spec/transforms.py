@@ -77,4 +77,3 @@ class Transform(SpecModel):
         return self
 
 
-Transforms = tuple[Transform, ...]

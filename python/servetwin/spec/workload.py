@@ -8,7 +8,7 @@ from pydantic import Field
 
 from .base import HORIZON_S, Count, SpecModel
 from .traffic import Generated, OpenLoop, Rate, RateOrZero, Tokens, Variation
-from .transforms import Transforms
+from .transforms import Transform
 
 
 class TraceWorkload(SpecModel):
@@ -22,7 +22,7 @@ class TraceWorkload(SpecModel):
     limit: Count | None = None
     max_output_tokens: Tokens | None = None
     users: Count | None = None
-    transforms: Transforms = ()
+    transforms: list[Transform] = Field(default_factory=list)
 
 
 class LikeWorkload(SpecModel):
@@ -32,7 +32,7 @@ class LikeWorkload(SpecModel):
     trace: str
     requests: Annotated[int, Field(ge=1, le=1_000_000_000)] | None = None
     duration_s: Annotated[float, Field(gt=0, le=HORIZON_S)] | None = None
-    transforms: Transforms = ()
+    transforms: list[Transform] = Field(default_factory=list)
 
 
 class PoissonWorkload(OpenLoop):

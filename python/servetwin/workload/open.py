@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
@@ -17,10 +18,29 @@ if TYPE_CHECKING:
 
 
 def open_workload(spec: Spec) -> Trace:
-    """Reads or generates it.
+    """Reads or generates it, and carries out its transforms.
 
     Raises SpecError without a trace or for what cannot be generated, InputError with file and line for a bad trace.
     """
+    trace = _source(spec)
+    steps = spec.workload.transforms
+    if not steps:
+        return trace
+    from .transform import transform
+
+    def locate(index: int, path: str) -> Path:
+        return spec.source.path(("workload", "transforms", index, "merge"), path)
+
+    try:
+        return transform(trace, steps, seed=spec.seed, locate=locate)
+    except InputError as error:
+        if error.file is not None:
+            raise
+        index, name = (error.field or "").split(".")
+        raise spec.source.problem(("workload", "transforms", int(index), name), error.message) from None
+
+
+def _source(spec: Spec) -> Trace:
     from .._core import Trace
 
     options = spec.workload
