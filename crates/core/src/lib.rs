@@ -17,6 +17,7 @@ pub mod kv;
 pub mod log;
 pub mod metrics;
 pub mod mooncake;
+pub mod profile;
 pub mod random;
 pub mod record;
 pub mod router;

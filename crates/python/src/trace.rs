@@ -8,6 +8,7 @@ use pyo3::types::{PyBytes, PyDict};
 use servetwin_core::error::InputError;
 use servetwin_core::generate;
 use servetwin_core::mooncake;
+use servetwin_core::profile;
 use servetwin_core::trace::{self, NONE};
 use servetwin_core::transform;
 use servetwin_core::workload::{Classes, Labels, Workload};
@@ -115,6 +116,13 @@ impl Trace {
             Workload::new(trace, labels, sha256, notes)
         });
         Ok(Trace { workload: built.map_err(input_error)? })
+    }
+
+    /// What the workload is like: rates, lengths, reuse, sessions.
+    fn profile<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let profile = py.detach(|| serde_json::to_string(&profile::profile(&self.workload)));
+        let profile = profile.map_err(|error| PyValueError::new_err(error.to_string()))?;
+        Ok(py.import("json")?.call_method1("loads", (profile,))?.cast_into::<PyDict>()?)
     }
 
     fn __len__(&self) -> usize {
