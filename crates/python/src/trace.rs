@@ -10,9 +10,11 @@ use pyo3::types::{PyBytes, PyDict};
 use servetwin_core::error::InputError;
 use servetwin_core::generate;
 use servetwin_core::mooncake;
+use servetwin_core::profile;
 use servetwin_core::rows;
 use servetwin_core::table;
 use servetwin_core::trace::{self, NONE};
+use servetwin_core::transform;
 use servetwin_core::workload::{Classes, Labels, Names, Workload};
 
 use crate::columns::{Given, column};
@@ -99,6 +101,21 @@ impl Trace {
         Ok(Trace { workload: generated.map_err(input_error)? })
     }
 
+    /// A trace after the steps of a JSON list, one after the other. Raises InputError; its field is
+    /// the number of the step and its name.
+    fn transform(&self, py: Python<'_>, steps_json: &str) -> PyResult<Self> {
+        let done = py.detach(|| transform::transform(&self.workload, steps_json));
+        Ok(Trace { workload: done.map_err(input_error)? })
+    }
+
+    /// All requests of several traces. Raises InputError.
+    #[staticmethod]
+    fn merge(py: Python<'_>, traces: Vec<Py<Trace>>) -> PyResult<Self> {
+        let workloads: Vec<&Workload> = traces.iter().map(|trace| &trace.get().workload).collect();
+        let merged = py.detach(|| transform::merge(&workloads));
+        Ok(Trace { workload: merged.map_err(input_error)? })
+    }
+
     /// A trace of these columns, validated: lists, or buffers of integers of their width
     /// (`column` has them; `after`: the index of a request, or -1, in 64 bits).
     /// `class_names` and `classes` (an index a request), `failed` and `request_ids` are labels.
@@ -147,6 +164,13 @@ impl Trace {
             Workload::new(trace, labels, sha256, notes)
         });
         Ok(Trace { workload: built.map_err(input_error)? })
+    }
+
+    /// What the workload is like: rates, lengths, reuse, sessions.
+    fn profile<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let profile = py.detach(|| serde_json::to_string(&profile::profile(&self.workload)));
+        let profile = profile.map_err(|error| PyValueError::new_err(error.to_string()))?;
+        Ok(py.import("json")?.call_method1("loads", (profile,))?.cast_into::<PyDict>()?)
     }
 
     fn __len__(&self) -> usize {

@@ -38,9 +38,7 @@ BlockTokens = Annotated[
     int | None, typer.Option(min=1, help="Tokens an id stands for, where the file does not say.", show_default=False)
 ]
 Rows = Annotated[Turns | None, typer.Option(help="What rows of a session mean, where it does not.", show_default=False)]
-TimeUnit = Annotated[
-    Unit | None, typer.Option(help="Of a column of times that names no unit.", show_default=False)
-]
+TimeUnit = Annotated[Unit | None, typer.Option(help="Of a column of times that names no unit.", show_default=False)]
 Steps = Annotated[
     list[str] | None,
     typer.Option("--transform", help="A step such as speedup=2, limit=1000; in order.", metavar="NAME=VALUE"),

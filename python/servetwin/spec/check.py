@@ -6,12 +6,18 @@ from .check_engine import check_engine
 from .deployment import Spec
 from .router import PythonRouter
 from .timing import LinearTiming
+from .traffic import Generated, OpenLoop
+from .workload import LikeWorkload
+
+SHARES_TOLERANCE = 1e-6
+"""Decimals that somebody typed: they add up but for rounding."""
 
 
 def check(spec: Spec) -> None:
     """Raises SpecError for the first thing wrong."""
     _parallel(spec)
     check_engine(spec)
+    _workload(spec)
     _router(spec)
     _timing(spec)
     _service_level(spec)
@@ -31,6 +37,42 @@ def _parallel(spec: Spec) -> None:
             f"{spec.replicas} replicas of {spec.parallel.tensor} GPUs need {spec.gpus} GPUs, but the cluster has "
             f"{cluster.nodes} × {cluster.gpus_per_node} = {cluster.nodes * cluster.gpus_per_node}",
         )
+
+
+def _workload(spec: Spec) -> None:
+    workload, problem = spec.workload, spec.source.problem
+    if isinstance(workload, Generated):
+        _generated(spec, workload)
+    if isinstance(workload, LikeWorkload) and workload.requests is None and workload.duration_s is None:
+        raise problem(("workload", "requests"), "missing", wanted="it, or duration_s, or both")
+    for index, step in enumerate(workload.transforms if spec.users is not None else ()):
+        for name in ("speedup", "window"):
+            if getattr(step, name) is not None:
+                raise problem(
+                    ("workload", "transforms", index, name),
+                    "never read with users: a closed loop has no arrival times",
+                    wanted="it left out",
+                )
+
+
+def _generated(spec: Spec, workload: Generated) -> None:
+    problem = spec.source.problem
+    if workload.requests is None:
+        if not isinstance(workload, OpenLoop):
+            raise problem(("workload", "requests"), "missing")
+        if workload.duration_s is None:
+            raise problem(("workload", "requests"), "missing", wanted="it, or duration_s, or both")
+    if workload.classes is None:
+        for name in ("input_tokens", "output_tokens"):
+            if getattr(workload, name) is None:
+                raise problem(("workload", name), "missing", wanted="it, or classes that have their own")
+        return
+    for name in ("input_tokens", "output_tokens", "max_output_tokens", "prefix", "sessions"):
+        if getattr(workload, name) is not None:
+            raise problem(("workload", name), "never read beside classes, which have their own", wanted="it left out")
+    shares = sum(traffic.share for traffic in workload.classes.values())
+    if abs(shares - 1) > SHARES_TOLERANCE:
+        raise problem(("workload", "classes"), f"the shares add up to {shares:g}", wanted="1 in all")
 
 
 def _router(spec: Spec) -> None:

@@ -2,6 +2,7 @@
 
 from .open import check_blocks, open_workload
 from .read import read_trace
+from .transform import transform
 from .write import write_trace
 
-__all__ = ["check_blocks", "open_workload", "read_trace", "write_trace"]
+__all__ = ["check_blocks", "open_workload", "read_trace", "transform", "write_trace"]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
 from ..native import native_errors
 from ..spec import Spec
-from ..spec.workload import TraceWorkload
+from ..spec.traffic import Generated
 from .generate import generator_config
 from .read import read_trace
 
@@ -17,17 +18,37 @@ if TYPE_CHECKING:
 
 
 def open_workload(spec: Spec) -> Trace:
-    """Reads or generates it.
+    """Reads or generates it, and carries out its transforms.
 
     Raises SpecError without a trace or for what cannot be generated, InputError with file and line for a bad trace.
     """
+    trace = _source(spec)
+    steps = spec.workload.transforms
+    if not steps:
+        return trace
+    from .transform import transform
+
+    def locate(index: int, path: str) -> Path:
+        return spec.source.path(("workload", "transforms", index, "merge"), path)
+
+    try:
+        return transform(trace, steps, seed=spec.seed, locate=locate)
+    except InputError as error:
+        if error.file is not None:
+            raise
+        index, name = (error.field or "").split(".")
+        raise spec.source.problem(("workload", "transforms", int(index), name), error.message) from None
+
+
+def _source(spec: Spec) -> Trace:
     from .._core import Trace
 
     options = spec.workload
-    if not isinstance(options, TraceWorkload):
+    if isinstance(options, Generated):
+        config = json.dumps(generator_config(spec, options))
         try:
             with native_errors():
-                return Trace.generate(json.dumps(generator_config(spec, options)))
+                return Trace.generate(config)
         except InputError as error:
             field = (error.field or "").removeprefix("arrivals.").split(".")
             raise spec.source.problem(("workload", *field), error.message) from None
