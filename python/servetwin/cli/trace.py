@@ -141,4 +141,9 @@ def _read(
     from ..workload import read_trace
 
     options: dict[str, Any] = {"block_tokens": block_tokens, "turns": turns, "time_unit": time_unit}
-    return read_trace(file, format, need_times=False, **options)
+    trace = read_trace(file, format, need_times=False, **options)
+    if steps:
+        from ..workload.transform import transform
+
+        trace = transform(trace, steps)
+    return trace

@@ -68,7 +68,7 @@ class CsvTable:
     def line(self, row: int) -> int:
         return int(self.lines[row].as_py())
 
-    def tokens(self, name: str, *, least: int = 0, empty: int | None = None) -> bytes:
+    def tokens(self, name: str, *, least: int = 0, empty: int | None = None) -> memoryview:
         """A column of token counts, for the core. `empty`: what an empty cell stands for, if for anything."""
         import pyarrow as pa
         import pyarrow.compute as pc
@@ -91,7 +91,7 @@ class CsvTable:
         found: list[str] = self.columns[name].to_pylist()
         return found
 
-    def times(self, name: str, unit: str, *, empty: bool = False, since_first: bool = False) -> bytes:
+    def times(self, name: str, unit: str, *, empty: bool = False, since_first: bool = False) -> memoryview:
         """A column of times in `unit`, in picoseconds, exactly; rounded, halves to even, where they are finer.
 
         `empty`: an empty cell is no time; `since_first`: counted from the earliest. Raises InputError for what is no
@@ -113,7 +113,7 @@ class CsvTable:
             times = pc.replace_with_mask(times, blank, pa.scalar(MISSING_PS, pa.int64()))
         return values(times, "int64")
 
-    def integers(self, name: str) -> bytes:
+    def integers(self, name: str) -> memoryview:
         """A column of 32-bit numbers; an empty cell is 0."""
         import pyarrow as pa
         import pyarrow.compute as pc
@@ -139,7 +139,7 @@ class CsvTable:
         """By its first cell."""
         return re.match(DATE, self.columns[name][0].as_py()) is not None
 
-    def dates(self, name: str) -> tuple[bytes, str]:
+    def dates(self, name: str) -> tuple[memoryview, str]:
         """A column of dates as picoseconds since the earliest, and that one as it is written.
 
         Raises InputError for what is no date, and where only some tell their time zone.
@@ -176,7 +176,7 @@ class CsvTable:
             raise self.fail(row, name, f"a date within 100 days of the earliest, {cells[at].as_py()}")
         return values(times, "int64"), cells[at].as_py()
 
-    def codes(self, name: str) -> tuple[bytes, list[str]]:
+    def codes(self, name: str) -> tuple[memoryview, list[str]]:
         """Each row's text as an index into the distinct ones."""
         encoded = self.columns[name].dictionary_encode()
         return values(encoded.indices, "uint32"), encoded.dictionary.to_pylist()
@@ -192,7 +192,7 @@ class CsvTable:
         indices = pc.fill_null(encoded.indices.cast(pa.int64()), 2**32 - 1)
         return {"session": values(indices, "uint32"), "session_names": encoded.dictionary.to_pylist()}
 
-    def line_numbers(self) -> bytes:
+    def line_numbers(self) -> memoryview:
         return values(self.lines, "uint64")
 
     def _check(self, good: Any, name: str, wanted: str) -> None:

@@ -37,7 +37,7 @@ def read_parquet(source: Source, options: Options) -> Table:
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(source.path).combine_chunks()
+        table = pq.read_table(pa.BufferReader(source.raw)).combine_chunks()
     except (OSError, ValueError, pa.ArrowException) as error:
         raise source.problem(f"cannot be read as Parquet: {str(error).splitlines()[0][:200]}") from None
     if len(table) == 0:
@@ -121,13 +121,13 @@ def _ids(source: Source, table: pa.Table) -> dict[str, Any]:
     }
 
 
-def _whole(source: Source, column: Any, name: str, kind: str) -> bytes:
+def _whole(source: Source, column: Any, name: str, kind: str) -> memoryview:
     if column.null_count:
         raise source.problem("a value is missing", field=name)
     return values(column, kind)
 
 
-def _codes(source: Source, column: Any, name: str) -> tuple[bytes, list[str]]:
+def _codes(source: Source, column: Any, name: str) -> tuple[memoryview, list[str]]:
     import pyarrow as pa
 
     if column.null_count:

@@ -57,8 +57,12 @@ def read_trace(
 
     Raises InputError with file, line and field.
     """
-    source = Source(path)
     options = Options(block_tokens, limit, speedup, max_output_tokens, turns, time_unit, need_times)
+    return read_source(Source(path), format, options)
+
+
+def read_source(source: Source, format: str, options: Options) -> Trace:  # noqa: A002 - as the spec calls it
+    """The same for a file that is open, or was never one."""
     if format not in ("auto", *FORMATS):
         raise InputError("no such format", field="format", found=format, wanted=f"auto, {', '.join(FORMATS)}")
     kind = detect(source) if format == "auto" else format
@@ -79,7 +83,7 @@ def _read_mooncake(source: Source, options: Options) -> Trace:
     with native_errors():
         return Trace.read_mooncake(
             source.name,
-            text=source.data if source.packed else None,
+            text=source.data if source.packed or source.path is None else None,
             block_tokens=options.block_tokens or MOONCAKE_BLOCK_TOKENS,
             limit=options.limit,
             speedup=options.speedup,

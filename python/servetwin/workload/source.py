@@ -27,27 +27,34 @@ SHOWN = 40
 
 
 class Source:
-    """A file that holds a trace. Raises InputError where it cannot be read."""
+    """A file that holds a trace, or its `content` if that is at hand. Raises InputError where it cannot be read."""
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+    def __init__(self, path: str | Path, content: bytes | None = None) -> None:
+        self.path = None if content is not None else Path(path)
         self.name = str(path)
+        if content is not None:
+            self.raw = content
+            self._start = content[:HEAD_BYTES]
+        else:
+            self._start = self._opened(Path(path))
+        for start, message in FOREIGN.items():
+            if self._start.startswith(start):
+                raise InputError(message, file=self.name)
+
+    def _opened(self, path: Path) -> bytes:
         try:
-            if self.path.is_dir():
+            if path.is_dir():
                 raise InputError("is a directory; name the trace file in it", file=self.name)
-            if self.path.exists() and not self.path.is_file():
+            if path.exists() and not path.is_file():
                 raise InputError("is not a regular file; write the trace to one first", file=self.name)
-            with self.path.open("rb") as file:
-                self._start = file.read(HEAD_BYTES)
+            with path.open("rb") as file:
+                return file.read(HEAD_BYTES)
         except FileNotFoundError:
             raise InputError("does not exist", file=self.name) from None
         except PermissionError:
             raise InputError("may not be read: permission denied", file=self.name) from None
         except (OSError, ValueError) as error:
             raise InputError(f"cannot be read: {error}", file=self.name) from None
-        for start, message in FOREIGN.items():
-            if self._start.startswith(start):
-                raise InputError(message, file=self.name)
 
     @property
     def packed(self) -> bool:
@@ -60,7 +67,7 @@ class Source:
     @cached_property
     def raw(self) -> bytes:
         try:
-            return self.path.read_bytes()
+            return Path(self.name).read_bytes()
         except OSError as error:
             raise InputError(f"cannot be read: {error.strerror}", file=self.name) from None
 

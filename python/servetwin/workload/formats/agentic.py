@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...errors import InputError
+from ..columns import values
 from ..csvtable import CsvTable, read_csv
 from ..source import Source
 from ..table import Options, Table, refuse_unit
@@ -23,7 +24,6 @@ ROOT = "root"
 def read_agentic(source: Source, options: Options) -> Table:
     """A session for each agent of each trace, in the order of the file; a sub-agent's begins at its own time, for
     what called it is not recorded. Where no think time is, the difference of times is taken."""
-    import pyarrow as pa
     import pyarrow.compute as pc
 
     refuse_unit(source, options, "seconds")
@@ -44,32 +44,26 @@ def read_agentic(source: Source, options: Options) -> Table:
         "output_tokens": rows.tokens("output_tokens"),
         "kept_blocks": rows.tokens("lcp_blocks_prev"),
         "class_names": ["agent", "sub-agent"],
-        "classes": _bytes(pc.if_else(root, pa.scalar(0), pa.scalar(1))),
+        "classes": values(pc.if_else(root, 0, 1), "uint32"),
         "lines": rows.line_numbers(),
     }
     return Table("agentic", columns, FIELDS, {"blank_lines": rows.blank_lines}, block_tokens=block_tokens)
 
 
-def _bytes(column: Any) -> bytes:
-    from ..columns import values
-
-    return values(column, "uint32")
-
-
 def _block_size(rows: CsvTable) -> int:
-    sizes = memoryview(rows.tokens("block_size", least=1)).cast("I")
+    sizes = rows.tokens("block_size", least=1)
     other = next((row for row, size in enumerate(sizes) if size != sizes[0]), None)
     if other is not None:
         raise rows.fail(other, "block_size", f"{sizes[0]}, as in the rows above; a trace has blocks of one size")
-    return sizes[0]
+    return int(sizes[0])
 
 
-def _check_blocks(rows: CsvTable, inputs: bytes, block_tokens: int) -> None:
+def _check_blocks(rows: CsvTable, inputs: memoryview, block_tokens: int) -> None:
     """Prompts are told in whole blocks, without the rest."""
     if "n_blocks" not in rows.columns:
         return
-    counts = memoryview(rows.tokens("n_blocks")).cast("I")
-    for row, (tokens, count) in enumerate(zip(memoryview(inputs).cast("I"), counts, strict=True)):
+    counts = rows.tokens("n_blocks")
+    for row, (tokens, count) in enumerate(zip(inputs, counts, strict=True)):
         if count not in (tokens // block_tokens, -(-tokens // block_tokens)):
             raise _wrong_count(rows, row, tokens, block_tokens)
 

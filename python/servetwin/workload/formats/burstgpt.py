@@ -22,7 +22,7 @@ def read_burstgpt(source: Source, options: Options) -> Table:
         "time_ps": rows.times("Timestamp", "s", since_first=True),
         "input_tokens": rows.tokens("Request tokens", least=1),
         "output_tokens": output,
-        "failed": bytes(0 if count else 1 for count in memoryview(output).cast("I")),
+        "failed": bytes(0 if count else 1 for count in output),
         "lines": rows.line_numbers(),
     }
     notes = {"blank_lines": rows.blank_lines}
@@ -34,7 +34,7 @@ def read_burstgpt(source: Source, options: Options) -> Table:
     session = rows.one_of(("session id", "sessionid"))
     if session is not None:
         sessions = rows.sessions(session)
-        codes = memoryview(sessions["session"]).cast("I")
+        codes = sessions["session"]
         if len(sessions["session_names"]) < sum(code != MISSING for code in codes):
             columns |= sessions
         elapsed = rows.one_of(("elapsed time",))
@@ -44,8 +44,8 @@ def read_burstgpt(source: Source, options: Options) -> Table:
 
 
 def _check_totals(rows: CsvTable, columns: dict[str, Any]) -> None:
-    total = memoryview(rows.tokens("Total tokens")).cast("I")
-    inputs, outputs = (memoryview(columns[name]).cast("I") for name in ("input_tokens", "output_tokens"))
+    total = rows.tokens("Total tokens")
+    inputs, outputs = columns["input_tokens"], columns["output_tokens"]
     for row, (whole, prompt, answer) in enumerate(zip(total, inputs, outputs, strict=True)):
         if whole != prompt + answer:
             raise rows.fail(row, "Total tokens", f"{prompt} + {answer} = {prompt + answer}, the row's other two")
