@@ -1,28 +1,27 @@
 //! More of the same: as many requests as wanted that look like those of a trace.
 //!
-//! What is fitted are *when* and *what*. When: a rate that changes over the length of the trace and
-//! repeats after it, and the gaps that are left once it is taken out. What: the trace's families
-//! (see [`families`]), each with its lengths, distances, turns and inner sharing, as they are. Runs
-//! of consecutive starts are drawn together, gaps and families, from the same part of the trace (the
-//! block bootstrap; Künsch, 1989), so that bursts, drifts and what goes with them stay. Content that
-//! only one family holds is new in each copy; common beginnings stay shared by all.
+//! The trace is taken apart into families (see [`families`]), each with its lengths, distances, turns
+//! and inner sharing, as they are. New starts are drawn in stretches of time, each from near the same
+//! place in the trace (the circular block bootstrap; Politis, Romano, 1992): so the rate changes as it
+//! did, bursts and lulls stay, and so does what goes with them. After the trace's end its rates
+//! repeat. Content that only one family holds is new in each copy; common beginnings stay shared by
+//! all.
 
 mod families;
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::InputError;
-use crate::generate::{Clock, Draws, Piece, Stream};
+use crate::generate::{Draws, Stream};
 use crate::trace::NONE;
 use crate::transform::{Content, Parts, Pick, Selection, Unit, owners};
 use crate::workload::{HORIZON_PS, Workload};
 use families::Families;
 
-/// Starts that are drawn together.
-const RUN: u64 = 32;
-/// Parts of the rate's curve, at most, and starts in each on average, at least.
-const PARTS_MAX: usize = 96;
-const STARTS_A_PART: usize = 50;
+/// Starts in a stretch, on average.
+const STRETCH_STARTS: usize = 50;
+/// How far away, in stretches, a stretch may be drawn from.
+const NEAR: i64 = 2;
 /// From this share of arrivals at the time of another one on, times are those of a clock that ticks.
 const TICKS_FROM: f64 = 0.5;
 const PS_PER_S: f64 = 1e12;
@@ -45,12 +44,9 @@ pub struct Model<'w> {
     owner: Vec<u32>,
     /// When each family starts, from the first.
     starts_ps: Vec<i64>,
-    /// Before each start, in starts that are expected.
-    gaps: Vec<f64>,
-    /// The first start of each part of the curve; one more at the end.
-    first_of_part: Vec<usize>,
-    /// After which the curve repeats; none where all start at once.
+    /// After which rates repeat; none where all start at once.
     cycle_ps: Option<i64>,
+    stretch_ps: i64,
     /// When requests can arrive, from the first; empty where at any time.
     ticks_ps: Vec<i64>,
     common_blocks: u64,
@@ -62,13 +58,11 @@ pub struct Model<'w> {
 pub struct Fit {
     pub source_sha256: String,
     pub source_requests: usize,
-    /// The curve's length, and starts a second in its equal parts.
+    /// After which rates repeat.
     pub cycle_s: Option<f64>,
-    pub starts_per_s: Vec<f64>,
-    /// Of the gaps between starts, once the curve is taken out.
-    pub gap_cv: f64,
-    /// Starts drawn together.
-    pub run: u64,
+    /// Of the time drawn at once, and how far from its own place.
+    pub stretch_s: f64,
+    pub near_s: f64,
     /// Different times of the source's arrivals that new ones keep to; none where they keep to none.
     pub ticks: Option<usize>,
     pub families: usize,
@@ -114,58 +108,19 @@ impl<'w> Model<'w> {
             ticks_ps = arrivals;
             ticks_ps.dedup();
         }
-        let count = (starts_ps.len() / STARTS_A_PART).clamp(1, PARTS_MAX);
         let cycle = cycle_ps.unwrap_or(1);
-        let mut first_of_part: Vec<usize> = (0..count)
-            .map(|part| starts_ps.partition_point(|&start_ps| start_ps < part_start(cycle, part, count)))
-            .collect();
-        first_of_part.push(starts_ps.len());
-        let owner = owners(trace, &families.of_row);
-        let mut model = Model {
+        let stretches = (starts_ps.len() / STRETCH_STARTS).max(1) as i64;
+        Model {
             source,
             parts,
-            owner,
-            gaps: Vec::new(),
+            owner: owners(trace, &families.of_row),
             starts_ps,
-            first_of_part,
             cycle_ps,
+            stretch_ps: (cycle / stretches).max(1),
             ticks_ps,
             common_blocks: families.common_blocks,
             common_uses: families.common_uses,
-        };
-        model.gaps = model.unit_gaps(cycle);
-        model
-    }
-
-    /// The gap before each start on the clock by which starts are even on average in each part.
-    fn unit_gaps(&self, cycle_ps: i64) -> Vec<f64> {
-        let count = self.curve_parts();
-        let expected = |start_ps: i64| {
-            let part = self.part_of(start_ps, cycle_ps);
-            let (from, to) = (part_start(cycle_ps, part, count), part_start(cycle_ps, part + 1, count));
-            let share = (start_ps - from) as f64 / (to - from) as f64;
-            let (first, next) = (self.first_of_part[part], self.first_of_part[part + 1]);
-            first as f64 + share * (next - first) as f64
-        };
-        let mut before = expected(self.starts_ps[self.starts_ps.len() - 1]) - self.starts_ps.len() as f64;
-        let gap = |&start_ps: &i64| {
-            let now = expected(start_ps);
-            let gap = now - before;
-            before = now;
-            gap.max(0.0)
-        };
-        self.starts_ps.iter().map(gap).collect()
-    }
-
-    fn curve_parts(&self) -> usize {
-        self.first_of_part.len() - 1
-    }
-
-    fn part_of(&self, start_ps: i64, cycle_ps: i64) -> usize {
-        let count = self.curve_parts();
-        let part = (i128::from(start_ps) * count as i128 / i128::from(cycle_ps)) as usize;
-        // Where a part begins is rounded down.
-        if start_ps >= part_start(cycle_ps, part + 1, count) { part + 1 } else { part }.min(count - 1)
+        }
     }
 
     /// # Errors
@@ -226,48 +181,41 @@ impl<'w> Model<'w> {
         }
     }
 
-    /// Which family starts when, without end.
+    /// Which family starts when, up to the horizon.
     fn starts(&self, seed: u64, factor: f64) -> Box<dyn Iterator<Item = (i64, usize)> + '_> {
-        let draws = Draws::new(seed, Stream::Runs);
+        let draws = Draws::new(seed, Stream::Stretches);
         let Some(cycle_ps) = self.cycle_ps else {
             let count = self.starts_ps.len() as u64;
             return Box::new((0..).map(move |start| (0, draws.index(start, count) as usize)));
         };
-        let mut clock = Clock::new(self.curve(cycle_ps, factor));
-        let mut family = 0;
-        Box::new((0u64..).map_while(move |start| {
-            if start % RUN == 0 {
-                family = self.drawn_from(self.part_of(clock.now_ps % cycle_ps, cycle_ps), &draws, start / RUN);
-            } else {
-                family = (family + 1) % self.starts_ps.len();
-            }
-            // As in the trace, somebody is there when it begins.
-            let gap = if start == 0 { 0.0 } else { self.gaps[family] };
-            clock.advance(gap).map(|start_ps| (start_ps, family))
-        }))
+        // A stretch of the source, as long as it takes at the new rate.
+        let length_ps = (self.stretch_ps as f64 / factor).max(1.0);
+        let near_ps = NEAR * self.stretch_ps;
+        let froms = (0u64..).map(move |stretch| stretch as f64 * length_ps);
+        Box::new(froms.take_while(|&from_ps| from_ps < HORIZON_PS as f64).zip(0..).flat_map(
+            move |(from_ps, stretch)| {
+                let from_ps = from_ps.round_ties_even() as i64;
+                // As in the trace, somebody is there when it begins.
+                let away_ps =
+                    if stretch == 0 { 0 } else { draws.index(stretch, 2 * near_ps as u64 + 1) as i64 - near_ps };
+                let source_ps = (from_ps % cycle_ps + away_ps).rem_euclid(cycle_ps);
+                self.starts_in(source_ps, cycle_ps).map(move |(after_ps, family)| {
+                    let after_ps =
+                        if factor == 1.0 { after_ps } else { (after_ps as f64 / factor).round_ties_even() as i64 };
+                    (from_ps + after_ps, family)
+                })
+            },
+        ))
     }
 
-    /// A family that starts in this part of the trace; else in the next in which one does.
-    fn drawn_from(&self, part: usize, draws: &Draws, run: u64) -> usize {
-        let parts = self.curve_parts();
-        let busy = (0..parts).map(|later| (part + later) % parts);
-        let range = |part: usize| self.first_of_part[part]..self.first_of_part[part + 1];
-        let range = busy.map(range).find(|range| !range.is_empty()).unwrap_or(0..1);
-        range.start + draws.index(run, range.len() as u64) as usize
-    }
-
-    fn curve(&self, cycle_ps: i64, factor: f64) -> impl Iterator<Item = Piece> + '_ {
-        let count = self.curve_parts();
-        let cycles =
-            (0..).map(move |cycle: i64| cycle.saturating_mul(cycle_ps)).take_while(|&from_ps| from_ps < HORIZON_PS);
-        cycles.flat_map(move |from_ps| {
-            (0..count).map(move |part| {
-                let (from, to) = (part_start(cycle_ps, part, count), part_start(cycle_ps, part + 1, count));
-                let starts = self.first_of_part[part + 1] - self.first_of_part[part];
-                let rate = starts as f64 * factor / (to - from) as f64;
-                Piece { end_ps: from_ps.saturating_add(to), from: rate, to: rate }
-            })
-        })
+    /// The families of the stretch from `from_ps` on, and how long after it they start; round the end of the trace.
+    fn starts_in(&self, from_ps: i64, cycle_ps: i64) -> impl Iterator<Item = (i64, usize)> + '_ {
+        let end_ps = from_ps + self.stretch_ps;
+        let at = |time_ps: i64| self.starts_ps.partition_point(|&start_ps| start_ps < time_ps);
+        let before_end = (at(from_ps)..at(end_ps)).map(move |family| (self.starts_ps[family] - from_ps, family));
+        let beyond =
+            (0..at(end_ps - cycle_ps)).map(move |family| (self.starts_ps[family] + cycle_ps - from_ps, family));
+        before_end.chain(beyond)
     }
 
     fn push_family(&self, selection: &mut Selection, arrivals: &mut Counted, start_ps: i64, family: usize) {
@@ -297,18 +245,12 @@ impl<'w> Model<'w> {
 
     fn fit(&self, rate_factor: f64) -> Fit {
         let sizes = || (0..self.starts_ps.len()).map(|family| self.parts.of(family).len());
-        let mean = self.gaps.iter().sum::<f64>() / self.gaps.len() as f64;
-        let variance = self.gaps.iter().map(|gap| (gap - mean).powi(2)).sum::<f64>() / self.gaps.len() as f64;
-        let cycle_s = self.cycle_ps.map(|cycle_ps| cycle_ps as f64 / PS_PER_S);
-        let part_s = cycle_s.map(|cycle_s| cycle_s / self.curve_parts() as f64);
-        let starts = self.first_of_part.windows(2).map(|pair| (pair[1] - pair[0]) as f64);
         Fit {
             source_sha256: self.source.sha256.clone(),
             source_requests: self.source.trace.len(),
-            cycle_s,
-            starts_per_s: part_s.map_or_else(Vec::new, |part_s| starts.map(|count| count / part_s).collect()),
-            gap_cv: if mean > 0.0 { variance.sqrt() / mean } else { 0.0 },
-            run: RUN,
+            cycle_s: self.cycle_ps.map(|cycle_ps| cycle_ps as f64 / PS_PER_S),
+            stretch_s: self.stretch_ps as f64 / PS_PER_S,
+            near_s: (NEAR * self.stretch_ps) as f64 / PS_PER_S,
             ticks: (!self.ticks_ps.is_empty()).then_some(self.ticks_ps.len()),
             families: self.starts_ps.len(),
             requests_per_family: self.source.trace.len() as f64 / self.starts_ps.len() as f64,
@@ -319,10 +261,6 @@ impl<'w> Model<'w> {
             rate_factor,
         }
     }
-}
-
-fn part_start(cycle_ps: i64, part: usize, count: usize) -> i64 {
-    (i128::from(cycle_ps) * part as i128 / count as i128) as i64
 }
 
 /// How many requests have arrived by a start: those of families go on after it.
