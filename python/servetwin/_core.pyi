@@ -25,10 +25,27 @@ class Trace:
     def read_mooncake(
         path: str,
         *,
+        text: bytes | None = None,
         block_tokens: int = 512,
         limit: int | None = None,
         speedup: float = 1.0,
         max_output_tokens: int | None = None,
+        turns: str | None = None,
+    ) -> Trace: ...
+    @staticmethod
+    def from_rows(
+        file: str,
+        columns: dict[str, Any],
+        *,
+        fields: dict[str, str],
+        sha256: str,
+        notes_json: str,
+        block_tokens: int = 512,
+        limit: int | None = None,
+        speedup: float = 1.0,
+        max_output_tokens: int | None = None,
+        turns: str | None = None,
+        as_written: bool = False,
     ) -> Trace: ...
     @staticmethod
     def generate(config_json: str) -> Trace: ...

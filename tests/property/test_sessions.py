@@ -23,8 +23,7 @@ def conversations(draw: st.DrawFn) -> dict[str, Any]:
     """Several at a time; each turn's chain covers its prompt and, mostly, its answer too."""
     block_tokens = draw(st.sampled_from([4, 16, 32]))
     rows: dict[str, list[int]] = {
-        name: []
-        for name in ("arrival_ps", "input_tokens", "output_tokens", "max_output_tokens", "after", "block_ids")
+        name: [] for name in ("arrival_ps", "input_tokens", "output_tokens", "max_output_tokens", "after", "block_ids")
     }
     offsets, next_id, start_ps = [0], 0, 0
     shared = [next_id + index for index in range(3)]

@@ -8,9 +8,9 @@ mod select;
 
 use serde::Deserialize;
 
+use crate::decimal::Speedup;
 use crate::error::InputError;
 use crate::generate::{Draws, Stream};
-use crate::mooncake::decimal::Speedup;
 use crate::trace::{NONE, Trace};
 use crate::workload::{HORIZON_PS, Workload};
 pub(crate) use select::{Content, Pick, Selection, Unit};

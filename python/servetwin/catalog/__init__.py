@@ -1,10 +1,11 @@
 """GPUs and models by name, what fits into memory, and an engine's options with all defaults filled in."""
 
-from .engine import ResolvedEngine, resolve_engine
+from .engine import ResolvedEngine
 from .gpus import GPUS, Gpu
 from .lookup import find_gpu, find_model
 from .memory import Memory, kv_bytes_per_token, memory
 from .models import MODELS, Model, read_config
+from .resolve import resolve_engine
 
 __all__ = [
     "GPUS",

@@ -59,6 +59,11 @@ NOTED = (
     "without_hash_ids",
     "delays_from_timestamps",
     "timestamps_without_effect",
+    "turns_at_their_own_times",
+    "overlapping_turns",
+    "shortened_turns",
+    "ids_without_effect",
+    "failed_without_length",
     "output_token_ids_without_effect",
     "policy_class_without_effect",
     "strict_priority_without_effect",
@@ -188,10 +193,12 @@ def _evidence(result: Result) -> Iterator[Line]:
     known = result.provenance
     engine, timing = known["engine"], known["timing"]
     yield "engine", f"{engine['name']} {engine['version']}, rules {engine['rules']}", ""
+    if "left_out" in engine:
+        yield "left out", f"{', '.join(engine['left_out'])}: options of the spec's own engine", "yellow"
     evidence = EVIDENCE.get(timing["evidence"], timing["evidence"])
     assumptions = ", ".join(f"{name} {value}" for name, value in timing["assumptions"].items())
     yield "timing", f"{timing['kind']}, evidence {evidence}: {assumptions}", ""
-    yield "kv cache", f"{engine['num_gpu_blocks']:,} blocks, {engine['kv_capacity']}", ""
+    yield "kv cache", f"{engine['kv_cache']}, {engine['kv_capacity']}", ""
     yield "max tokens", _max_tokens(known), ""
     yield "workload", _workload(known["workload"]), ""
     yield "seed", f"{known['seed']}, sha256 of the spec {known['spec_sha256'][:12]}", ""

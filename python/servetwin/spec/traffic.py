@@ -138,9 +138,7 @@ def _form(value: Any) -> str:
     return "factor" if isinstance(value, (dict, OutputFactor)) else "number"
 
 
-OutputLimit = Annotated[
-    Annotated[Tokens, Tag("number")] | Annotated[OutputFactor, Tag("factor")], Discriminator(_form)
-]
+OutputLimit = Annotated[Annotated[Tokens, Tag("number")] | Annotated[OutputFactor, Tag("factor")], Discriminator(_form)]
 
 
 class Sessions(SpecModel):

@@ -75,5 +75,3 @@ class Transform(SpecModel):
             names = ", ".join(type(self).model_fields)
             raise ValueError(f"{len(given)} steps in one item; exactly one of {names}")
         return self
-
-

@@ -10,14 +10,30 @@ from .base import HORIZON_S, Count, SpecModel
 from .traffic import Generated, OpenLoop, Rate, RateOrZero, Tokens, Variation
 from .transforms import Transform
 
+TraceFormat = Literal[
+    "mooncake",
+    "azure",
+    "burstgpt",
+    "bailian",
+    "sharegpt",
+    "dynamo",
+    "aiperf",
+    "guidellm",
+    "agentic",
+    "table",
+    "parquet",
+]
+
 
 class TraceWorkload(SpecModel):
-    """Requests of a recorded trace. With `users` the trace is a closed loop's list: timestamps are not read."""
+    """Requests of a recorded trace. With `users` the trace is a closed loop's list: arrival times are not read."""
 
     kind: Literal["trace"] = "trace"
     trace: str | None = None
-    format: Literal["mooncake"] = "mooncake"
-    block_tokens: Annotated[int, Field(ge=1, le=2**20)] = 512
+    format: Literal["auto"] | TraceFormat = "auto"
+    block_tokens: Annotated[int, Field(ge=1, le=2**20)] | None = None
+    turns: Literal["cumulative", "delta", "separate"] | None = None
+    time_unit: Literal["s", "ms", "us", "ns", "ps"] | None = None
     speedup: Annotated[float, Field(ge=0.001, le=1_000_000)] = 1.0
     limit: Count | None = None
     max_output_tokens: Tokens | None = None

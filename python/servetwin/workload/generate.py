@@ -25,7 +25,7 @@ MAX_BLOCK_TOKENS = 512
 
 def generator_config(spec: Spec, options: Generated) -> dict[str, Any]:
     """Raises SpecError or InputError for lengths of a trace that cannot be read."""
-    block_size = spec.engine.block_size
+    block_size = spec.engine.block_tokens
     classes = list(_classes(options))
     block_tokens = _block_tokens(block_size, [traffic for _, traffic, _ in classes])
     duration_s = options.duration_s if isinstance(options, OpenLoop) else None

@@ -10,8 +10,8 @@ from ..errors import InputError
 from ..native import native_errors
 from ..spec import Spec
 from ..spec.traffic import Generated
-from ..spec.workload import TraceWorkload
 from .generate import generator_config
+from .read import read_trace
 
 if TYPE_CHECKING:
     from .._core import Trace
@@ -56,23 +56,32 @@ def _source(spec: Spec) -> Trace:
         raise spec.source.problem(
             ("workload", "trace"), "missing", wanted="the path of a trace, or --trace PATH, or a generated workload"
         )
-    file = spec.source.path(("workload", "trace"), options.trace)
-    with native_errors():
-        return Trace.read_mooncake(
-            str(file),
-            block_tokens=options.block_tokens,
-            limit=options.limit,
-            speedup=options.speedup,
-            max_output_tokens=options.max_output_tokens,
+    trace = read_trace(
+        spec.source.path(("workload", "trace"), options.trace),
+        options.format,
+        block_tokens=options.block_tokens,
+        limit=options.limit,
+        speedup=options.speedup,
+        max_output_tokens=options.max_output_tokens,
+        turns=options.turns,
+        time_unit=options.time_unit,
+        need_times=options.users is None,
+    )
+    if options.users is not None and spec.was_set("workload", "speedup") and not trace.notes["later_turns"]:
+        raise spec.source.problem(
+            ("workload", "speedup"),
+            "never read with users: a closed loop has no arrival times, and this trace no delays between turns",
+            wanted="it left out",
         )
+    return trace
 
 
 def check_blocks(spec: Spec, trace: Trace) -> None:
     """Prefixes can only be found if engine blocks divide the trace's, or the other way round. Raises SpecError."""
-    ours, theirs = spec.engine.block_size, trace.block_tokens
-    if spec.engine.enable_prefix_caching and max(ours, theirs) % min(ours, theirs):
+    ours, theirs = spec.engine.block_tokens, trace.block_tokens
+    if spec.engine.shares_prefixes and max(ours, theirs) % min(ours, theirs):
         raise spec.source.problem(
-            ("engine", "block_size"),
+            spec.engine.block_option,
             f"neither divides nor is divided by the trace's blocks of {theirs} tokens",
             found=str(ours),
         )
