@@ -104,7 +104,7 @@ impl<'w> Model<'w> {
         let cycle_ps = (span_ps > 0).then(|| span_ps + (span_ps / (arrivals.len() as i64 - 1)).max(1));
         let tied = arrivals.windows(2).filter(|pair| pair[0] == pair[1]).count();
         let mut ticks_ps = Vec::new();
-        if tied as f64 >= TICKS_FROM * arrivals.len() as f64 {
+        if span_ps > 0 && tied as f64 >= TICKS_FROM * arrivals.len() as f64 {
             ticks_ps = arrivals;
             ticks_ps.dedup();
         }
@@ -145,6 +145,9 @@ impl<'w> Model<'w> {
             }
             arrivals.pass(start_ps);
             self.push_family(&mut selection, &mut arrivals, start_ps, family);
+            if self.cycle_ps.is_none() {
+                arrivals.so_far = selection.picks.len(); // nobody comes later
+            }
             if selection.picks.len() >= NONE as usize {
                 return Err(InputError::in_field("duration_s", "more than 2^32 requests; shorten it"));
             }
@@ -157,7 +160,10 @@ impl<'w> Model<'w> {
         let notes = serde_json::json!({
             "format": "like", "seed": options.seed, "rows": selection.picks.len(), "fit": fit,
         });
-        selection.build(&[self.source], notes)
+        selection.build(&[self.source], notes).map_err(|error| {
+            let field = Some(if options.requests.is_some() { "requests" } else { "duration_s" }.to_owned());
+            InputError { field, message: format!("{}; ask for less", error.message), ..error }
+        })
     }
 
     fn rate_factor(&self, options: &Options) -> Result<f64, InputError> {
