@@ -15,6 +15,7 @@ pub mod error;
 pub mod gaps;
 pub mod generate;
 pub mod kv;
+pub mod like;
 pub mod log;
 pub mod metrics;
 pub mod mooncake;

@@ -36,7 +36,12 @@ pub struct Profile {
     pub ideal_prefix_hit: f64,
     /// Share of the requests that could find anything.
     pub requests_with_hit: f64,
-    /// Different block ids, and all of them.
+    /// Blocks that a request could find.
+    pub hit_blocks: Distribution,
+    /// Seconds since the last of them was used before, of requests that wait for no other: how long
+    /// a cache has to remember. None where nobody finds anything.
+    pub reuse_s: Option<Distribution>,
+    /// Different blocks, and all of them.
     pub distinct_blocks: u64,
     pub blocks: u64,
     pub block_tokens: u32,
@@ -97,8 +102,10 @@ pub fn profile(workload: &Workload) -> Profile {
         output_tokens: Distribution::of_tokens(&trace.output_tokens),
         max_output_tokens: Distribution::of_tokens(&trace.max_output_tokens),
         input_output_correlation: rank_correlation(&trace.input_tokens, &trace.output_tokens),
-        ideal_prefix_hit: reuse.hit_blocks as f64 / (reuse.prompt_blocks as f64).max(1.0),
-        requests_with_hit: reuse.requests as f64 / trace.len() as f64,
+        ideal_prefix_hit: reuse.hits.iter().sum::<f64>() / reuse.prompt_blocks as f64,
+        requests_with_hit: reuse.hits.iter().filter(|&&hits| hits > 0.0).count() as f64 / trace.len() as f64,
+        hit_blocks: Distribution::of(reuse.hits).expect("a workload has a request"),
+        reuse_s: Distribution::of(reuse.after_s),
         distinct_blocks: reuse.nodes,
         blocks: trace.block_ids.len() as u64,
         block_tokens: trace.block_tokens,
@@ -142,27 +149,39 @@ fn sessions(trace: &Trace) -> (Vec<f64>, Vec<f64>) {
 }
 
 struct Reuse {
-    hit_blocks: u64,
+    hits: Vec<f64>,
+    after_s: Vec<f64>,
     prompt_blocks: u64,
-    requests: u64,
     nodes: u64,
 }
 
 fn reuse(trace: &Trace) -> Reuse {
     let mut trie = Trie::new(trace);
-    let mut reuse = Reuse { hit_blocks: 0, prompt_blocks: 0, requests: 0, nodes: 0 };
+    let mut reuse = Reuse { hits: Vec::with_capacity(trace.len()), after_s: Vec::new(), prompt_blocks: 0, nodes: 0 };
+    let mut used_ps: Vec<i64> = Vec::new();
+    let mut now_ps = 0;
     for row in 0..trace.len() {
+        if trace.after[row] == NONE {
+            now_ps = trace.arrival_ps[row];
+        }
         let of_prompt = trace.input_tokens[row].div_ceil(trace.block_tokens) as usize;
-        let (mut at, mut hits, mut all_known) = (NONE, 0, true);
+        let (mut at, mut hits, mut last_hit_ps) = (NONE, 0, None);
         for (place, &id) in trace.blocks(row).iter().enumerate() {
             let (node, new) = trie.step(at, id);
-            all_known &= !new;
-            hits += u64::from(all_known && place < of_prompt);
+            if new {
+                used_ps.push(now_ps);
+            } else if place < of_prompt {
+                hits += 1; // what comes below a new node is new
+                last_hit_ps = Some(used_ps[node as usize]);
+            }
+            used_ps[node as usize] = now_ps;
             at = node;
         }
-        reuse.hit_blocks += hits;
+        reuse.hits.push(f64::from(hits));
         reuse.prompt_blocks += of_prompt as u64;
-        reuse.requests += u64::from(hits > 0);
+        if let (Some(last_hit_ps), NONE) = (last_hit_ps, trace.after[row]) {
+            reuse.after_s.push((now_ps - last_hit_ps) as f64 / PS_PER_S);
+        }
     }
     reuse.nodes = trie.parent.len() as u64;
     reuse
@@ -222,6 +241,8 @@ mod tests {
         assert!((profile.gap_cv.unwrap() - 0.6).abs() < 1e-12);
         assert_eq!(profile.ideal_prefix_hit, (1.0 + 3.0) / (2.0 + 3.0 + 4.0 + 1.0));
         assert_eq!(profile.requests_with_hit, 0.5);
+        assert_eq!((profile.hit_blocks.mean, profile.hit_blocks.max), (1.0, 3.0));
+        assert_eq!(profile.reuse_s.unwrap().max, 2.0);
         assert_eq!((profile.turns.p50, profile.turns.max), (1.0, 2.0));
         assert_eq!(profile.think_time_s.unwrap().p50, 3.0);
         assert_eq!(profile.input_tokens, Distribution::of(vec![16.0, 32.0, 48.0, 60.0]).unwrap());

@@ -13,8 +13,7 @@ use crate::error::InputError;
 use crate::generate::{Draws, Stream};
 use crate::trace::{NONE, Trace};
 use crate::workload::{HORIZON_PS, Workload};
-pub use select::number_by_first_use;
-use select::{Content, Pick, Selection, Unit};
+pub(crate) use select::{Content, Pick, Selection, Unit};
 
 #[derive(Clone, Debug, Deserialize, serde::Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
@@ -209,13 +208,14 @@ fn replicate(trace: &Trace, copies: u32, shift_ps: i64, fresh: bool) -> Result<S
 }
 
 /// The rows of each part of a trace, in order.
-struct Parts {
+#[derive(Debug)]
+pub(crate) struct Parts {
     rows: Vec<u32>,
     ends: Vec<usize>,
 }
 
 impl Parts {
-    fn new(part_of: &[u32], count: usize) -> Self {
+    pub(crate) fn new(part_of: &[u32], count: usize) -> Self {
         let mut ends = vec![0; count];
         part_of.iter().for_each(|&part| ends[part as usize] += 1);
         let mut sum = 0;
@@ -230,7 +230,7 @@ impl Parts {
         Parts { rows, ends }
     }
 
-    fn of(&self, part: usize) -> &[u32] {
+    pub(crate) fn of(&self, part: usize) -> &[u32] {
         let start = if part == 0 { 0 } else { self.ends[part - 1] };
         &self.rows[start..self.ends[part]]
     }
@@ -258,7 +258,7 @@ impl Parts {
 }
 
 /// Of each block id the only part whose rows hold it, or `NONE`.
-fn owners(trace: &Trace, part_of: &[u32]) -> Vec<u32> {
+pub(crate) fn owners(trace: &Trace, part_of: &[u32]) -> Vec<u32> {
     const UNSEEN: u32 = NONE - 1;
     let mut owner = vec![UNSEEN; trace.block_ids.iter().max().map_or(0, |&id| id as usize + 1)];
     for (row, &part) in part_of.iter().enumerate() {

@@ -9,6 +9,7 @@ use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyDict};
 use servetwin_core::error::InputError;
 use servetwin_core::generate;
+use servetwin_core::like;
 use servetwin_core::mooncake;
 use servetwin_core::profile;
 use servetwin_core::rows;
@@ -164,6 +165,13 @@ impl Trace {
             Workload::new(trace, labels, sha256, notes)
         });
         Ok(Trace { workload: built.map_err(input_error)? })
+    }
+
+    /// Requests like these: how many, and over which time, is what a JSON description says. The
+    /// notes hold what was fitted. Raises InputError.
+    fn like(&self, py: Python<'_>, options_json: &str) -> PyResult<Self> {
+        let generated = py.detach(|| like::like(&self.workload, options_json));
+        Ok(Trace { workload: generated.map_err(input_error)? })
     }
 
     /// What the workload is like: rates, lengths, reuse, sessions.

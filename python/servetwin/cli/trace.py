@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .trace_generate import generate
+
 if TYPE_CHECKING:
     from .._core import Trace
 
-app = typer.Typer(no_args_is_help=True, help="Describe, convert and fetch traces.")
+app = typer.Typer(no_args_is_help=True, help="Describe, convert, generate and fetch traces.")
+app.command()(generate)
 
 
 class Turns(StrEnum):

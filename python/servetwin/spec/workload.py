@@ -25,30 +25,33 @@ TraceFormat = Literal[
 ]
 
 
-class TraceWorkload(SpecModel):
-    """Requests of a recorded trace. With `users` the trace is a closed loop's list: arrival times are not read."""
+class Recorded(SpecModel):
+    """How to read a trace."""
 
-    kind: Literal["trace"] = "trace"
     trace: str | None = None
     format: Literal["auto"] | TraceFormat = "auto"
     block_tokens: Annotated[int, Field(ge=1, le=2**20)] | None = None
     turns: Literal["cumulative", "delta", "separate"] | None = None
     time_unit: Literal["s", "ms", "us", "ns", "ps"] | None = None
-    speedup: Annotated[float, Field(ge=0.001, le=1_000_000)] = 1.0
-    limit: Count | None = None
-    max_output_tokens: Tokens | None = None
     users: Count | None = None
     transforms: list[Transform] = Field(default_factory=list)
 
 
-class LikeWorkload(SpecModel):
+class TraceWorkload(Recorded):
+    """Requests of a recorded trace. With `users` the trace is a closed loop's list: arrival times are not read."""
+
+    kind: Literal["trace"] = "trace"
+    speedup: Annotated[float, Field(ge=0.001, le=1_000_000)] = 1.0
+    limit: Count | None = None
+    max_output_tokens: Tokens | None = None
+
+
+class LikeWorkload(Recorded):
     """As many requests as wanted that look like those of a trace: its rates, lengths, reuse and sessions."""
 
     kind: Literal["like"]
-    trace: str
     requests: Annotated[int, Field(ge=1, le=1_000_000_000)] | None = None
     duration_s: Annotated[float, Field(gt=0, le=HORIZON_S)] | None = None
-    transforms: list[Transform] = Field(default_factory=list)
 
 
 class PoissonWorkload(OpenLoop):

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
 from ..native import native_errors
 from ..spec import Spec
 from ..spec.traffic import Generated
+from ..spec.workload import LikeWorkload
 from .generate import generator_config
+from .like import like
 from .read import read_trace
 
 if TYPE_CHECKING:
@@ -56,16 +58,28 @@ def _source(spec: Spec) -> Trace:
         raise spec.source.problem(
             ("workload", "trace"), "missing", wanted="the path of a trace, or --trace PATH, or a generated workload"
         )
+    file = spec.source.path(("workload", "trace"), options.trace)
+    reading: dict[str, Any] = {
+        "block_tokens": options.block_tokens,
+        "turns": options.turns,
+        "time_unit": options.time_unit,
+        "need_times": options.users is None,
+    }
+    if isinstance(options, LikeWorkload):
+        try:
+            trace = read_trace(file, options.format, **reading)
+            return like(trace, requests=options.requests, duration_s=options.duration_s, seed=spec.seed)
+        except InputError as error:
+            if error.file is not None:
+                raise
+            raise spec.source.problem(("workload", *(error.field or "").split(".")), error.message) from None
     trace = read_trace(
-        spec.source.path(("workload", "trace"), options.trace),
+        file,
         options.format,
-        block_tokens=options.block_tokens,
         limit=options.limit,
         speedup=options.speedup,
         max_output_tokens=options.max_output_tokens,
-        turns=options.turns,
-        time_unit=options.time_unit,
-        need_times=options.users is None,
+        **reading,
     )
     if options.users is not None and spec.was_set("workload", "speedup") and not trace.notes["later_turns"]:
         raise spec.source.problem(

@@ -18,8 +18,8 @@ pub enum Stream {
     Turns,
     NewTokens,
     ThinkTime,
-    /// Which part of a trace a run of look-alikes is drawn from.
-    Runs,
+    /// Where in a trace a stretch of look-alikes is drawn from.
+    Stretches,
     Thin,
     Resample,
 }

@@ -40,13 +40,15 @@ pub struct Selection {
     pub units: Vec<Unit>,
     /// Of each block id the only part of the source that holds it, or `NONE`.
     pub owner: Vec<u32>,
+    /// Leaves the names of requests out.
+    pub anonymous: bool,
 }
 
 impl Selection {
     /// All picks as one unit of the first source.
     pub fn of(picks: Vec<Pick>) -> Self {
         let unit = Unit { source: 0, end: picks.len(), content: Content::Same, copy: 0 };
-        Selection { picks, units: vec![unit], owner: Vec::new() }
+        Selection { picks, units: vec![unit], ..Selection::default() }
     }
 
     /// The chosen rows as a workload: by their arrival, later turns where they stood, right behind
@@ -59,7 +61,7 @@ impl Selection {
         if rows >= NONE as usize {
             return Err(InputError::in_field("transforms", format!("{rows} requests; fewer than {NONE} are possible")));
         }
-        let order = self.order(sources);
+        let order = self.order(&self.keys(sources));
         let mut rank = vec![0u32; rows];
         for (place, &pick) in order.iter().enumerate() {
             rank[pick as usize] = place as u32;
@@ -102,8 +104,35 @@ impl Selection {
         self.unit_starts().flat_map(|(start, unit)| std::iter::repeat_n(unit.source, unit.end - start)).collect()
     }
 
+    /// Leaves out all but the first `most` requests of the new trace, and those at or after `end_ps`.
+    pub fn keep_first(&mut self, sources: &[&Workload], most: usize, end_ps: Option<i64>) {
+        let keys = self.keys(sources);
+        let mut kept: Vec<bool> = keys.iter().map(|&key| end_ps.is_none_or(|end_ps| key < end_ps)).collect();
+        for &pick in self.order(&keys).iter().skip(most) {
+            kept[pick as usize] = false;
+        }
+        let mut left = 0;
+        let mut start = 0;
+        for unit in &mut self.units {
+            left += kept[start..unit.end].iter().filter(|&&kept| kept).count();
+            start = unit.end;
+            unit.end = left;
+        }
+        let mut kept = kept.into_iter();
+        self.picks.retain(|_| kept.next() == Some(true));
+    }
+
     /// Picks in the order of the new trace.
-    fn order(&self, sources: &[&Workload]) -> Vec<u32> {
+    fn order(&self, keys: &[i64]) -> Vec<u32> {
+        let mut order: Vec<u32> = (0..self.picks.len() as u32).collect();
+        if !keys.is_sorted() {
+            order.sort_by_key(|&pick| keys[pick as usize]);
+        }
+        order
+    }
+
+    /// What picks are put in order by.
+    fn keys(&self, sources: &[&Workload]) -> Vec<i64> {
         let mut keys = Vec::with_capacity(self.picks.len());
         for (start, unit) in self.unit_starts() {
             let mut latest_ps = 0;
@@ -114,11 +143,7 @@ impl Selection {
                 keys.push(latest_ps);
             }
         }
-        let mut order: Vec<u32> = (0..self.picks.len() as u32).collect();
-        if !keys.is_sorted() {
-            order.sort_by_key(|&pick| keys[pick as usize]);
-        }
-        order
+        keys
     }
 
     /// In the order of the new trace.
@@ -181,7 +206,7 @@ impl Selection {
     fn labels(&self, sources: &[&Workload], order: &[u32], source_of: &[u32]) -> Labels {
         let mut labels = Labels::default();
         let at = |pick: u32| (source_of[pick as usize] as usize, self.picks[pick as usize].row as usize);
-        if sources.iter().any(|source| source.labels.request_ids.is_some()) {
+        if !self.anonymous && sources.iter().any(|source| source.labels.request_ids.is_some()) {
             let mut copies = vec![0; self.picks.len()];
             for (start, unit) in self.unit_starts() {
                 copies[start..unit.end].fill(unit.copy);
@@ -237,7 +262,7 @@ fn merged_classes(sources: &[&Workload], rows: impl Iterator<Item = (usize, usiz
 }
 
 /// So that the same content has the same ids, wherever it was cut from.
-pub fn number_by_first_use(ids: &mut [u32]) {
+fn number_by_first_use(ids: &mut [u32]) {
     let mut number_of = vec![NONE; ids.iter().max().map_or(0, |&id| id as usize + 1)];
     let mut next = 0;
     for id in ids {
