@@ -102,6 +102,11 @@ class RouterRequest:
     def max_output_tokens(self) -> int: ...
     @property
     def priority(self) -> int: ...
+    @property
+    def session(self) -> int: ...
+    @property
+    def cached_tokens(self) -> tuple[int, ...]:
+        """By replica: the tokens of its prompt that are in the cache now."""
 
 @final
 class ReplicaView:

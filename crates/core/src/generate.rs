@@ -12,7 +12,7 @@ mod arrivals;
 mod config;
 mod draws;
 mod lengths;
-mod portable;
+pub(crate) mod portable;
 mod prefix;
 mod sessions;
 

@@ -3,7 +3,9 @@
 use crate::error::{Fault, InputError};
 use crate::rows::{Content, Fields, Options, Request, Rows};
 use crate::trace::NONE;
-use crate::workload::{Classes, Labels, Names, TOKENS_MAX, Workload, check};
+use crate::workload::{Classes, HORIZON_PS, Labels, Names, TOKENS_MAX, Workload, check};
+
+const PS_PER_S: i64 = 1_000_000_000_000;
 
 /// Stands for nothing in a column of times.
 pub const MISSING_PS: i64 = i64::MIN;
@@ -49,9 +51,7 @@ pub fn assemble(
     notes: serde_json::Map<String, serde_json::Value>,
     as_written: bool,
 ) -> Result<Workload, InputError> {
-    let input_field = fields.input.clone();
-    let ids_field = fields.ids.clone();
-    let mut rows = Rows::new(options, fields)?;
+    let mut rows = Rows::new(options, fields.clone())?;
     rows.as_written = as_written && options.limit.is_none();
     table.check_lengths()?;
     for row in 0..table.input_tokens.len() {
@@ -59,9 +59,7 @@ pub fn assemble(
             break;
         }
         let line = table.lines.get(row).copied().unwrap_or(row as u64 + 1);
-        table
-            .push(row, &mut rows, options.block_tokens, (&input_field, &ids_field), line)
-            .map_err(|fault| fault.at(file, line))?;
+        table.push(row, &mut rows, options.block_tokens, &fields, line).map_err(|fault| fault.at(file, line))?;
     }
     let taken = rows.trace.len();
     let labels = Labels {
@@ -133,32 +131,39 @@ impl Table {
         Ok(())
     }
 
-    fn push(
-        &self,
-        row: usize,
-        rows: &mut Rows,
-        block_tokens: u32,
-        (input_field, ids_field): (&str, &str),
-        line: u64,
-    ) -> Result<(), Fault> {
+    fn push(&self, row: usize, rows: &mut Rows, block_tokens: u32, fields: &Fields, line: u64) -> Result<(), Fault> {
         let (input, output) = (self.input_tokens[row], self.output_tokens[row]);
         if !(1..=TOKENS_MAX).contains(&input) {
-            return Err(Fault::in_field(input_field, format!("found {input}; a prompt has 1 to {TOKENS_MAX} tokens")));
+            return Err(Fault::in_field(
+                &fields.input,
+                format!("found {input}; a prompt has 1 to {TOKENS_MAX} tokens"),
+            ));
+        }
+        let reasoning_tokens = self.reasoning_tokens.get(row).copied().unwrap_or(0);
+        let limit = self.max_output_tokens.get(row).copied().filter(|&limit| limit != NONE);
+        for (field, tokens) in [
+            (fields.output.as_str(), output),
+            ("reasoning_tokens", reasoning_tokens),
+            ("max_output_tokens", limit.unwrap_or(0)),
+        ] {
+            if tokens > TOKENS_MAX {
+                return Err(Fault::in_field(field, format!("found {tokens}; at most {TOKENS_MAX} are possible")));
+            }
         }
         let priority = self.priority.get(row).copied();
         let request = Request {
-            time_ps: time(&self.time_ps, row),
-            delay_ps: time(&self.delay_ps, row),
-            elapsed_ps: time(&self.elapsed_ps, row),
+            time_ps: time(&self.time_ps, row, &fields.time)?,
+            delay_ps: time(&self.delay_ps, row, &fields.delay)?,
+            elapsed_ps: time(&self.elapsed_ps, row, "elapsed time")?,
             session: self.session.get(row).filter(|&&at| at != NONE).map(|&at| self.session_names.get(at as usize)),
             name: self.request_ids.as_ref().map(|names| names.get(row)).filter(|name| !name.is_empty()),
             input_tokens: input,
             output_tokens: output,
-            reasoning_tokens: self.reasoning_tokens.get(row).copied().unwrap_or(0),
-            max_output_tokens: self.max_output_tokens.get(row).copied().filter(|&limit| limit != NONE),
+            reasoning_tokens,
+            max_output_tokens: limit,
             priority: priority.unwrap_or(0),
         };
-        rows.push(&request, self.content(row, &request, block_tokens, ids_field)?, line)?;
+        rows.push(&request, self.content(row, &request, block_tokens, &fields.ids)?, line)?;
         rows.seen.with_priority += u64::from(priority.is_some_and(|priority| priority != 0));
         Ok(())
     }
@@ -191,6 +196,13 @@ impl Table {
     }
 }
 
-fn time(column: &[i64], row: usize) -> Option<i64> {
-    column.get(row).copied().filter(|&time_ps| time_ps != MISSING_PS)
+fn time(column: &[i64], row: usize, field: &str) -> Result<Option<i64>, Fault> {
+    match column.get(row) {
+        None | Some(&MISSING_PS) => Ok(None),
+        Some(&time_ps) if (0..=HORIZON_PS).contains(&time_ps) => Ok(Some(time_ps)),
+        Some(&time_ps) => Err(Fault::in_field(
+            field,
+            format!("{} s from the start of the trace; 0 to 100 days are possible", time_ps / PS_PER_S),
+        )),
+    }
 }

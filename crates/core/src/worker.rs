@@ -191,9 +191,18 @@ impl<'a> Worker<'a> {
     }
 
     fn used_blocks(&self, time_ps: i64) -> u32 {
+        self.scheduler.used_blocks(self.decided_before(time_ps))
+    }
+
+    /// Whole blocks of the prompt of `request` that are cached at `time_ps`, before decisions of that time.
+    pub fn cached_blocks(&self, request: u32, time_ps: i64) -> u32 {
+        self.scheduler.cached_blocks(request, self.decided_before(time_ps))
+    }
+
+    /// Passes of an unsettled run that are decided before `time_ps`.
+    fn decided_before(&self, time_ps: i64) -> i64 {
         let run = self.queued.as_ref().or(self.executing.as_ref()).filter(|pass| !pass.is_settled());
-        let decided = run.map_or(0, |pass| pass.decided_before(time_ps, self.ahead));
-        self.scheduler.used_blocks(decided)
+        run.map_or(0, |pass| pass.decided_before(time_ps, self.ahead))
     }
 
     /// Points of the time series before `time_ps`: the state after all events up to them.

@@ -83,7 +83,7 @@ fn blocks_are_conserved_and_requests_end_once() {
         let limits = Limits { stall_passes: 300, interval_ps: 10 * MS, gap_limit: 50, series_limit: 8 };
         let mut worker = Worker::new(0, setting, limits);
         let mut requests = Requests::new(trace.len());
-        let mut ended = Vec::new();
+        let (mut first_tokens, mut ended) = (Vec::new(), Vec::new());
         let mut refused = 0;
         let mut now = (0, Phase::Results);
         for request in 0..=trace.len() {
@@ -91,13 +91,15 @@ fn blocks_are_conserved_and_requests_end_once() {
             while let Some(next) = worker.next_event().filter(|&next| next < until) {
                 assert!(next.0 >= now.0, "seed {seed}: time goes back from {now:?} to {next:?}");
                 now = next;
-                worker.process(next, &mut Results { requests: &mut requests, ended: &mut ended });
+                let first_tokens = &mut first_tokens;
+                worker.process(next, &mut Results { requests: &mut requests, first_tokens, ended: &mut ended });
                 worker.scheduler().check();
             }
             if request == trace.len() {
                 break;
             }
             requests.arrival_ps[request] = until.0;
+            requests.routed_ps[request] = until.0;
             if setting.refusal(request as u32).is_some() {
                 refused += 1;
             } else {

@@ -41,6 +41,7 @@ REASONS = (
     "its replica stopped making progress",
     "the request before it did not complete",
     "no user came free to send it",
+    "its router kept it back to the end",
 )
 """By the core's code; why a request did not complete."""
 
@@ -61,6 +62,9 @@ def request_table(run: Run, trace: Trace) -> pa.Table:
     columns |= {name: _array(run.column(name), code) for name, code in REQUEST_COLUMNS.items()}
     if run.route_reasons:
         columns["route_reason"] = _named(_array(run.column("route_reason"), "I"), run.route_reasons)
+    overlap = _array(run.column("route_overlap_tokens"), "I")
+    if overlap.null_count < len(overlap):
+        columns["route_overlap_tokens"] = overlap
     columns["status"] = _named(columns["status"], STATUSES)
     columns["reason"] = _named(columns["reason"], REASONS)
     return pa.table(columns)
@@ -73,11 +77,29 @@ def series_table(run: Run) -> pa.Table:
     return pa.table({name: _array(run.series(name), code) for name, code in SERIES_COLUMNS.items()})
 
 
+def request_types() -> dict[str, pa.DataType]:
+    """The types of the request table's columns, but for those that not every run has."""
+    import pyarrow as pa
+
+    named = pa.dictionary(pa.int8(), pa.string())
+    return {name: _type(code) for name, code in REQUEST_COLUMNS.items()} | {"status": named, "reason": named}
+
+
+def series_types() -> dict[str, pa.DataType]:
+    return {name: _type(code) for name, code in SERIES_COLUMNS.items()}
+
+
+def _type(code: Code) -> pa.DataType:
+    import pyarrow as pa
+
+    return {"q": pa.int64(), "I": pa.uint32(), "B": pa.int8()}[code]
+
+
 def _array(data: bytes, code: Code) -> pa.Array:
     """Over the core's own buffer, unless there is a "never" in it, which becomes null."""
     import pyarrow as pa
 
-    kind = {"q": pa.int64(), "I": pa.uint32(), "B": pa.int8()}[code]
+    kind = _type(code)
     values = memoryview(data).cast(code)
     never = _NEVER.get(code)
     if never is not None and never.to_bytes(values.itemsize, "little", signed=never < 0) in data:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from .check_engine import check_engine
+from .check_router import check_router
 from .deployment import Spec
-from .router import PythonRouter
 from .timing import LinearTiming
 from .traffic import Generated, OpenLoop
 from .workload import LikeWorkload
@@ -17,8 +17,8 @@ def check(spec: Spec) -> None:
     """Raises SpecError for the first thing wrong."""
     _parallel(spec)
     check_engine(spec)
+    check_router(spec)
     _workload(spec)
-    _router(spec)
     _timing(spec)
     _service_level(spec)
 
@@ -73,17 +73,6 @@ def _generated(spec: Spec, workload: Generated) -> None:
     shares = sum(traffic.share for traffic in workload.classes.values())
     if abs(shares - 1) > SHARES_TOLERANCE:
         raise problem(("workload", "classes"), f"the shares add up to {shares:g}", wanted="1 in all")
-
-
-def _router(spec: Spec) -> None:
-    router = spec.router
-    if isinstance(router, PythonRouter) and router.delay_ms > 0 and router.interval_ms == 0:
-        raise spec.source.problem(
-            ("router", "delay_ms"),
-            "never read: without an interval there are no samples to be late",
-            found=str(router.delay_ms),
-            wanted="interval_ms above 0, or it left out",
-        )
 
 
 def _timing(spec: Spec) -> None:

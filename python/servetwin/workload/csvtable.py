@@ -63,7 +63,9 @@ class CsvTable:
     def fail(self, row: int, name: str, wanted: str) -> InputError:
         cell = self.columns[name][row].as_py()
         message = "is empty" if cell == "" else "cannot be read"
-        return self.source.problem(message, line=self.line(row), field=name, found=cell or None, wanted=wanted)
+        return self.source.problem(
+            message, line=self.line(row), field=name, found=repr(cell) if cell else None, wanted=wanted
+        )
 
     def line(self, row: int) -> int:
         return int(self.lines[row].as_py())
@@ -156,7 +158,7 @@ class CsvTable:
                 "some dates tell their time zone, and some do not",
                 line=self.line(row),
                 field=name,
-                found=cells[row].as_py(),
+                found=repr(cells[row].as_py()),
                 wanted="a zone in all, or in none",
             )
         kind = pa.timestamp("ns", "UTC") if zoned[0].as_py() else pa.timestamp("ns")
@@ -210,7 +212,8 @@ def read_csv(source: Source) -> CsvTable:
     import pyarrow.csv
 
     data = source.data
-    header = header_names(data, source)
+    _check_text(source, data)
+    header = header_names(data)
     twice = next((name for at, name in enumerate(header) if name in header[:at]), None)
     if twice is not None:
         raise source.problem("given twice; a column has a name of its own", line=1, field=twice)
@@ -230,15 +233,16 @@ def read_csv(source: Source) -> CsvTable:
             convert_options=pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(header, pa.string())),
         ).combine_chunks()
     except (pa.ArrowException, ValueError, OverflowError) as error:
-        raise _malformed(source, data, error) from None
+        what = re.sub(r"\s+", " ", str(error))[:200]
+        raise source.problem(f"is no table of comma-separated values: {what}") from None
     if wrong:
         line, count, text = wrong[0]
-        raise source.problem(f"has {count} cells; the header has {len(header)}", line=line, found=text)
+        raise source.problem(f"has {count} cells; the header has {len(header)}", line=line, found=repr(text))
     if table.column_names != header:
         raise source.problem("the header cannot be read", line=1)
     columns = {name: _chunk(table[name]) for name in header}
     lines = pa.array(range(2, len(table) + 2), pa.int64())
-    blank = pa.array([True] * len(table))
+    blank = pa.array([True] * len(table), pa.bool_())
     for cells in columns.values():
         blank = pc.and_(blank, pc.equal(cells, ""))
     count = pc.sum(blank).as_py() or 0
@@ -256,25 +260,20 @@ def delimiter(data: bytes) -> str:
     return max(",;\t", key=lambda mark: (first.count(mark.encode()), mark == ","))
 
 
-def header_names(data: bytes, source: Source) -> list[str]:
-    """The names in the first line. Raises InputError if it is no text."""
-    first = data.partition(b"\n")[0].rstrip(b"\r")
-    try:
-        text = first.decode()
-    except UnicodeDecodeError as error:
-        raise source.problem(f"byte {error.start + 1} is not UTF-8; save the trace as UTF-8", line=1) from None
+def header_names(data: bytes) -> list[str]:
+    """The names in the first line."""
+    text = data.partition(b"\n")[0].rstrip(b"\r").decode(errors="replace")
     mark = delimiter(data)
     return [name.strip('"') if name.startswith('"') else name for name in text.split(mark)]
 
 
-def _malformed(source: Source, data: bytes, error: Exception) -> InputError:
-    for number, line in enumerate(data.split(b"\n"), 1):
-        try:
-            line.decode()
-        except UnicodeDecodeError as fault:
-            return source.problem(f"byte {fault.start + 1} is not UTF-8; save the trace as UTF-8", line=number)
-    what = re.sub(r"\s+", " ", str(error))
-    return source.problem(f"is no table of comma-separated values: {what[:200]}")
+def _check_text(source: Source, data: bytes) -> None:
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        at = error.start - data.rfind(b"\n", 0, error.start)
+        raise source.problem(f"byte {at} is not UTF-8; save the trace as UTF-8", line=line) from None
 
 
 def _chunk(column: Any) -> pa.Array:

@@ -38,7 +38,7 @@ def detect(source: Source) -> str:
         return "sharegpt" if b'"conversations"' in head else "mooncake"
     if not head:
         raise source.problem("has no rows; a trace has a request a row")
-    return _of_header(source, header_names(source.head, source))
+    return _of_header(source, header_names(source.head))
 
 
 def _of_object(head: bytes) -> str:

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     import httpx
 
 TIMEOUT_S = 30
-CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -83,7 +82,7 @@ def _download(trace: PublicTrace, part: Path, progress: Callable[[float], None])
         _remember(part, answer.headers.get("ETag"))
         with part.open("ab" if start else "wb") as into:
             done = start
-            for chunk in answer.iter_raw(CHUNK_BYTES):
+            for chunk in answer.iter_raw():
                 into.write(chunk)
                 done += len(chunk)
                 if total:

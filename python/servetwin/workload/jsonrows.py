@@ -8,6 +8,7 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
 
 from ..errors import InputError
+from ..units import HORIZON_PS
 from .csvtable import TOKENS_MAX
 from .source import Source
 
@@ -25,7 +26,7 @@ def parse(source: Source, text: bytes, line: int | None) -> Any:
         raise source.problem(f"malformed JSON at column {error.colno}: {error.msg}", line=at) from None
     except RecursionError:
         raise source.problem("JSON nested too deep", line=line) from None
-    except ValueError as error:
+    except (ValueError, ArithmeticError) as error:
         raise source.problem(f"malformed JSON: {error}", line=line) from None
 
 
@@ -78,19 +79,23 @@ class Row:
             raise self.fail(path, "cannot be read", shown(value), f"a whole number from {least} to {most}")
         return value
 
-    def units(self, path: str, power: int, default: Any = ABSENT) -> Any:
-        """A number that is not negative, times 10^`power`, rounded to the nearest whole one, halves to even."""
+    def units(self, path: str, power: int, default: Any = ABSENT, *, most: int = 2**100) -> Any:
+        """A number from 0, times 10^`power`, rounded to the nearest whole one, halves to even; at most `most`."""
         value = self.get(path)
         if value is None and default is not ABSENT:
             return default
         if isinstance(value, bool) or not isinstance(value, (int, Decimal)):
             raise self.fail(path, "missing" if value is None else "cannot be read", shown(value), "a number")
-        if isinstance(value, Decimal) and value.adjusted() > 30:
-            raise self.fail(path, "cannot be read", shown(value), "a time")
         if value < 0:
             raise self.fail(path, "is negative", shown(value), "a time from 0")
-        scaled = Decimal(value).scaleb(power) if isinstance(value, Decimal) else value * 10**power
-        return int(scaled.to_integral_value(ROUND_HALF_EVEN)) if isinstance(scaled, Decimal) else scaled
+        if isinstance(value, int):
+            scaled = value * 10**power
+        else:
+            scaled = most + 1 if value.adjusted() > 30 else value.scaleb(power).to_integral_value(ROUND_HALF_EVEN)
+        if scaled > most:
+            wanted = "a time within 100 days, in this format's unit" if most == HORIZON_PS else "a time"
+            raise self.fail(path, "is too large", shown(value), wanted)
+        return int(scaled)
 
     def text(self, path: str, default: Any = ABSENT) -> Any:
         """A string that is not empty; whole numbers are taken as they are written."""

@@ -29,6 +29,7 @@ NEEDED = {
 }
 OPTIONAL = {"priority": "int32", "delay_ps": "int64"}
 IDS = "hash_ids"
+BLOCK_TOKENS_MAX = 2**20
 
 
 def read_parquet(source: Source, options: Options) -> Table:
@@ -43,6 +44,11 @@ def read_parquet(source: Source, options: Options) -> Table:
     if len(table) == 0:
         raise source.problem("has no rows; a trace has a request a row")
     block_tokens = (table.schema.metadata or {}).get(b"servetwin.block_tokens")
+    if block_tokens is not None and not (block_tokens.isdigit() and 1 <= int(block_tokens) <= BLOCK_TOKENS_MAX):
+        wanted = f"a number from 1 to {BLOCK_TOKENS_MAX}"
+        raise source.problem(
+            "cannot be read", field="servetwin.block_tokens", found=block_tokens.decode(errors="replace"), wanted=wanted
+        )
     try:
         if block_tokens is not None:
             return _ours(source, table, int(block_tokens), options)
@@ -68,7 +74,7 @@ def _ours(source: Source, table: pa.Table, block_tokens: int, options: Options) 
     if "session_id" in table.column_names:
         columns |= _sessions(table["session_id"])
     if "request_id" in table.column_names:
-        columns["request_ids"] = table["request_id"].cast(pa.string()).to_pylist()
+        columns["request_ids"] = pc.fill_null(table["request_id"].cast(pa.string()), "").to_pylist()
     if "class" in table.column_names:
         columns["classes"], columns["class_names"] = _codes(source, table["class"], "class")
     if "failed" in table.column_names:
@@ -116,7 +122,7 @@ def _ids(source: Source, table: pa.Table) -> dict[str, Any]:
     first = lists.offsets[0].as_py()
     offsets = [offset - first for offset in lists.offsets.to_pylist()] if first else lists.offsets
     return {
-        "hash_ids": values(ids.cast(pa.int64()), "int64"),
+        "hash_ids": values(ids, "uint64"),
         "hash_offsets": offsets if isinstance(offsets, list) else values(offsets, "uint64"),
     }
 

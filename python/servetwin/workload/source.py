@@ -22,7 +22,7 @@ FOREIGN = {
     b"BZh": "is bzip2-compressed; decompress it first",
     b"\xfd7zXZ": "is xz-compressed; decompress it first",
 }
-SHOWN = 40
+SHOWN = 80
 """How many characters of what was found a message shows."""
 
 
@@ -118,8 +118,7 @@ class Source:
 
 def short(found: object) -> str:
     """What was found, as far as a message shows it."""
-    text = found if isinstance(found, str) else str(found)
-    text = repr(text) if isinstance(found, str) else text
+    text = str(found)
     return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
 
 

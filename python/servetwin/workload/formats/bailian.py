@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from typing import Any
 
+from ...units import HORIZON_PS
 from ..jsonrows import Row, json_lines
 from ..source import Source
 from ..table import Options, Table, refuse_unit
@@ -58,7 +59,7 @@ def _row(row: Row) -> tuple[int, str, str | None, int, int, list[int], str, int]
     parent = row.whole("parent_chat_id", ROOT, 2**63 - 1)
     row.whole("turn", 0, default=None)
     return (
-        row.units("timestamp", 12),
+        row.units("timestamp", 12, most=HORIZON_PS),
         str(row.whole("chat_id", 0, 2**63 - 1)),
         None if parent == ROOT else str(parent),
         row.whole("input_length", 1),

@@ -76,7 +76,7 @@ def _table(requests: list[Request], block_tokens: int, others: int) -> Table:
     for one in requests:
         offsets.append(offsets[-1] + len(one.hashes))
     columns: dict[str, Any] = {
-        "time_ps": array("q", (one.received_ps - first for one in requests)),
+        "time_ps": array("q", (min(one.received_ps - first, 2**62) for one in requests)),
         "elapsed_ps": array("q", (one.elapsed_ps for one in requests)),
         "input_tokens": array("I", (one.input_tokens for one in requests)),
         "output_tokens": array("I", (one.output_tokens for one in requests)),

@@ -8,6 +8,7 @@ from __future__ import annotations
 from array import array
 from typing import Any
 
+from ...units import HORIZON_PS
 from ..jsonrows import Row, json_lines
 from ..source import Source
 from ..table import Options, Table, refuse_unit
@@ -33,7 +34,7 @@ def read_sharegpt(source: Source, options: Options) -> Table:
     if any(timed) and not all(timed):
         raise rows[timed.index(False)].fail("arrival_time_ns", "missing", wanted="a time in every row, or in none")
     columns: dict[str, Any] = {
-        "time_ps": array("q", (min(row.units("arrival_time_ns", 3, default=0), 2**62) for row in rows)),
+        "time_ps": array("q", (row.units("arrival_time_ns", 3, default=0, most=HORIZON_PS) for row in rows)),
         "input_tokens": array("I", (row.whole("input_toks", 1) for row in rows)),
         "output_tokens": array("I", (row.whole("output_toks") for row in rows)),
         "lines": array("Q", (row.line or 0 for row in rows)),
