@@ -4,12 +4,15 @@ Times are integer picoseconds, columns are little-endian bytes. `config_json` is
 `servetwin.describe` builds.
 """
 
-from collections.abc import Callable
-from typing import Any, final
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias, final
 
 __all__ = ["InputError", "ReplicaView", "RouterRequest", "Run", "Trace", "__version__", "simulate"]
 
 __version__: str
+
+_Column: TypeAlias = Sequence[int] | bytes | Any
+"""Numbers, a buffer of them in the column's width (numpy, `array`), or their little-endian bytes (Arrow's too)."""
 
 class InputError(Exception):
     """Its arguments are file, line, field and message; the first three may be None."""
@@ -22,25 +25,53 @@ class Trace:
     def read_mooncake(
         path: str,
         *,
+        text: bytes | None = None,
         block_tokens: int = 512,
         limit: int | None = None,
         speedup: float = 1.0,
         max_output_tokens: int | None = None,
+        turns: str | None = None,
+    ) -> Trace: ...
+    @staticmethod
+    def from_rows(
+        file: str,
+        columns: dict[str, Any],
+        *,
+        fields: dict[str, str],
+        sha256: str,
+        notes_json: str,
+        block_tokens: int = 512,
+        limit: int | None = None,
+        speedup: float = 1.0,
+        max_output_tokens: int | None = None,
+        turns: str | None = None,
+        as_written: bool = False,
     ) -> Trace: ...
     @staticmethod
     def generate(config_json: str) -> Trace: ...
     @staticmethod
+    def merge(traces: list[Trace]) -> Trace: ...
+    def transform(self, steps_json: str) -> Trace: ...
+    def like(self, options_json: str) -> Trace: ...
+    def profile(self) -> dict[str, Any]: ...
+    @staticmethod
     def from_columns(
         *,
-        arrival_ps: list[int],
-        input_tokens: list[int],
-        output_tokens: list[int],
-        max_output_tokens: list[int],
-        priority: list[int],
-        after: list[int],
+        arrival_ps: _Column,
+        input_tokens: _Column,
+        output_tokens: _Column,
+        max_output_tokens: _Column,
+        priority: _Column,
+        after: _Column,
         block_tokens: int,
-        block_ids: list[int],
-        block_offsets: list[int],
+        block_ids: _Column,
+        block_offsets: _Column,
+        request_ids: Sequence[str] | None = None,
+        class_names: Sequence[str] | None = None,
+        classes: _Column | None = None,
+        failed: _Column | None = None,
+        sha256: str | None = None,
+        notes_json: str | None = None,
     ) -> Trace: ...
     def __len__(self) -> int: ...
     @property
@@ -49,6 +80,10 @@ class Trace:
     def sha256(self) -> str: ...
     @property
     def request_ids(self) -> list[str] | None: ...
+    @property
+    def class_names(self) -> list[str] | None: ...
+    @property
+    def has_failed(self) -> bool: ...
     @property
     def notes(self) -> dict[str, Any]: ...
     def column(self, name: str) -> bytes: ...
@@ -67,6 +102,11 @@ class RouterRequest:
     def max_output_tokens(self) -> int: ...
     @property
     def priority(self) -> int: ...
+    @property
+    def session(self) -> int: ...
+    @property
+    def cached_tokens(self) -> tuple[int, ...]:
+        """By replica: the tokens of its prompt that are in the cache now."""
 
 @final
 class ReplicaView:

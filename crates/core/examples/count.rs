@@ -10,7 +10,6 @@
 use servetwin_core::config::{self, Run};
 use servetwin_core::generate::generate;
 use servetwin_core::metrics::{SummaryOptions, summarize};
-use servetwin_core::router::Router;
 use servetwin_core::simulation::{Outcome, simulate};
 use servetwin_core::trace::{NONE, Trace};
 use std::hint::black_box;
@@ -69,8 +68,7 @@ fn generated(requests: u32, rate_per_s: f64, (input, output): (u32, u32)) {
 /// What is counted: the run and its metrics. Not what the trace comes from, nor its hash.
 #[inline(never)]
 fn counted(trace: &Trace, run: &Run) -> Outcome {
-    let mut router = Router::RoundRobin { next: 0 };
-    let Ok(outcome) = simulate(trace, run, &mut router, &mut |_| true) else {
+    let Ok(outcome) = simulate(trace, run, None, &mut |_| true) else {
         unreachable!("no router of a user's, and nothing ends it early");
     };
     let options = SummaryOptions::from_json(

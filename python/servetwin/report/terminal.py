@@ -59,6 +59,11 @@ NOTED = (
     "without_hash_ids",
     "delays_from_timestamps",
     "timestamps_without_effect",
+    "turns_at_their_own_times",
+    "overlapping_turns",
+    "shortened_turns",
+    "ids_without_effect",
+    "failed_without_length",
     "output_token_ids_without_effect",
     "policy_class_without_effect",
     "strict_priority_without_effect",
@@ -88,14 +93,14 @@ def print_result(result: Result) -> None:
 
 def render(result: Result, console: Console) -> RenderableType:
     """The table, and below it what was counted, how well it is known, and what went wrong."""
-    lines = [line for said in _lines(result) for line in _wrapped(said, console)]
+    lines = [line for one in said(result) for line in _wrapped(one, console)]
     if any(f"{metric}.mean" in result.summary for metric in DISTRIBUTIONS.values()):
         return Group(_fitting(result, console), *lines)
     return Group(*lines)
 
 
-def _wrapped(said: Line, console: Console) -> Iterator[Text]:
-    label, text, style = said
+def _wrapped(one: Line, console: Console) -> Iterator[Text]:
+    label, text, style = one
     for line in Text(printable(text), style).wrap(console, max(console.width - LABEL - 2, 20)):
         line.rstrip()
         yield Text.assemble((f"{label:>{LABEL}}  ", "dim"), line)
@@ -134,7 +139,7 @@ def _metrics(result: Result, columns: Sequence[str]) -> Table:
     return grid
 
 
-def _lines(result: Result) -> Iterator[Line]:
+def said(result: Result) -> Iterator[Line]:
     summary = result.summary
     yield "requests", _requests(result), ""
     for reason, count in result.rejections.items():
@@ -201,8 +206,13 @@ def _evidence(result: Result) -> Iterator[Line]:
 
 def _max_tokens(known: dict[str, Any]) -> str:
     given = known["spec"].get("workload", {}).get("max_output_tokens")
+    if isinstance(given, dict):
+        return f"max_output_tokens is {given['factor']:g} times each request's real output length, as given"
     if given is not None:
         return f"max_output_tokens is {given:,} for every request, as given"
+    classes = known["spec"].get("workload", {}).get("classes", {})
+    if any("max_output_tokens" in traffic for traffic in classes.values()):
+        return "max_output_tokens is as given by class, else each request's real output length"
     return "max_output_tokens is not given, so each request's is its real output length"
 
 

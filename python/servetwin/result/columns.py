@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from .._core import Run
+    from .._core import Run, Trace
 
 Code = Literal["q", "I", "B"]
 """A column's type, as `struct` writes it."""
@@ -41,20 +41,30 @@ REASONS = (
     "its replica stopped making progress",
     "the request before it did not complete",
     "no user came free to send it",
+    "its router kept it back to the end",
 )
 """By the core's code; why a request did not complete."""
 
 _NEVER: dict[Code, int] = {"q": -1, "I": 2**32 - 1}
 
 
-def request_table(run: Run, names: Sequence[str] | None) -> pa.Table:
-    """One row a request, by name if the trace has names, with the router's reasons if it gave any."""
+def request_table(run: Run, trace: Trace) -> pa.Table:
+    """One row a request, with its name, its class and whether it failed when it was recorded, if the trace tells,
+    and the router's reasons if it gave any."""
     import pyarrow as pa
 
+    names = trace.request_ids
     columns = {} if names is None else {"request_id": pa.array(names, pa.string())}
+    if trace.class_names is not None:
+        columns["class"] = _named(_array(trace.column("class"), "I"), trace.class_names)
+    if trace.has_failed:
+        columns["recorded_failed"] = _array(trace.column("failed"), "B").cast(pa.bool_())
     columns |= {name: _array(run.column(name), code) for name, code in REQUEST_COLUMNS.items()}
     if run.route_reasons:
         columns["route_reason"] = _named(_array(run.column("route_reason"), "I"), run.route_reasons)
+    overlap = _array(run.column("route_overlap_tokens"), "I")
+    if overlap.null_count < len(overlap):
+        columns["route_overlap_tokens"] = overlap
     columns["status"] = _named(columns["status"], STATUSES)
     columns["reason"] = _named(columns["reason"], REASONS)
     return pa.table(columns)
@@ -67,11 +77,29 @@ def series_table(run: Run) -> pa.Table:
     return pa.table({name: _array(run.series(name), code) for name, code in SERIES_COLUMNS.items()})
 
 
+def request_types() -> dict[str, pa.DataType]:
+    """The types of the request table's columns, but for those that not every run has."""
+    import pyarrow as pa
+
+    named = pa.dictionary(pa.int8(), pa.string())
+    return {name: _type(code) for name, code in REQUEST_COLUMNS.items()} | {"status": named, "reason": named}
+
+
+def series_types() -> dict[str, pa.DataType]:
+    return {name: _type(code) for name, code in SERIES_COLUMNS.items()}
+
+
+def _type(code: Code) -> pa.DataType:
+    import pyarrow as pa
+
+    return {"q": pa.int64(), "I": pa.uint32(), "B": pa.int8()}[code]
+
+
 def _array(data: bytes, code: Code) -> pa.Array:
     """Over the core's own buffer, unless there is a "never" in it, which becomes null."""
     import pyarrow as pa
 
-    kind = {"q": pa.int64(), "I": pa.uint32(), "B": pa.int8()}[code]
+    kind = _type(code)
     values = memoryview(data).cast(code)
     never = _NEVER.get(code)
     if never is not None and never.to_bytes(values.itemsize, "little", signed=never < 0) in data:

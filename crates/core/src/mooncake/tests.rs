@@ -1,12 +1,14 @@
 use super::*;
 use crate::random::draw;
+use crate::rows::Turns;
 use crate::trace::NONE;
+use crate::workload::TOKENS_MAX;
 use crate::workload::check;
 
 const PS_PER_MS: i64 = 1_000_000_000;
 
 fn options() -> Options {
-    Options { block_tokens: 4, ..Options::default() }
+    Options { block_tokens: 4, turns: Some(Turns::Cumulative), ..Options::default() }
 }
 
 fn read_with(text: &str, options: &Options) -> Result<Workload, InputError> {
@@ -49,7 +51,7 @@ fn the_plain_row() {
     assert_eq!(trace.after, [NONE, NONE]);
     assert_eq!(trace.blocks(0), [0, 1]);
     assert_eq!(trace.blocks(1), [0, 2, 1]);
-    assert_eq!(read.request_ids, None);
+    assert_eq!(read.labels.request_ids, None);
     assert_eq!(read.notes["prefill_only"], 1);
     assert_eq!(read.notes["max_output_tokens"], "the real output length");
 }
@@ -67,8 +69,8 @@ fn every_field_and_alias() {
     assert_eq!(read.trace.arrival_ps, [PS_PER_MS * 3 / 2, PS_PER_MS / 4]);
     assert_eq!(read.trace.after, [NONE, 0]);
     assert_eq!(read.trace.priority, [-3, 0]);
-    assert_eq!(read.trace.block_ids, [0, 1, 2, 3], "without hash_ids, nothing is shared");
-    assert_eq!(read.request_ids.unwrap().iter().collect::<Vec<_>>(), ["a", "b"]);
+    assert_eq!(read.trace.block_ids, [0, 1, 0, 2], "without hash_ids, a later turn repeats its session");
+    assert_eq!(read.labels.request_ids.unwrap().iter().collect::<Vec<_>>(), ["a", "b"]);
     for (note, count) in [
         ("sessions", 1),
         ("later_turns", 1),
@@ -90,7 +92,8 @@ fn unusual_writing_means_the_same() {
         r#"  { "timestamp" : 1500 , "input_length" : 5e2 , "output_length":2 , "session_id":"\u00e9","priority":1 }  "#,
         "\t{\"timestamp\":1500.000,\"input_length\":500,\"output_length\":2,\"session_id\":\"é\",\"priority\":1}\r\n",
         "\n  \n{\"timestamp\":1500,\"\\u0069nput_length\":500,\"output_length\":2,\"session_id\":\"é\",\"priority\":1}\n\n",
-        "\u{feff}{\"timestamp\":1500,\"input_length\":500,\"output_length\":2,\"hash_ids\":null,\"priority\":1.0}",
+        "\u{feff}{\"timestamp\":1500,\"input_length\":500,\"output_length\":2,\"session_id\":\"é\",\"hash_ids\":null,\
+         \"priority\":1.0}",
     ] {
         assert_eq!(rows(text).trace, plain.trace, "{text}");
     }
@@ -133,7 +136,7 @@ fn sessions_wait_and_time_is_scaled() {
     assert_eq!(read.notes["timestamps_without_effect"], 1);
     assert_eq!(read.notes["sessions"], 2);
     assert_eq!(
-        read.request_ids.unwrap().iter().collect::<Vec<_>>(),
+        read.labels.request_ids.unwrap().iter().collect::<Vec<_>>(),
         ["x", "line 1", "line 3", "line 6", "line 2", "line 4"]
     );
 }

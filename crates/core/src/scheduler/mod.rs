@@ -4,6 +4,8 @@
 //! results come in, is the clock's business ([`crate::worker`]).
 
 mod pass;
+pub mod sglang;
+pub mod trtllm;
 pub mod vllm;
 
 pub use pass::Pass;
@@ -11,10 +13,12 @@ pub use pass::Pass;
 use crate::chain::Chains;
 use crate::config::Engine;
 use crate::gaps::GapList;
-use crate::log::PassRecord;
+use crate::log::Log;
 use crate::record::{Reason, Requests};
 use crate::step_time::StepTime;
 use crate::trace::Trace;
+use sglang::Sglang;
+use trtllm::Trtllm;
 use vllm::Vllm;
 
 /// What all replicas share.
@@ -49,6 +53,8 @@ impl<'a> Setting<'a> {
     pub fn refusal(self, request: u32) -> Option<Reason> {
         match self.engine {
             Engine::Vllm(engine) => self.of(engine).refusal(request),
+            Engine::Sglang(engine) => self.of(engine).refusal(request),
+            Engine::Trtllm(engine) => self.of(engine).refusal(request),
         }
     }
 
@@ -56,13 +62,17 @@ impl<'a> Setting<'a> {
     pub fn ahead(self) -> i64 {
         match self.engine {
             Engine::Vllm(engine) => i64::from(engine.async_scheduling),
+            Engine::Sglang(engine) => i64::from(!engine.disable_overlap_schedule),
+            Engine::Trtllm(_) => 0,
         }
     }
 
     /// An idle replica. `gap_limit` bounds its list of gaps.
-    pub fn scheduler(self, gap_limit: usize) -> Box<dyn Scheduler + 'a> {
+    pub fn scheduler(self, gap_limit: usize) -> AnyScheduler<'a> {
         match self.engine {
-            Engine::Vllm(engine) => Box::new(Vllm::new(self.of(engine), gap_limit)),
+            Engine::Vllm(engine) => AnyScheduler::Vllm(Box::new(Vllm::new(self.of(engine), gap_limit))),
+            Engine::Sglang(engine) => AnyScheduler::Sglang(Box::new(Sglang::new(self.of(engine), gap_limit))),
+            Engine::Trtllm(engine) => AnyScheduler::Trtllm(Box::new(Trtllm::new(self.of(engine), gap_limit))),
         }
     }
 }
@@ -72,12 +82,52 @@ pub fn chains(trace: &Trace, engine: &Engine) -> Chains {
     match engine {
         Engine::Vllm(engine) if engine.enable_prefix_caching => Chains::new(trace, engine.block_size),
         Engine::Vllm(_) => Chains::unshared(),
+        Engine::Sglang(engine) if engine.disable_radix_cache => Chains::unshared(),
+        // In tokens, whatever the page: its requests are told apart by tokens in the queue as well.
+        Engine::Sglang(engine) => {
+            let mut chains = Chains::new(trace, 1);
+            let tokens = |request: u32| trace.input_tokens[request as usize];
+            let aborted = |&request: &u32| tokens(request) != engine.prompt(tokens(request));
+            chains.replace_by_one_token((0..trace.len() as u32).filter(aborted));
+            chains
+        }
+        Engine::Trtllm(engine) if engine.enable_block_reuse => Chains::new(trace, engine.tokens_per_block),
+        Engine::Trtllm(_) => Chains::unshared(),
+    }
+}
+
+/// Contents of requests in whole blocks, as routers count them; none where [`chains`] are just that.
+pub fn blocks(trace: &Trace, engine: &Engine) -> Option<Chains> {
+    match engine {
+        Engine::Vllm(_) | Engine::Trtllm(_) => None,
+        Engine::Sglang(engine) => Some(Chains::new(trace, engine.page_size)),
+    }
+}
+
+/// Tokens of a block, the unit in which a cache is shared.
+pub fn block_size(engine: &Engine) -> u32 {
+    match engine {
+        Engine::Vllm(engine) => engine.block_size,
+        Engine::Sglang(engine) => engine.page_size,
+        Engine::Trtllm(engine) => engine.tokens_per_block,
+    }
+}
+
+/// Tokens that a pass may compute, by which routers measure a backlog.
+pub fn batch_tokens(engine: &Engine) -> u32 {
+    match engine {
+        Engine::Vllm(engine) => engine.max_num_batched_tokens,
+        // Where chunks are off, a pass goes on until this many tokens are prefilled.
+        Engine::Sglang(engine) => engine.chunked_prefill_size.unwrap_or(engine.max_prefill_tokens),
+        Engine::Trtllm(engine) => engine.max_num_tokens,
     }
 }
 
 /// Where results go.
 pub struct Results<'a> {
     pub requests: &'a mut Requests,
+    /// Requests whose first token reached its client, in order.
+    pub first_tokens: &'a mut Vec<u32>,
     /// Requests that ended, in order.
     pub ended: &'a mut Vec<u32>,
 }
@@ -87,7 +137,7 @@ pub struct Ledger {
     pub gaps: GapList,
     pub passes: u64,
     pub leaps: u64,
-    pub log: Vec<PassRecord>,
+    pub log: Log,
 }
 
 /// One engine's rules, for one replica.
@@ -123,9 +173,25 @@ pub trait Scheduler {
     /// All blocks that requests can use.
     fn usable_blocks(&self) -> u32;
 
+    /// Whole blocks at the start of the prompt of `request` that the cache holds once the first
+    /// `passes` passes of an unsettled run are scheduled. Changes nothing: no hit, no time of use.
+    /// Blocks whose pass is under way count as cached, as they do for the scheduler itself.
+    fn cached_blocks(&self, request: u32, passes: i64) -> u32;
+
+    /// Whether a block of `segment` may be cached (see [`crate::chain`]). True is always right; false
+    /// lets a router forget that this replica had it.
+    fn may_cache(&self, _segment: u32) -> bool {
+        true
+    }
+
     /// Whether for more than `passes` passes no request got further than ever before, and the last
     /// of them preempted: a long prompt that is computed again does neither.
     fn is_stalled(&self, passes: u64) -> bool;
+
+    /// Where the engine itself would raise an error, the error. Nothing is asked of it any more.
+    fn failure(&self) -> Option<&'static str> {
+        None
+    }
 
     /// The requests that wait or run, in the order of the batch, then of the queue.
     fn unfinished(&self) -> Vec<u32>;
@@ -133,8 +199,100 @@ pub trait Scheduler {
     /// Logs that nothing runs and nothing that waits can ever be admitted.
     fn log_stuck(&mut self, now_ps: i64);
 
-    fn into_ledger(self: Box<Self>) -> Ledger;
+    fn into_ledger(self) -> Ledger;
 
     /// Panics unless all blocks are accounted for. For tests, between passes.
     fn check(&self);
+}
+
+/// A scheduler of any engine. Its methods are called at every event, so they are dispatched where
+/// the compiler can see through them.
+pub enum AnyScheduler<'a> {
+    Vllm(Box<Vllm<'a>>),
+    Sglang(Box<Sglang<'a>>),
+    Trtllm(Box<Trtllm<'a>>),
+}
+
+macro_rules! each {
+    ($any:ident, $scheduler:ident => $call:expr) => {
+        match $any {
+            AnyScheduler::Vllm($scheduler) => $call,
+            AnyScheduler::Sglang($scheduler) => $call,
+            AnyScheduler::Trtllm($scheduler) => $call,
+        }
+    };
+}
+
+impl Scheduler for AnyScheduler<'_> {
+    fn has_work(&self) -> bool {
+        each!(self, scheduler => scheduler.has_work())
+    }
+
+    fn arrive(&mut self, request: u32, arrival_ps: i64) -> bool {
+        each!(self, scheduler => scheduler.arrive(request, arrival_ps))
+    }
+
+    fn schedule(&mut self, now_ps: i64, start_ps: i64, results: &mut Results, pass: &mut Pass) -> bool {
+        each!(self, scheduler => scheduler.schedule(now_ps, start_ps, results, pass))
+    }
+
+    fn settle(&mut self, pass: &mut Pass) {
+        each!(self, scheduler => scheduler.settle(pass))
+    }
+
+    fn update(&mut self, pass: &mut Pass, next: Option<&mut Pass>, results: &mut Results) {
+        each!(self, scheduler => scheduler.update(pass, next, results))
+    }
+
+    fn passes(&self) -> u64 {
+        each!(self, scheduler => scheduler.passes())
+    }
+
+    fn running(&self) -> u32 {
+        each!(self, scheduler => scheduler.running())
+    }
+
+    fn waiting(&self) -> u32 {
+        each!(self, scheduler => scheduler.waiting())
+    }
+
+    fn used_blocks(&self, passes: i64) -> u32 {
+        each!(self, scheduler => scheduler.used_blocks(passes))
+    }
+
+    fn usable_blocks(&self) -> u32 {
+        each!(self, scheduler => scheduler.usable_blocks())
+    }
+
+    fn cached_blocks(&self, request: u32, passes: i64) -> u32 {
+        each!(self, scheduler => scheduler.cached_blocks(request, passes))
+    }
+
+    fn may_cache(&self, segment: u32) -> bool {
+        each!(self, scheduler => scheduler.may_cache(segment))
+    }
+
+    fn is_stalled(&self, passes: u64) -> bool {
+        each!(self, scheduler => scheduler.is_stalled(passes))
+    }
+
+    fn failure(&self) -> Option<&'static str> {
+        each!(self, scheduler => scheduler.failure())
+    }
+
+    fn unfinished(&self) -> Vec<u32> {
+        each!(self, scheduler => scheduler.unfinished())
+    }
+
+    fn log_stuck(&mut self, now_ps: i64) {
+        each!(self, scheduler => scheduler.log_stuck(now_ps))
+    }
+
+    fn into_ledger(self) -> Ledger {
+        each!(self, scheduler => scheduler.into_ledger())
+    }
+
+    fn check(&self) {
+        each!(self, scheduler => scheduler.check())
+    }
 }
