@@ -31,7 +31,8 @@ function outcomeSection() {
     [...rows, ...reasons], { label: "How requests ended" });
   const stalled = view.stalled.count
     ? h("p", { class: "note bad" }, `${whole(view.stalled.count)} hang on replicas that stopped making progress: ${view.stalled.names.join(", ")}${view.stalled.count > view.stalled.names.length ? " and more, which result.json names" : ""}`) : null;
-  const element = card("By outcome", reasons.length ? "Reasons count every request of the run" : null, copyMenu(table.data), table.element, stalled);
+  const failed = view.recorded_failed ? h("p", { class: "note" }, `${whole(view.recorded_failed)} of the trace's requests failed when they were recorded; here they ran like any other.`) : null;
+  const element = card("By outcome", reasons.length ? "Reasons count every request of the run" : null, copyMenu(table.data), table.element, stalled, failed);
   element.dataset.table = "outcome";
   return section("outcome", ["How requests ended", "Outcome"], null, h("div", { class: "grid" }, element, serviceTable()));
 }
