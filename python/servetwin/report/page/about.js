@@ -69,7 +69,7 @@ function knownSection() {
     ["KV cache", level(engine.kv_capacity), said["kv cache"]],
     ["Output limits", null, said["max tokens"]],
     ["Workload", null, said.workload],
-    ["Router", null, Object.values(router || {}).join(", ")],
+    ["Router", null, Object.entries(router || {}).map(([name, value]) => (name === "kind" ? value : `${name} ${typeof value === "object" ? JSON.stringify(value) : value}`)).join(", ")],
     ["Seed", null, said.seed],
     ["Computed", null, `${said.computed || ""}, by servetwin ${view.provenance.servetwin}, Python ${view.provenance.python}`.replace(/^, /, "")],
   ].filter(([, , text]) => text);
