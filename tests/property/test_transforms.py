@@ -233,7 +233,7 @@ def test_steps_are_done_in_order() -> None:
         ("thin=1.5", "0.thin.share", "less than or equal to 1"),
         ("thin={share: 0.5, rst: 1}", "0.thin.rst", "no such option"),
         ("replicate=1", "0.replicate.copies", "greater"),
-        ("merge=none.parquet", None, "cannot be read"),
+        ("merge=none.parquet", None, "does not exist"),
         ({"limit": 1, "speedup": 2}, "0", "2 steps in one item"),
     ],
 )
