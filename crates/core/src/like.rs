@@ -24,6 +24,7 @@ const STRETCH_STARTS: usize = 50;
 const NEAR: i64 = 2;
 /// From this share of arrivals at the time of another one on, times are those of a clock that ticks.
 const TICKS_FROM: f64 = 0.5;
+const TICKS_MAX: i64 = 1 << 24;
 const PS_PER_S: f64 = 1e12;
 
 #[derive(Clone, Debug, Deserialize)]
@@ -63,7 +64,7 @@ pub struct Fit {
     /// Of the time drawn at once, and how far from its own place.
     pub stretch_s: f64,
     pub near_s: f64,
-    /// Different times of the source's arrivals that new ones keep to; none where they keep to none.
+    /// Times of the source's clock that new arrivals keep to; none where it ticks too finely to tell.
     pub ticks: Option<usize>,
     pub families: usize,
     pub requests_per_family: f64,
@@ -105,8 +106,7 @@ impl<'w> Model<'w> {
         let tied = arrivals.windows(2).filter(|pair| pair[0] == pair[1]).count();
         let mut ticks_ps = Vec::new();
         if span_ps > 0 && tied as f64 >= TICKS_FROM * arrivals.len() as f64 {
-            ticks_ps = arrivals;
-            ticks_ps.dedup();
+            ticks_ps = ticks(arrivals);
         }
         let cycle = cycle_ps.unwrap_or(1);
         let stretches = (starts_ps.len() / STRETCH_STARTS).max(1) as i64;
@@ -267,6 +267,23 @@ impl<'w> Model<'w> {
             rate_factor,
         }
     }
+}
+
+/// The times at which a clock ticked: those of arrivals, and between them those at which nobody came.
+fn ticks(mut arrivals: Vec<i64>) -> Vec<i64> {
+    arrivals.dedup();
+    let mut steps: Vec<i64> = arrivals.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    steps.sort_unstable();
+    let usual = steps[(steps.len() - 1) / 4];
+    let mut ticks = vec![arrivals[0]];
+    for pair in arrivals.windows(2) {
+        let missed = ((pair[1] - pair[0]) as f64 / usual as f64).round_ties_even() as i64 - 1;
+        if missed > 0 && ticks.len() as i64 + missed < TICKS_MAX {
+            ticks.extend((1..=missed).map(|tick| pair[0] + (pair[1] - pair[0]) / (missed + 1) * tick));
+        }
+        ticks.push(pair[1]);
+    }
+    ticks
 }
 
 /// How many requests have arrived by a start: those of families go on after it.

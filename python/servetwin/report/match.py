@@ -61,6 +61,8 @@ def _written(figure: Figure, value: float | None) -> str:
 def _difference(figure: Figure) -> str:
     if figure.difference is None:
         return ""
+    if figure.kind == "score":
+        return f"{figure.difference:+.3f}"
     return f"{100 * figure.difference:+.1f} {'points' if figure.kind == 'share' else '%'}"
 
 

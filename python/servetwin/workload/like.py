@@ -44,14 +44,14 @@ class Figure:
     original: float | None
     generated: float | None
     kind: str = "number"
-    """Or `share`, or `count`, for how it is written."""
+    """Or `share`, `score` (from -1 to 1) or `count`: how it is written and compared."""
 
     @property
     def difference(self) -> float | None:
-        """Of shares, in absolute terms; else relative to the original."""
+        """Of shares and scores, in absolute terms; else relative to the original."""
         if self.original is None or self.generated is None:
             return None
-        if self.kind == "share":
+        if self.kind in ("share", "score"):
             return self.generated - self.original
         return self.generated / self.original - 1 if self.original else None
 
@@ -70,18 +70,20 @@ def _figures(original: Trace, generated: Trace) -> Iterator[Figure]:
         return Figure(name, None if was is None else was * scale, ours[key], kind)
 
     yield both("requests", "requests", "count")
-    yield both("sessions", "sessions", "count")
+    if theirs["think_time_s"]:
+        yield both("sessions", "sessions", "count")
     yield both("sessions/s" if theirs["think_time_s"] else "requests/s", "rate_per_s", scale=factor)
     yield Figure("rate over time, mean deviation", 0.0, _rate_deviation(original, generated), "share")
     yield both("gaps: CV", "gap_cv")
     yield both("at the time of another", "simultaneous", "share")
     for title, key in (("input tokens", "input_tokens"), ("output tokens", "output_tokens")):
         yield from _distribution(title, theirs[key], ours[key])
-    yield both("input to output, rank correlation", "input_output_correlation", "share")
+    yield both("input to output, rank correlation", "input_output_correlation", "score")
     yield both("ideal prefix hit", "ideal_prefix_hit", "share")
-    yield both("requests with a hit", "requests_with_hit", "share")
-    yield from _distribution("blocks hit", theirs["hit_blocks"], ours["hit_blocks"])
-    yield from _distribution("reused after, s", theirs["reuse_s"], ours["reuse_s"])
+    if theirs["ideal_prefix_hit"] or ours["ideal_prefix_hit"]:
+        yield both("requests with a hit", "requests_with_hit", "share")
+        yield from _distribution("blocks hit", theirs["hit_blocks"], ours["hit_blocks"])
+        yield from _distribution("reused after, s", theirs["reuse_s"], ours["reuse_s"])
     if theirs["think_time_s"]:
         yield from _distribution("turns a session", theirs["turns"], ours["turns"])
         yield from _distribution("think time, s", theirs["think_time_s"], ours["think_time_s"])
