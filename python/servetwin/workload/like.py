@@ -96,8 +96,9 @@ def _figures(original: Trace, generated: Trace) -> Iterator[Figure]:
 def _distribution(
     title: str, original: dict[str, float] | None, generated: dict[str, float] | None
 ) -> Iterator[Figure]:
-    for name in PERCENTILES if original else ():
-        yield Figure(f"{title}: {name}", original and original[name], generated and generated[name])
+    if original is not None:
+        for name in PERCENTILES:
+            yield Figure(f"{title}: {name}", original[name], None if generated is None else generated[name])
 
 
 def _rate_deviation(original: Trace, generated: Trace) -> float | None:
