@@ -6,4 +6,4 @@ from .read import read_trace
 from .transform import transform
 from .write import write_trace
 
-__all__ = ["like", "match", "check_blocks", "open_workload", "read_trace", "transform", "write_trace"]
+__all__ = ["check_blocks", "like", "match", "open_workload", "read_trace", "transform", "write_trace"]
