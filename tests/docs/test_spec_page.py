@@ -12,7 +12,8 @@ from pydantic.fields import FieldInfo
 from servetwin.spec import Spec
 from servetwin.spec.base import SpecModel
 from servetwin.spec.deployment import Cluster, Parallel
-from servetwin.spec.engine import Acceptance, SglangEngine, Speculative, VllmEngine
+from servetwin.spec.engine import Acceptance, SglangEngine, Speculative, TrtllmEngine, VllmEngine
+from servetwin.spec.engine.trtllm import TrtllmKvCache, TrtllmQuantization, TrtllmScheduler
 from servetwin.spec.router import LeastRequestsRouter, PythonRouter, RandomRouter, RoundRobinRouter
 from servetwin.spec.service import Metrics, Percentiles, ServiceLevel
 from servetwin.spec.timing import AnalyticTiming, LinearTiming, PolynomialTiming
@@ -49,6 +50,10 @@ TABLES: dict[str, type[BaseModel]] = {
     "`parallel`": Parallel,
     "`engine` named `vllm`": VllmEngine,
     "`engine` named `sglang`": SglangEngine,
+    "`engine` named `trtllm`": TrtllmEngine,
+    "`engine.kv_cache_config`": TrtllmKvCache,
+    "`engine.scheduler_config`": TrtllmScheduler,
+    "`engine.quant_config`": TrtllmQuantization,
     "`engine.speculative`": Speculative,
     "`engine.speculative.acceptance`": Acceptance,
     "`cluster`": Cluster,

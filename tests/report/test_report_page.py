@@ -232,7 +232,7 @@ def test_what_went_wrong_stands_at_the_top(browser: Any, report_of: Report) -> N
             assert all(word in head for word in words), head
     with opened(browser, report_of("all rejected")) as shown:
         assert "300 × " not in shown.table("outcome").inner_text()
-        assert "prompt and output limit exceed max_model_len" in shown.table("outcome").inner_text()
+        assert "prompt and output limit exceed the context" in shown.table("outcome").inner_text()
 
 
 def test_colours_follow_the_reader(browser: Any, report_of: Report) -> None:
