@@ -3,6 +3,7 @@
 mod support;
 
 use servetwin_core::config::Engine;
+use servetwin_core::config::trtllm::{self, CapacityPolicy, ChunkingPolicy, Trtllm};
 use servetwin_core::config::vllm::{Policy, Version, Vllm};
 use servetwin_core::record::{NEVER, Requests};
 use servetwin_core::scheduler::{self, Results, Scheduler, Setting};
@@ -38,7 +39,7 @@ fn trace(dice: &mut Dice) -> Trace {
     trace
 }
 
-fn engine(dice: &mut Dice) -> Vllm {
+fn vllm(dice: &mut Dice) -> Vllm {
     let drafts = dice.pick(&[0, 0, 0, 2]);
     Vllm {
         version: dice.pick(&[Version::V0_32, Version::V0_19]),
@@ -61,12 +62,43 @@ fn engine(dice: &mut Dice) -> Vllm {
     }
 }
 
+fn trtllm(dice: &mut Dice) -> Trtllm {
+    Trtllm {
+        version: trtllm::Version::V1_2,
+        max_batch_size: dice.roll(1, 10) as u32,
+        max_num_tokens: dice.pick(&[160, 200]),
+        max_seq_len: 200,
+        enable_chunked_prefill: dice.chance(2),
+        tokens_per_block: dice.pick(&[1, 4, 8, 16]),
+        num_blocks: dice.roll(40, 200) as u32,
+        enable_block_reuse: !dice.chance(4),
+        capacity_scheduler_policy: dice.pick(&[
+            CapacityPolicy::GuaranteedNoEvict,
+            CapacityPolicy::MaxUtilization,
+            CapacityPolicy::MaxUtilization,
+            CapacityPolicy::StaticBatch,
+        ]),
+        context_chunking_policy: dice.pick(&[ChunkingPolicy::FirstComeFirstServed, ChunkingPolicy::EqualProgress]),
+        batch_wait_timeout_iters: dice.pick(&[0, 0, 3]),
+        batch_wait_tokens: 60,
+    }
+}
+
 #[test]
-fn blocks_are_conserved_and_requests_end_once() {
+fn vllm_conserves_blocks_and_ends_requests_once() {
+    check(|dice| Engine::Vllm(vllm(dice)), 1_000);
+}
+
+#[test]
+fn trtllm_conserves_blocks_and_ends_requests_once() {
+    check(|dice| Engine::Trtllm(trtllm(dice)), 100);
+}
+
+fn check(engine: fn(&mut Dice) -> Engine, least_preemptions: u32) {
     let mut preemptions = 0;
     for seed in 0..1_500 {
         let mut dice = Dice::new(seed);
-        let (trace, engine) = (trace(&mut dice), Engine::Vllm(engine(&mut dice)));
+        let (trace, engine) = (trace(&mut dice), engine(&mut dice));
         let host = Affine { base_ps: 5 * MS, prefill_token_ps: 50_000, context_ps: 900, ..Affine::default() };
         let step_time = StepTime::Affine { host, terms: Vec::new() };
         let chains = scheduler::chains(&trace, &engine);
@@ -124,5 +156,5 @@ fn blocks_are_conserved_and_requests_end_once() {
             assert_eq!(requests.first_token_ps[row] == NEVER, trace.output_tokens[row] == 0);
         }
     }
-    assert!(preemptions > 1_000, "the worlds must be tight enough to preempt: {preemptions}");
+    assert!(preemptions > least_preemptions, "the worlds must be tight enough to preempt: {preemptions}");
 }

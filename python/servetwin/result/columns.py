@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from .._core import Run
+    from .._core import Run, Trace
 
 Code = Literal["q", "I", "B"]
 """A column's type, as `struct` writes it."""
@@ -48,12 +48,15 @@ REASONS = (
 _NEVER: dict[Code, int] = {"q": -1, "I": 2**32 - 1}
 
 
-def request_table(run: Run, names: Sequence[str] | None) -> pa.Table:
-    """One row a request, by name if the trace has names, with the router's reasons if it gave any."""
+def request_table(run: Run, trace: Trace) -> pa.Table:
+    """One row a request, by name and with its class if the trace has them, with the router's reasons if it gave any."""
     import pyarrow as pa
 
+    names, classes = trace.request_ids, trace.class_names
     columns = {} if names is None else {"request_id": pa.array(names, pa.string())}
     columns |= {name: _array(run.column(name), code) for name, code in REQUEST_COLUMNS.items()}
+    if classes is not None:
+        columns["class"] = _named(_array(trace.column("class"), "I"), classes)
     if run.route_reasons:
         columns["route_reason"] = _named(_array(run.column("route_reason"), "I"), run.route_reasons)
     overlap = _array(run.column("route_overlap_tokens"), "I")
