@@ -65,7 +65,7 @@ SITUATIONS = (
 """What `check_router` runs."""
 
 
-class Made(Exception):
+class DeliberateError(Exception):
     """Raised on purpose, to see where it comes out."""
 
 
@@ -74,7 +74,7 @@ class Watched:
 
     Args:
         inner: the router that is tested.
-        fail_in: the hook that raises `Made`, in its third call.
+        fail_in: the hook that raises `DeliberateError`, in its third call.
         answer: what `route` answers instead of what `inner` does.
     """
 
@@ -83,7 +83,7 @@ class Watched:
         self.reads_cache = getattr(inner, "reads_cache", False)
         self.choices: list[int] = []
         self.calls = dict.fromkeys(HOOKS, 0)
-        self.raised: Made | None = None
+        self.raised: DeliberateError | None = None
         for hook in HOOKS[1:]:
             if hasattr(inner, hook) or fail_in == hook:
                 setattr(self, hook, self._told(hook))
@@ -107,7 +107,7 @@ class Watched:
     def _count(self, hook: str) -> None:
         self.calls[hook] += 1
         if hook == self.fail_in and self.calls[hook] == 3:
-            self.raised = Made(hook)
+            self.raised = DeliberateError(hook)
             raise self.raised
 
 
@@ -148,27 +148,29 @@ def check_failures(make_router: Callable[[], Router]) -> None:
     """What a method raises ends the run and comes out as it is, with a note of the method, the request and the time."""
     for hook in HOOKS:
         watched = Watched(make_router(), fail_in=hook)
-        try:
-            simulate(SITUATIONS[0].spec(), router=watched)
-        except Made as error:
-            notes = getattr(error, "__notes__", [])
-            assert error is watched.raised, f"{hook}() raised one exception, and another came out"
-            named = any(note.startswith(f"{ROUTER_NOTE}{hook}(), for request ") for note in notes)
-            assert named, f"no note names {hook}(), its request and its time: {notes}"
-        else:
-            raise AssertionError(f"{hook}() raised, and the run went on")
+        error = _failure_of(watched)
+        assert error is not None, f"{hook}() raised, and the run went on"
+        assert error is watched.raised, f"{hook}() raised one exception, and another came out: {error!r}"
+        notes = getattr(error, "__notes__", [])
+        named = any(note.startswith(f"{ROUTER_NOTE}{hook}(), for request ") for note in notes)
+        assert named, f"no note names {hook}(), its request and its time: {notes}"
 
 
 def check_wrong_answers(make_router: Callable[[], Router]) -> None:
     """An answer that is no choice of a replica ends the run."""
-    for answer, kind in (("1", TypeError), (3, ValueError), (-1, ValueError), (Choice(0, reason=7), TypeError)):  # type: ignore[arg-type]
-        try:
-            simulate(SITUATIONS[0].spec(), router=Watched(make_router(), answer=answer))
-        except kind as error:
-            named = any(note.startswith(f"{ROUTER_NOTE}route(), for request 0") for note in error.__notes__)
-            assert named, f"the answer {answer!r} was refused without a note of its request"
-        else:
-            raise AssertionError(f"the answer {answer!r} of route() was taken")
+    for answer, kind in (("1", TypeError), (3, ValueError), (-1, ValueError), ((0, 7), TypeError)):
+        error = _failure_of(Watched(make_router(), answer=answer))
+        assert isinstance(error, kind), f"the answer {answer!r} of route() was not refused as a {kind.__name__}"
+        named = any(note.startswith(f"{ROUTER_NOTE}route(), for request 0") for note in error.__notes__)
+        assert named, f"the answer {answer!r} was refused without a note of its request"
+
+
+def _failure_of(watched: Watched) -> Exception | None:
+    try:
+        simulate(SITUATIONS[0].spec(), router=watched)
+    except Exception as error:
+        return error
+    return None
 
 
 def _can_be_made(make_router: Callable[[], Router]) -> None:

@@ -6,6 +6,7 @@ import random
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -60,7 +61,7 @@ class Draws:
 
 
 class Shares:
-    turns: list[int] = []
+    turns: ClassVar[list[int]] = []
 
     def route(self, request: RouterRequest, replicas: Sequence[ReplicaView]) -> int:
         self.turns.append(0)

@@ -244,9 +244,7 @@ CASES: tuple[Case, ...] = (
             f"r-1024 with {router}, beside 8 replicas with it",
             _routed(router, 1024),
             targets=(Target("cost_growth", 2, at_least=False),),
-            baseline=Baseline(
-                Case(f"n-{router}-8", f"r-8 with {router}", _routed(router, 8)), _cost_growth
-            ),
+            baseline=Baseline(Case(f"n-{router}-8", f"r-8 with {router}", _routed(router, 8)), _cost_growth),
         )
         for router in ("kv_aware", "least_requests", "cache_aware", "llm_d", "power_of_two", "prefix_hash")
     ),
