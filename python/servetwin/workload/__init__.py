@@ -1,8 +1,8 @@
 """The requests: read from a trace or generated, always as the core's columnar `Trace`."""
 
-from .keys import check_router_keys
 from .open import check_blocks, open_workload
 from .read import read_trace
+from .sessions import check_sessions
 from .write import write_trace
 
-__all__ = ["check_blocks", "check_router_keys", "open_workload", "read_trace", "write_trace"]
+__all__ = ["check_blocks", "check_sessions", "open_workload", "read_trace", "write_trace"]
