@@ -52,3 +52,25 @@ def test_what_a_router_keeps_back_is_sent_in_the_end(world: World, router: dict[
         assert 7 not in run.column("reason")
     arrival, routed = (memoryview(run.column(name)).cast("q") for name in ("arrival_ps", "routed_ps"))
     assert all(came <= sent for came, sent in zip(arrival, routed, strict=True) if sent >= 0)
+
+
+@settings(max_examples=150, deadline=None)
+@given(worlds(), ROUTERS["kv_aware"])
+def test_an_idle_replica_has_what_it_was_believed_to_have(world: World, router: dict[str, Any]) -> None:
+    router = router | {"use_kv_events": True, "queue_threshold": None}
+    engine = world.run["engine"] | {"enable_prefix_caching": True}
+    run = replace(world, run=world.run | {"router": router, "engine": engine}).simulate()
+    names = {"replica": "I", "routed_ps": "q", "scheduled_ps": "q", "end_ps": "q"}
+    columns = {name: list(memoryview(run.column(name)).cast(code)) for name, code in names.items()}
+    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    overlap, cached = (list(memoryview(run.column(f"{name}_tokens")).cast("I")) for name in ("route_overlap", "cached"))
+    size = engine["block_size"]
+    for request, row in enumerate(rows):
+        others = [other for index, other in enumerate(rows) if index != request and other["replica"] == row["replica"]]
+        idle = all(
+            0 <= other["end_ps"] <= row["routed_ps"] or other["routed_ps"] > row["routed_ps"] for other in others
+        )
+        if row["scheduled_ps"] == row["routed_ps"] >= 0 and idle:
+            # A scheduler computes at least the last token of a prompt.
+            findable = (world.trace["input_tokens"][request] - 1) // size * size
+            assert cached[request] == min(overlap[request], findable)

@@ -43,6 +43,8 @@ pub struct Outcome {
 pub enum Failure {
     /// A user's router failed.
     Policy(PolicyError),
+    /// The engine of this replica would fail, with this error.
+    Engine(u32, &'static str),
     /// The simulated time goes beyond [`HORIZON_PS`].
     Horizon,
     /// `progress` wanted no more.
@@ -317,6 +319,7 @@ impl<'a> Simulation<'a> {
         let unfinished = worker.scheduler().unfinished();
         match worker.stopped() {
             Some(Stop::Horizon) => return Err(Failure::Horizon),
+            Some(Stop::Engine(error)) => return Err(Failure::Engine(replica, error)),
             Some(Stop::PassLimit) => {}
             Some(Stop::Stalled) | None if unfinished.is_empty() => {}
             Some(Stop::Stalled) | None => {

@@ -47,6 +47,8 @@ pub struct Worker<'a> {
 pub enum Stop {
     Stalled,
     PassLimit,
+    /// The engine itself would fail here, with this error.
+    Engine(&'static str),
     /// Its time goes beyond [`HORIZON_PS`].
     Horizon,
 }
@@ -154,6 +156,10 @@ impl<'a> Worker<'a> {
         } else {
             self.spare.push(pass);
             self.asleep = true;
+            if let Some(error) = self.scheduler.failure() {
+                self.stopped = Some(Stop::Engine(error));
+                return;
+            }
             if self.executing.is_none() && self.setting.log_passes {
                 self.scheduler.log_stuck(now_ps);
                 self.stopped = Some(Stop::Stalled);

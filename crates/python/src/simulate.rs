@@ -171,6 +171,12 @@ pub fn simulate(
                 "the run lasts over 100 days of simulated time; shorten the workload, or check units of pass times"
                     .to_owned(),
         }),
+        Failure::Engine(replica, error) => input_error(InputError {
+            file: None,
+            line: None,
+            field: None,
+            message: format!("{error} (replica {replica})"),
+        }),
         Failure::Interrupted => failure.unwrap_or_else(|| PyValueError::new_err("the run was interrupted")),
     })?;
     let route_reasons = match python_router {

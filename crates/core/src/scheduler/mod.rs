@@ -188,6 +188,11 @@ pub trait Scheduler {
     /// of them preempted: a long prompt that is computed again does neither.
     fn is_stalled(&self, passes: u64) -> bool;
 
+    /// Where the engine itself would raise an error, the error. Nothing is asked of it any more.
+    fn failure(&self) -> Option<&'static str> {
+        None
+    }
+
     /// The requests that wait or run, in the order of the batch, then of the queue.
     fn unfinished(&self) -> Vec<u32>;
 
@@ -269,6 +274,10 @@ impl Scheduler for AnyScheduler<'_> {
 
     fn is_stalled(&self, passes: u64) -> bool {
         each!(self, scheduler => scheduler.is_stalled(passes))
+    }
+
+    fn failure(&self) -> Option<&'static str> {
+        each!(self, scheduler => scheduler.failure())
     }
 
     fn unfinished(&self) -> Vec<u32> {
