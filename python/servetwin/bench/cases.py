@@ -97,6 +97,27 @@ def _spec(
     }
 
 
+def _sglang_spec(replicas: int, page_size: int) -> dict[str, Any]:
+    """DynoSim's defaults for SGLang, in a pool as large as that of `_spec`, its loop without overlap."""
+    return _spec(replicas) | {
+        "engine": {
+            "name": "sglang",
+            "page_size": page_size,
+            "max_total_tokens": POOL_TOKENS,
+            "max_running_requests": 256,
+            "context_length": 262144,
+            "chunked_prefill_size": 8192,
+            "max_prefill_tokens": 16384,
+            "disable_overlap_schedule": True,
+        },
+    }
+
+
+def _sglang_pool(page_size: int) -> tuple[str, str]:
+    options = {"engine_type": "sglang", "block_size": page_size, "num_gpu_blocks": POOL_TOKENS // page_size}
+    return "--extra-engine-args", json.dumps(options)
+
+
 def _pool(block_size: int, num_gpu_blocks: int) -> tuple[str, str]:
     # The script of the peer gives a block size already; of two, the last counts.
     return "--extra-engine-args", json.dumps({"block_size": block_size, "num_gpu_blocks": num_gpu_blocks})
@@ -145,6 +166,7 @@ def _routed(router: str, replicas: int) -> dict[str, Any]:
 
 
 REQUESTS_A_REPLICA = 1000
+POOL_TOKENS = 512 * 16384
 STARVED_BLOCKS = 300
 """Of 512 tokens: enough for the longest request of the trace, too few for what arrives together."""
 
@@ -191,6 +213,17 @@ CASES: tuple[Case, ...] = (
         TOOLAGENT,
         peer=(*_pool(512, STARVED_BLOCKS), "--arrival-speedup-ratio", "2"),
         targets=_beside_peer(50),
+    ),
+    *(
+        Case(
+            f"sglang-{page_size}",
+            f"b on SGLang, pages of {page_size}",
+            _sglang_spec(8, page_size),
+            TOOLAGENT,
+            peer=_sglang_pool(page_size),
+            targets=_beside_peer(50),
+        )
+        for page_size in (1, 64)
     ),
     *(
         Case(
