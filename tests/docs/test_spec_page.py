@@ -12,12 +12,8 @@ from pydantic.fields import FieldInfo
 from servetwin.spec import Spec
 from servetwin.spec.base import SpecModel
 from servetwin.spec.deployment import Cluster, Parallel
-<<<<<<< HEAD
 from servetwin.spec.engine import Acceptance, SglangEngine, Speculative, TrtllmEngine, VllmEngine
 from servetwin.spec.engine.trtllm import TrtllmKvCache, TrtllmQuantization, TrtllmScheduler
-from servetwin.spec.router import LeastRequestsRouter, PythonRouter, RandomRouter, RoundRobinRouter
-=======
-from servetwin.spec.engine import Acceptance, SglangEngine, Speculative, VllmEngine
 from servetwin.spec.router import (
     CacheAwareRouter,
     ConsistentHashingRouter,
@@ -33,7 +29,6 @@ from servetwin.spec.router import (
     SessionAffinityRouter,
     Several,
 )
->>>>>>> ea3256b
 from servetwin.spec.service import Metrics, Percentiles, ServiceLevel
 from servetwin.spec.timing import AnalyticTiming, LinearTiming, PolynomialTiming
 from servetwin.spec.traffic import (
@@ -166,11 +161,6 @@ def test_no_part_of_a_spec_is_without_a_table() -> None:
     def parts(model: type[BaseModel]) -> set[type[BaseModel]]:
         return {model}.union(*(parts(child) for child in model.__subclasses__()))
 
-<<<<<<< HEAD
-    # Bases that only hold what two kinds have in common.
-    assert parts(SpecModel) - {SpecModel, Traffic, Recorded} == set(TABLES.values())
-=======
-    # A base that only holds what two kinds have in common.
-    assert parts(SpecModel) - {SpecModel, Generated, Several} == set(TABLES.values())
->>>>>>> ea3256b
+    # Bases that only hold what several kinds have in common.
+    assert parts(SpecModel) - {SpecModel, Traffic, Recorded, Several} == set(TABLES.values())
     assert set(tables()) == set(TABLES)
