@@ -62,5 +62,3 @@ def summary_options(spec: Spec) -> dict[str, Any]:
         "gpu_price_per_hour": None if spec.cluster is None else spec.cluster.gpu_price_per_hour,
         "slo": slo,
     }
-
-

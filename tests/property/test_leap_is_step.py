@@ -34,6 +34,6 @@ class LeastUsed:
 def test_a_router_sees_the_same_replicas(world: World, interval_ps: int, delay_ps: int) -> None:
     """Views are read in the middle of a leap as if every pass had been stepped."""
     router = {"kind": "python", "interval_ps": interval_ps, "delay_ps": delay_ps if interval_ps else 0}
-    world = replace(world, run=world.run | {"router": router})
+    world = replace(world, run=world.run | {"router": router, "instances": {"count": 1, "deal": "round_robin"}})
     leapt, stepped = (outcome(world, leap=leap, router=LeastUsed()) for leap in (True, False))
     assert leapt | {"leaps": 0} == stepped | {"leaps": 0}

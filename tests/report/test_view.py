@@ -41,7 +41,9 @@ def by_definition(values: list[float], share: float) -> float:
     st.lists(st.tuples(st.integers(0, 5), st.floats(-1e9, 1e9)), max_size=60),
     st.lists(st.floats(0, 1), min_size=1, max_size=5),
 )
-def test_percentiles_of_groups_are_those_of_their_members(samples: list[tuple[int, float]], shares: list[float]) -> None:
+def test_percentiles_of_groups_are_those_of_their_members(
+    samples: list[tuple[int, float]], shares: list[float]
+) -> None:
     codes = pa.array([code for code, _ in samples], pa.int32())
     found = Groups(pa.array([value for _, value in samples], pa.float64()), codes, 6).quantiles(shares)
     for code in range(6):
@@ -106,7 +108,8 @@ def test_bands_are_percentiles_of_what_arrived_in_the_bin() -> None:
         inside = [
             (row["first_token_ps"] - row["arrival_ps"]) / 1e9
             for row in rows
-            if number * width_ps <= row["arrival_ps"] - zero and (last or row["arrival_ps"] - zero < (number + 1) * width_ps)
+            if number * width_ps <= row["arrival_ps"] - zero
+            and (last or row["arrival_ps"] - zero < (number + 1) * width_ps)
         ]
         for band, share in BANDS.items():
             shown = found["groups"][0]["bands"]["ttft_ms"][band][number]
@@ -116,7 +119,7 @@ def test_bands_are_percentiles_of_what_arrived_in_the_bin() -> None:
 def test_slowest_requests_are_the_slowest() -> None:
     result = world("preemptions")
     found = view(result)
-    times = {row: entry for row, entry in enumerate(result.requests.to_pylist())}
+    times = dict(enumerate(result.requests.to_pylist()))
     latency = {row: (entry["last_token_ps"] - entry["arrival_ps"]) / 1e9 for row, entry in times.items()}
     expected = sorted(latency, key=lambda row: -latency[row])[: len(found["groups"][0]["slowest"]["e2e_ms"])]
     assert found["groups"][0]["slowest"]["e2e_ms"] == expected
@@ -159,6 +162,12 @@ def test_of_many_replicas_a_page_holds_the_slowest() -> None:
     assert sum(value > least for value in tails.values()) < MOST_REPLICAS
 
 
+def test_a_page_of_many_requests_on_many_replicas_is_small() -> None:
+    workload = {**CHAT, "requests": 100_000, "rate_per_s": 20_000, "output_tokens": 40}
+    page = report_page(run(replicas=1024, workload=workload, router="least_requests"))
+    assert len(page.encode()) < 4_000_000
+
+
 def test_a_page_is_the_same_for_the_same_result(result: Result) -> None:
     assert report_page(result) == report_page(result)
 
@@ -172,7 +181,11 @@ def test_a_page_loads_nothing(result: Result) -> None:
     assert outside.count("http") - outside.count("http-equiv") == 1
 
 
-@given(st.recursive(st.text() | st.integers() | st.none(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
+@given(
+    st.recursive(
+        st.text() | st.integers() | st.none(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
+    )
+)
 def test_data_ends_no_element(data: Any) -> None:
     text = embedded(data)
     assert json.loads(text) == data

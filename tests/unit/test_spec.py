@@ -78,7 +78,6 @@ def test_unknown_key_without_a_near_one_lists_what_there_is() -> None:
         ({"timing": {"kind": "polynomial", "decode_row_ms": 1}}, "timing.decode_row_ms"),
         ({"workload": {"kind": "poisson", "rate_per_s": 1, **GENERATED, "block_tokens": 512}}, "workload.block_tokens"),
         ({"workload": {"kind": "closed", "users": 1, **GENERATED, "rate_per_s": 1}}, "workload.rate_per_s"),
-        ({"workload": {"trace": "t", "users": 4, "speedup": 2}}, "workload.speedup"),
         ({"router": {"kind": "python", "object": "m:R", "delay_ms": 5}}, "router.delay_ms"),
         ({"router": {"kind": "round_robin", "interval_ms": 5}}, "router.interval_ms"),
         ({"engine": {"version": "0.19", "watermark": 0.0}}, "engine.watermark"),

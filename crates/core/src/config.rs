@@ -2,6 +2,7 @@
 
 mod router;
 pub mod sglang;
+pub mod trtllm;
 pub mod vllm;
 
 use crate::error::InputError;
@@ -10,6 +11,7 @@ use serde::Deserialize;
 use sglang::Sglang;
 
 pub use router::{Assignment, Deal, Instances, Key, KvAware, LlmD, QueuePolicy, Router, Telemetry};
+use trtllm::Trtllm;
 use vllm::Vllm;
 
 #[derive(Clone, Debug, Deserialize)]
@@ -51,6 +53,7 @@ pub struct Record {
 pub enum Engine {
     Vllm(Vllm),
     Sglang(Sglang),
+    Trtllm(Trtllm),
 }
 
 /// Checks what the core relies on; whoever wrote the description has explained it to the user.
@@ -69,6 +72,7 @@ pub fn check(run: &Run) -> Result<(), InputError> {
     match &run.engine {
         Engine::Vllm(engine) => engine.check(),
         Engine::Sglang(engine) => engine.check(),
+        Engine::Trtllm(engine) => engine.check(),
     }
 }
 

@@ -4,6 +4,7 @@ mod support;
 
 use servetwin_core::config::Engine;
 use servetwin_core::config::sglang::{self, Sglang};
+use servetwin_core::config::trtllm::{self, CapacityPolicy, ChunkingPolicy, Trtllm};
 use servetwin_core::config::vllm::{Policy, Version, Vllm};
 use servetwin_core::record::{NEVER, Requests};
 use servetwin_core::scheduler::{self, Results, Scheduler, Setting};
@@ -62,6 +63,28 @@ fn vllm(dice: &mut Dice) -> Vllm {
     }
 }
 
+fn trtllm(dice: &mut Dice) -> Trtllm {
+    Trtllm {
+        version: trtllm::Version::V1_2,
+        max_batch_size: dice.roll(1, 10) as u32,
+        max_num_tokens: dice.pick(&[160, 200]),
+        max_seq_len: 200,
+        enable_chunked_prefill: dice.chance(2),
+        tokens_per_block: dice.pick(&[1, 4, 8, 16]),
+        num_blocks: dice.roll(40, 200) as u32,
+        enable_block_reuse: !dice.chance(4),
+        capacity_scheduler_policy: dice.pick(&[
+            CapacityPolicy::GuaranteedNoEvict,
+            CapacityPolicy::MaxUtilization,
+            CapacityPolicy::MaxUtilization,
+            CapacityPolicy::StaticBatch,
+        ]),
+        context_chunking_policy: dice.pick(&[ChunkingPolicy::FirstComeFirstServed, ChunkingPolicy::EqualProgress]),
+        batch_wait_timeout_iters: dice.pick(&[0, 0, 3]),
+        batch_wait_tokens: 60,
+    }
+}
+
 fn sglang(dice: &mut Dice) -> Sglang {
     let page_size = dice.pick(&[1, 1, 4, 16]);
     Sglang {
@@ -87,29 +110,36 @@ fn sglang(dice: &mut Dice) -> Sglang {
 
 #[test]
 fn vllm_conserves_blocks_and_ends_each_request_once() {
-    holds(1_500, |dice| Engine::Vllm(vllm(dice)));
+    holds(|dice| Engine::Vllm(vllm(dice)), 1_000);
+}
+
+#[test]
+fn trtllm_conserves_blocks_and_ends_each_request_once() {
+    holds(|dice| Engine::Trtllm(trtllm(dice)), 100);
 }
 
 #[test]
 fn sglang_conserves_tokens_and_ends_each_request_once() {
-    holds(1_500, |dice| Engine::Sglang(sglang(dice)));
+    holds(|dice| Engine::Sglang(sglang(dice)), 400);
 }
 
 /// Tokens that a request gets: SGLang gives one to each, and cuts what might not fit.
 fn given(engine: &Engine, trace: &Trace, row: usize) -> u32 {
     let output = trace.output_tokens[row];
     match engine {
-        Engine::Vllm(_) => output,
+        Engine::Vllm(_) | Engine::Trtllm(_) => output,
         Engine::Sglang(engine) => {
             output.min(engine.limit(trace.input_tokens[row], trace.max_output_tokens[row])).max(1)
         }
     }
 }
 
-fn holds(worlds: u64, engine: fn(&mut Dice) -> Engine) {
+const WORLDS: u64 = 1_500;
+
+fn holds(engine: fn(&mut Dice) -> Engine, least_preemptions: u32) {
     let mut preemptions = 0;
     let mut stuck = 0;
-    for seed in 0..worlds {
+    for seed in 0..WORLDS {
         let mut dice = Dice::new(seed);
         let (trace, engine) = (trace(&mut dice), engine(&mut dice));
         let host = Affine { base_ps: 5 * MS, prefill_token_ps: 50_000, context_ps: 900, ..Affine::default() };
@@ -172,6 +202,6 @@ fn holds(worlds: u64, engine: fn(&mut Dice) -> Engine) {
             assert_eq!(requests.first_token_ps[row] == NEVER, output == 0);
         }
     }
-    assert!(stuck < worlds / 20, "nearly all worlds must come to their end: {stuck} did not");
-    assert!(preemptions > 400, "the worlds must be tight enough to preempt: {preemptions}");
+    assert!(stuck < WORLDS / 20, "nearly all worlds must come to their end: {stuck} did not");
+    assert!(preemptions > least_preemptions, "the worlds must be tight enough to preempt: {preemptions}");
 }

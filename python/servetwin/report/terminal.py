@@ -59,6 +59,11 @@ NOTED = (
     "without_hash_ids",
     "delays_from_timestamps",
     "timestamps_without_effect",
+    "turns_at_their_own_times",
+    "overlapping_turns",
+    "shortened_turns",
+    "ids_without_effect",
+    "failed_without_length",
     "output_token_ids_without_effect",
     "policy_class_without_effect",
     "strict_priority_without_effect",
@@ -201,8 +206,13 @@ def _evidence(result: Result) -> Iterator[Line]:
 
 def _max_tokens(known: dict[str, Any]) -> str:
     given = known["spec"].get("workload", {}).get("max_output_tokens")
+    if isinstance(given, dict):
+        return f"max_output_tokens is {given['factor']:g} times each request's real output length, as given"
     if given is not None:
         return f"max_output_tokens is {given:,} for every request, as given"
+    classes = known["spec"].get("workload", {}).get("classes", {})
+    if any("max_output_tokens" in traffic for traffic in classes.values()):
+        return "max_output_tokens is as given by class, else each request's real output length"
     return "max_output_tokens is not given, so each request's is its real output length"
 
 

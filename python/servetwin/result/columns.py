@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from .._core import Run
+    from .._core import Run, Trace
 
 Code = Literal["q", "I", "B"]
 """A column's type, as `struct` writes it."""
@@ -48,11 +48,17 @@ REASONS = (
 _NEVER: dict[Code, int] = {"q": -1, "I": 2**32 - 1}
 
 
-def request_table(run: Run, names: Sequence[str] | None) -> pa.Table:
-    """One row a request, by name if the trace has names, with the router's reasons if it gave any."""
+def request_table(run: Run, trace: Trace) -> pa.Table:
+    """One row a request, with its name, its class and whether it failed when it was recorded, if the trace tells,
+    and the router's reasons if it gave any."""
     import pyarrow as pa
 
+    names = trace.request_ids
     columns = {} if names is None else {"request_id": pa.array(names, pa.string())}
+    if trace.class_names is not None:
+        columns["class"] = _named(_array(trace.column("class"), "I"), trace.class_names)
+    if trace.has_failed:
+        columns["recorded_failed"] = _array(trace.column("failed"), "B").cast(pa.bool_())
     columns |= {name: _array(run.column(name), code) for name, code in REQUEST_COLUMNS.items()}
     if run.route_reasons:
         columns["route_reason"] = _named(_array(run.column("route_reason"), "I"), run.route_reasons)

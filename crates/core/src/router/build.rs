@@ -147,6 +147,9 @@ impl<'a> Factory<'a> {
                     let limit = options.max_prefix_tokens_to_match / contents.block_size;
                     Recent::new(contents, replicas, options.lru_capacity_per_server, limit)
                 }),
+                ticks: options.interval_ps > 0,
+                scores: vec![0.0; replicas as usize],
+                scored_ps: None,
                 matched: vec![0; replicas as usize],
                 best: Vec::new(),
                 ties: 0,

@@ -81,8 +81,12 @@ function knownSection() {
 }
 
 function specSection() {
-  const spec = h("pre", { tabindex: "0", "aria-label": "The spec" }, view.spec_yaml);
-  const engine = Object.entries(view.provenance.engine).filter(([name]) => !["rules", "kv_capacity"].includes(name));
+  const forms = { short: view.short_spec_yaml, full: view.spec_yaml };
+  let form = forms.short === null ? "full" : "short";
+  const spec = h("pre", { tabindex: "0", "aria-label": "The spec" }, forms[form]);
+  const choice = forms.short === null ? null
+    : segments("Form of the spec", { short: "short", full: "with defaults" }, form, (next) => { form = next; spec.textContent = forms[form]; });
+  const engine = Object.entries(view.provenance.engine).filter(([name]) => !["rules", "kv_cache", "kv_capacity", "left_out"].includes(name));
   const listed = (rows, show) => h("div", { class: "scroll" }, h("table", {}, h("tbody", {},
     rows.map(([name, value]) => h("tr", {}, h("td", {}, h("code", {}, name)), h("td", { class: "number" }, show(value)))))));
   const metrics = { columns: ["metric", "value"], rows: Object.entries(summary) };
@@ -90,7 +94,7 @@ function specSection() {
     h("details", {}, h("summary", {}, `${metrics.rows.length} figures`), listed(metrics.rows, (value) => datum(Number(value), String(value)))));
   all.dataset.table = "metrics";
   return section("configuration", ["Configuration", "Spec"], null, h("div", { class: "grid" },
-    card("Spec", "With every default; a file of this runs it again", h("button", { type: "button", class: "tool", onclick: () => copy(view.spec_yaml, "the spec") }, "Copy YAML"), spec),
+    card("Spec", form === "short" ? "What makes the same run again" : "With every default", [choice, h("button", { type: "button", class: "tool", onclick: () => copy(forms[form], "the spec") }, "Copy YAML")], spec),
     card("Resolved engine", "After defaults and the GPU's memory", copyMenu(() => ({ columns: ["option", "value"], rows: engine })),
       listed(engine, (value) => (typeof value === "number" ? value.toLocaleString("en-US") : String(value))))), all);
 }

@@ -48,7 +48,7 @@ class Rows:
         table = result.requests.unify_dictionaries()
         column = {name: table[name].combine_chunks() for name in table.column_names}
         zero_ps = pc.min(column["arrival_ps"]).as_py() or 0
-        ends = [pc.max(column[name]).as_py() or zero_ps for name in ("arrival_ps", "end_ps", "last_token_ps")]
+        ends = [pc.max(column[name]).as_py() or zero_ps for name in column if name.endswith("_ps")]
         completed = pc.equal(column["status"].cast(pa.string()), "completed")
 
         def since(start: pa.Array, end: pa.Array, unit_ps: int) -> pa.Array:

@@ -5,8 +5,9 @@
 //! their events, or, without events, what was sent there within a time to live.
 //!
 //! The least cost is found without asking every replica. A tree orders replicas by load, the part of
-//! the cost no request changes; [`places`] lists those that may have a part of the prompt. Where few
-//! may have it, all of them are asked; then the others by load, until none can be better any more.
+//! the cost that no request changes; [`places`] lists those that may have a part of the prompt. Of
+//! these, from the deepest part up, those are asked that could be the best if they had all of it, the
+//! most promising first, until none can be better. The rest have none of it, and the least load decides.
 
 mod cost;
 mod held;
@@ -22,10 +23,9 @@ use crate::scheduler::Scheduler;
 use cost::{Cost, Demand, Load};
 use held::Held;
 use places::Places;
+use std::cmp::Reverse;
 use std::rc::Rc;
 
-/// With more replicas on a list than this, they are asked by load instead of one after the other.
-const FEW: usize = 24;
 const CACHED: u32 = 0;
 const LOAD: u32 = 1;
 const DRAWN: u32 = 2;
@@ -52,9 +52,9 @@ pub(super) struct KvAware<'a> {
     held: Option<Held>,
     /// By request: prompt tokens charged to its replica until its first token.
     charged: Vec<u32>,
-    /// Buffers: the parts of the request in question; replicas that had less of it than they might.
+    /// The parts of the request in question.
     parts: Vec<Part>,
-    disappointing: Vec<u32>,
+    /// A buffer.
     open: Open<i128>,
     /// By replica: the last question it was asked.
     asked: Vec<u64>,
@@ -68,6 +68,13 @@ struct Best {
     place: u32,
     replica: u32,
     overlap: u32,
+}
+
+impl Best {
+    /// The least is taken.
+    fn order(&self) -> (i128, u32) {
+        (self.cost, self.place)
+    }
 }
 
 /// What is asked about one request.
@@ -109,7 +116,6 @@ impl<'a> KvAware<'a> {
             held: config.queue_threshold.map(|t| Held::new(config.queue_policy, limit(t), replicas)),
             charged: vec![0; requests],
             parts: Vec::new(),
-            disappointing: Vec::new(),
             open: Open::new(),
             asked: vec![0; replicas as usize],
             questions: 0,
@@ -147,75 +153,118 @@ impl<'a> KvAware<'a> {
     }
 
     /// The cost at `replica`, and the overlap there.
-    fn ask(&self, question: &Question, replica: u32, fleet: &Fleet) -> Best {
+    fn at(&self, question: &Question, replica: u32, fleet: &Fleet) -> Best {
         let (mut overlap, mut shared) = (0, 0);
         if self.places.may_hold(&self.parts, replica) {
             overlap = self.overlap(question, replica, fleet);
-            if self.tracks_blocks && self.reuses_blocks {
-                shared = self.places.active(&self.parts, replica);
-            }
+            shared = self.shared(replica);
         }
         let excess_tokens = match self.by_prefill {
             Some(_) => self.loads[replica as usize].prefill_tokens - question.least_prefill,
             None => 0,
         };
         let saved = self.cost.saved(&question.demand, overlap, shared, excess_tokens);
-        Best {
-            cost: self.by_load.key(replica) + question.common - saved,
-            place: place(replica, question.first, self.replicas),
-            replica,
-            overlap,
+        let place = place(replica, question.first, self.replicas);
+        Best { cost: self.by_load.key(replica) + question.common - saved, place, replica, overlap }
+    }
+
+    /// Asks a replica, once a question. Returns the overlap there.
+    fn ask(&mut self, question: &Question, replica: u32, fleet: &Fleet, best: &mut Option<Best>) -> u32 {
+        self.asked[replica as usize] = self.questions;
+        let one = self.at(question, replica, fleet);
+        if best.is_none_or(|best| one.order() < best.order()) {
+            *best = Some(one);
         }
+        one.overlap
     }
 
     fn least_cost(&mut self, question: &Question, fleet: &Fleet) -> Best {
-        let mut best: Option<Best> = None;
-        let mut level = if self.uses_overlap || self.reuses_blocks { self.parts.len() } else { 0 };
-        // From the deepest part up, all replicas that may have it, as long as these are few.
-        while level > 0 && self.places.holders(self.parts[level - 1].segment).len() <= FEW {
-            let part = self.parts[level - 1];
-            for index in (0..self.places.holders(part.segment).len()).rev() {
-                let replica = self.places.holders(part.segment)[index];
-                if std::mem::replace(&mut self.asked[replica as usize], self.questions) == self.questions {
-                    continue;
-                }
-                let one = self.ask(question, replica, fleet);
-                keep_better(&mut best, one);
-                if one.overlap <= part.start {
-                    self.forget(replica, question.now_ps, fleet);
-                }
+        let mut best = None;
+        let prefix_matters = self.uses_overlap || self.tracks_blocks && self.reuses_blocks;
+        if prefix_matters {
+            for level in (0..self.parts.len()).rev() {
+                self.ask_some(question, self.parts[level], fleet, &mut best);
             }
-            level -= 1;
         }
-        // No other replica has more than the parts up to here.
-        let most = self.parts[..level].last().map_or(0, |part| part.end);
-        let least_rest = question.common - self.cost.saved(&question.demand, most, most, 0);
+        // The others have nothing of it: the first of them by load is the best of them.
         let mut open = std::mem::take(&mut self.open);
-        let mut disappointing = std::mem::take(&mut self.disappointing);
         self.by_load.in_order(&mut open, question.first, |replica, load, place| {
-            if best.is_some_and(|best| (best.cost, best.place) < (load + least_rest, place)) {
-                return false;
+            let one = Best { cost: load + question.common, place, replica, overlap: 0 };
+            let better = best.is_none_or(|best| one.order() < best.order());
+            if better && prefix_matters && self.places.may_hold(&self.parts, replica) {
+                return true; // asked, or passed over for its bound
             }
-            if self.asked[replica as usize] != self.questions {
-                let one = self.ask(question, replica, fleet);
-                keep_better(&mut best, one);
-                if one.overlap < most && self.places.may_hold(&self.parts, replica) {
-                    disappointing.push(replica);
-                }
+            if better {
+                best = Some(one);
             }
-            true
+            false
         });
-        for replica in disappointing.drain(..) {
+        self.open = open;
+        let best = best.expect("there is a replica");
+        Best {
+            overlap: if prefix_matters { best.overlap } else { self.at(question, best.replica, fleet).overlap },
+            ..best
+        }
+    }
+
+    /// Asks of the replicas that may have `part`, and nothing deeper, those that could be the best:
+    /// by bound, until none can be better.
+    fn ask_some(&mut self, question: &Question, part: Part, fleet: &Fleet, best: &mut Option<Best>) {
+        let rest = question.common - self.cost.saved(&question.demand, part.end, part.end, 0);
+        // The most promising one first: what it really costs rules most others out.
+        let unasked = |replica: &&u32| self.asked[**replica as usize] != self.questions;
+        let holders = self.places.holders(part.segment).iter().filter(unasked);
+        let Some(&first) = holders.min_by_key(|&&replica| self.by_load.key(replica)) else { return };
+        // The least loaded replica costs no more than this.
+        let limit = best.map_or(i128::MAX, |best| best.cost).min(self.by_load.least() + question.common);
+        if self.by_load.key(first) + rest > limit {
+            return;
+        }
+        self.ask_and_forget(question, first, part, fleet, best);
+        let limit = best.map_or(limit, |best| best.cost);
+        let mut bounds = std::mem::take(&mut self.open).into_vec();
+        bounds.clear();
+        for &replica in self.places.holders(part.segment) {
+            let bound = self.by_load.key(replica) + rest;
+            if bound <= limit && self.asked[replica as usize] != self.questions {
+                bounds.push(Reverse((bound, place(replica, question.first, self.replicas), replica)));
+            }
+        }
+        let mut bounds = Open::from(bounds);
+        while let Some(Reverse((bound, place, replica))) = bounds.pop()
+            && best.is_none_or(|best| (bound, place) < best.order())
+        {
+            // What active requests share is known without asking.
+            let shared = self.shared(replica).min(part.end);
+            let closer = question.common - self.cost.saved(&question.demand, part.end, shared, 0);
+            if best.is_none_or(|best| (self.by_load.key(replica) + closer, place) < best.order()) {
+                self.ask_and_forget(question, replica, part, fleet, best);
+            }
+        }
+        self.open = bounds;
+    }
+
+    fn ask_and_forget(
+        &mut self,
+        question: &Question,
+        replica: u32,
+        part: Part,
+        fleet: &Fleet,
+        best: &mut Option<Best>,
+    ) {
+        if self.ask(question, replica, fleet, best) <= part.start {
             self.forget(replica, question.now_ps, fleet);
         }
-        self.open = open;
-        self.disappointing = disappointing;
-        best.expect("there is a replica")
+    }
+
+    /// Blocks of the prompt that active requests of `replica` have as well.
+    fn shared(&self, replica: u32) -> u32 {
+        if self.tracks_blocks && self.reuses_blocks { self.places.active(&self.parts, replica) } else { 0 }
     }
 
     /// Draws a replica: the softmax of the costs, their range brought to 1 / temperature, as Dynamo does.
     fn drawn(&self, question: &Question, fleet: &Fleet) -> Best {
-        let all: Vec<Best> = (0..self.replicas).map(|replica| self.ask(question, replica, fleet)).collect();
+        let all: Vec<Best> = (0..self.replicas).map(|replica| self.at(question, replica, fleet)).collect();
         let blocks = |best: &Best| best.cost as f64 / self.cost.unit() as f64;
         let least = all.iter().map(blocks).fold(f64::INFINITY, f64::min);
         let most = all.iter().map(blocks).fold(f64::NEG_INFINITY, f64::max);
@@ -275,12 +324,6 @@ impl<'a> KvAware<'a> {
             load.blocks += i128::from(blocks);
             load.requests += 1;
         });
-    }
-}
-
-fn keep_better(best: &mut Option<Best>, one: Best) {
-    if best.is_none_or(|best| (one.cost, one.place) < (best.cost, best.place)) {
-        *best = Some(one);
     }
 }
 

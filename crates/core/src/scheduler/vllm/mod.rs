@@ -177,10 +177,6 @@ impl Scheduler for Vllm<'_> {
         self.preempting && self.idle_passes > passes
     }
 
-    fn failure(&self) -> Option<&'static str> {
-        None
-    }
-
     fn unfinished(&self) -> Vec<u32> {
         let running = self.running.iter().map(|&slot| self.rows[slot as usize].request);
         running.chain(self.waiting.iter().map(|waiting| waiting.request)).collect()
