@@ -278,7 +278,9 @@ ROUTERS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
 
 
 def instances() -> st.SearchStrategy[dict[str, Any]]:
-    several = st.fixed_dictionaries({"count": st.sampled_from([2, 3]), "deal": st.sampled_from(["round_robin", "hash"])})
+    several = st.fixed_dictionaries(
+        {"count": st.sampled_from([2, 3]), "deal": st.sampled_from(["round_robin", "hash"])}
+    )
     return st.just({"count": 1, "deal": "round_robin"}) | several
 
 

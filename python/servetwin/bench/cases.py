@@ -157,6 +157,14 @@ def _beside_peer(simulate: float, process: float | None = None) -> tuple[Target,
     return tuple(targets)
 
 
+def _kv_aware(replicas: int) -> dict[str, Any]:
+    return _spec(replicas, router={"kind": "kv_aware"})
+
+
+def _routed(router: str, replicas: int) -> dict[str, Any]:
+    return {**_generated(replicas, replicas * REQUESTS_A_REPLICA), "router": {"kind": router}}
+
+
 REQUESTS_A_REPLICA = 1000
 POOL_TOKENS = 512 * 16384
 STARVED_BLOCKS = 300
@@ -251,6 +259,27 @@ CASES: tuple[Case, ...] = (
             baseline=Baseline(_FEW_REPLICAS, _cost_growth),
         )
         for replicas in (32, 128, 1024)
+    ),
+    *(
+        Case(
+            f"kv-{replicas}",
+            f"b with kv_aware, replicas: {replicas}",
+            _kv_aware(replicas),
+            TOOLAGENT,
+            peer=("--router-mode", "kv_router"),
+            targets=_beside_peer(50),
+        )
+        for replicas in (8, 32, 128)
+    ),
+    *(
+        Case(
+            f"n-{router}",
+            f"r-1024 with {router}, beside 8 replicas with it",
+            _routed(router, 1024),
+            targets=(Target("cost_growth", 2, at_least=False),),
+            baseline=Baseline(Case(f"n-{router}-8", f"r-8 with {router}", _routed(router, 8)), _cost_growth),
+        )
+        for router in ("kv_aware", "least_requests", "cache_aware", "llm_d", "power_of_two", "prefix_hash")
     ),
     Case(
         "p",

@@ -85,7 +85,12 @@ def generate(
 
 
 def _look_alike(
-    file: Path, format: str, block_tokens: int | None, requests: int | None, duration: float | None, seed: int  # noqa: A002
+    file: Path,
+    format: str,  # noqa: A002 - as above
+    block_tokens: int | None,
+    requests: int | None,
+    duration: float | None,
+    seed: int,
 ) -> tuple[Trace, Trace]:
     from ..spec.base import HORIZON_S
     from ..workload import like, read_trace

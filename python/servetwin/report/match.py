@@ -36,7 +36,7 @@ def render(figures: list[Figure], fit: dict[str, Any], file: str) -> RenderableT
         grid.add_column(name, justify="right", no_wrap=True)
     far = []
     for figure in figures:
-        if figure.original is None and figure.generated is None:
+        if figure.generated is None:
             continue
         difference = "" if figure.kind == "count" else _difference(figure)
         if difference and abs(figure.difference or 0) >= FAR:
@@ -70,7 +70,8 @@ def _fit(fit: dict[str, Any]) -> Iterator[str]:
     families = f"{fit['families']:,} families, of {fit['requests_per_family']:.2f} requests on average"
     yield f"fitted: {families} and {fit['largest_family']:,} at most, {fit['alone']:,} of one"
     if fit["common_blocks"]:
-        yield f"shared by all: {fit['common_blocks']:,} blocks of common beginnings, {fit['common_share']:.1%} of uses"
+        blocks = f"{fit['common_blocks']:,} block{'s' if fit['common_blocks'] > 1 else ''}"
+        yield f"shared by all: {blocks} of common beginnings, {fit['common_share']:.1%} of all blocks' uses"
     if fit["cycle_s"] is None:
         yield "all sessions start at once, as in the trace"
         return

@@ -146,7 +146,8 @@ def _without_tags(location: tuple[str | int, ...], data: Any, kind: str) -> KeyP
     if location and location[0] in TAGS:
         location = (*location[:1], *location[2:])  # a kind, which may have the name of one of its options
     for part in location:
-        if (isinstance(data, dict) and part in data) or (isinstance(data, list) and isinstance(part, int)):
+        inside = part in data if isinstance(data, dict) else isinstance(data, list) and isinstance(part, int)
+        if inside:
             data = data[part]
             path.append(part)
     return (*path, location[-1]) if kind == "missing" else tuple(path)

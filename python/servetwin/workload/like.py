@@ -20,9 +20,7 @@ PARTS = 60
 PERCENTILES = ("mean", "p50", "p90", "p99")
 
 
-def like(
-    trace: Trace, *, requests: int | None = None, duration_s: float | None = None, seed: int = 0
-) -> Trace:
+def like(trace: Trace, *, requests: int | None = None, duration_s: float | None = None, seed: int = 0) -> Trace:
     """Requests like those of a trace: its rates over time, bursts, lengths, reuse and sessions.
 
     `requests` alone: so many at the trace's own rates, which repeat after its end. `duration_s` alone: as many as
@@ -95,9 +93,12 @@ def _figures(original: Trace, generated: Trace) -> Iterator[Figure]:
         yield Figure(f"class {name}", count / theirs["requests"], share, "share")
 
 
-def _distribution(title: str, original: dict[str, float] | None, generated: dict[str, float] | None) -> Iterator[Figure]:
-    for name in PERCENTILES if original else ():
-        yield Figure(f"{title}: {name}", original and original[name], generated and generated[name])
+def _distribution(
+    title: str, original: dict[str, float] | None, generated: dict[str, float] | None
+) -> Iterator[Figure]:
+    if original is not None:
+        for name in PERCENTILES:
+            yield Figure(f"{title}: {name}", original[name], None if generated is None else generated[name])
 
 
 def _rate_deviation(original: Trace, generated: Trace) -> float | None:

@@ -220,10 +220,10 @@ fn turns_hold_all_that_was_said_before() {
     let mut uses = vec![0u32; trace.block_ids.len()];
     let mut last_user = vec![NONE; trace.block_ids.len()];
     let mut ended_by_context = 0;
-    for row in 0..trace.len() {
+    for (row, &followed) in followed.iter().enumerate() {
         let whole = |tokens: u32| tokens.div_ceil(16) as usize;
         let (input, output) = (trace.input_tokens[row], trace.output_tokens[row]);
-        let named = if followed[row] { input + output } else { input };
+        let named = if followed { input + output } else { input };
         assert_eq!(trace.blocks(row).len(), whole(named), "row {row}");
         let before = trace.after[row];
         if before != NONE {
@@ -239,7 +239,7 @@ fn turns_hold_all_that_was_said_before() {
             last_user[id as usize] = row as u32;
             assert!(uses[id as usize] == 1 || place < 40, "only prefixes are shared between sessions");
         }
-        ended_by_context += u32::from(!followed[row] && input + output > 2900);
+        ended_by_context += u32::from(!followed && input + output > 2900);
     }
     assert!(ended_by_context > 100);
     let sessions = workload.notes["sessions"].as_u64().unwrap() as usize;

@@ -180,9 +180,9 @@ impl Selection {
         let mut fresh: Vec<(u32, u32)> = vec![(NONE, 0); next_id as usize];
         for (index, (start, unit)) in self.unit_starts().enumerate() {
             let (source, base) = (&sources[unit.source as usize].trace, bases[unit.source as usize]);
-            for pick in start..unit.end {
-                let into = trace.block_offsets[rank[pick] as usize] as usize;
-                for (place, &id) in source.blocks(self.picks[pick].row as usize).iter().enumerate() {
+            for (pick, &to) in self.picks[start..unit.end].iter().zip(&rank[start..unit.end]) {
+                let into = trace.block_offsets[to as usize] as usize;
+                for (place, &id) in source.blocks(pick.row as usize).iter().enumerate() {
                     let kept = match unit.content {
                         Content::Same => true,
                         Content::Fresh => false,

@@ -63,13 +63,13 @@ fn a_resampled_session_is_new_but_for_what_others_share() {
     // A prefix of three blocks stays shared by all; what follows is of one session only.
     let mut first_user = vec![NONE; after.trace.block_ids.len()];
     let first = first_turns(&after.trace);
-    for row in 0..after.trace.len() {
+    for (row, &first) in first.iter().enumerate() {
         for (place, &id) in after.trace.blocks(row).iter().enumerate() {
             let user = &mut first_user[id as usize];
             if *user == NONE {
-                *user = first[row];
+                *user = first;
             }
-            assert!(*user == first[row] || place < 3, "row {row}");
+            assert!(*user == first || place < 3, "row {row}");
         }
     }
     assert_eq!(after.trace, done(&before, r#"[{"kind": "resample", "seed": 5}]"#).trace);

@@ -257,9 +257,9 @@ class Scheduler:
         served = [r for r in plan.rows if r is not plan.chunked and not r.finished and not r.retracted]
         for request in served:
             outputs = request.spec.outputs
-            given = request.num_outputs
-            # A token that was not asked for is nobody else's.
-            request.tokens.append(outputs[given] if given < len(outputs) else -1 - request.spec.index)
+            # Even a request that asks for no output gets a token, one that nobody else has.
+            own = -1 - request.spec.index
+            request.tokens.append(outputs[request.num_outputs] if request.num_outputs < len(outputs) else own)
             limit = min(request.max_new_tokens, len(outputs))
             request.finished = request.aborted or request.num_outputs >= limit
             if request.finished:
