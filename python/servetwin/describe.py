@@ -47,7 +47,7 @@ def run_description(spec: Spec, deployment: Deployment, *, leap: bool, own_route
     }
 
 
-def summary_options(spec: Spec) -> dict[str, Any]:
+def summary_options(spec: Spec, deployment: Deployment) -> dict[str, Any]:
     """What the core needs to compute the metrics."""
     window = spec.metrics.window
     slo = None
@@ -59,6 +59,7 @@ def summary_options(spec: Spec) -> dict[str, Any]:
         "warmup_ps": nearest_ps(spec.metrics.warmup, PS_PER_S),
         "window_ps": None if window is None else nearest_ps(window, PS_PER_S),
         "gpus": spec.gpus,
+        "kv_blocks": deployment.engine.blocks * spec.replicas,
         "gpu_price_per_hour": None if spec.cluster is None else spec.cluster.gpu_price_per_hour,
         "slo": slo,
     }

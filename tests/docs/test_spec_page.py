@@ -12,8 +12,23 @@ from pydantic.fields import FieldInfo
 from servetwin.spec import Spec
 from servetwin.spec.base import SpecModel
 from servetwin.spec.deployment import Cluster, Parallel
-from servetwin.spec.engine import Acceptance, SglangEngine, Speculative, VllmEngine
-from servetwin.spec.router import LeastRequestsRouter, PythonRouter, RandomRouter, RoundRobinRouter
+from servetwin.spec.engine import Acceptance, SglangEngine, Speculative, TrtllmEngine, VllmEngine
+from servetwin.spec.engine.trtllm import TrtllmKvCache, TrtllmQuantization, TrtllmScheduler
+from servetwin.spec.router import (
+    CacheAwareRouter,
+    ConsistentHashingRouter,
+    KvAwareRouter,
+    LeastRequestsRouter,
+    LeastTokensRouter,
+    LlmDRouter,
+    PowerOfTwoRouter,
+    PrefixHashRouter,
+    PythonRouter,
+    RandomRouter,
+    RoundRobinRouter,
+    SessionAffinityRouter,
+    Several,
+)
 from servetwin.spec.service import Metrics, Percentiles, ServiceLevel
 from servetwin.spec.timing import AnalyticTiming, LinearTiming, PolynomialTiming
 from servetwin.spec.traffic import (
@@ -49,12 +64,24 @@ TABLES: dict[str, type[BaseModel]] = {
     "`parallel`": Parallel,
     "`engine` named `vllm`": VllmEngine,
     "`engine` named `sglang`": SglangEngine,
+    "`engine` named `trtllm`": TrtllmEngine,
+    "`engine.kv_cache_config`": TrtllmKvCache,
+    "`engine.scheduler_config`": TrtllmScheduler,
+    "`engine.quant_config`": TrtllmQuantization,
     "`engine.speculative`": Speculative,
     "`engine.speculative.acceptance`": Acceptance,
     "`cluster`": Cluster,
     "`router` of kind `round_robin`": RoundRobinRouter,
     "`router` of kind `random`": RandomRouter,
     "`router` of kind `least_requests`": LeastRequestsRouter,
+    "`router` of kind `least_tokens`": LeastTokensRouter,
+    "`router` of kind `power_of_two`": PowerOfTwoRouter,
+    "`router` of kind `session_affinity`": SessionAffinityRouter,
+    "`router` of kind `consistent_hashing`": ConsistentHashingRouter,
+    "`router` of kind `prefix_hash`": PrefixHashRouter,
+    "`router` of kind `cache_aware`": CacheAwareRouter,
+    "`router` of kind `llm_d`": LlmDRouter,
+    "`router` of kind `kv_aware`": KvAwareRouter,
     "`router` of kind `python`": PythonRouter,
     "`timing` of kind `analytic`": AnalyticTiming,
     "`timing` of kind `linear`": LinearTiming,
@@ -134,6 +161,6 @@ def test_no_part_of_a_spec_is_without_a_table() -> None:
     def parts(model: type[BaseModel]) -> set[type[BaseModel]]:
         return {model}.union(*(parts(child) for child in model.__subclasses__()))
 
-    # Bases that only hold what two kinds have in common.
-    assert parts(SpecModel) - {SpecModel, Traffic, Recorded} == set(TABLES.values())
+    # Bases that only hold what several kinds have in common.
+    assert parts(SpecModel) - {SpecModel, Traffic, Recorded, Several} == set(TABLES.values())
     assert set(tables()) == set(TABLES)

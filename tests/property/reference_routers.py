@@ -174,7 +174,9 @@ class Ring(Reference):
     def __init__(self, world: World) -> None:
         super().__init__(world)
         nodes = range(self.options["virtual_nodes"])
-        points = [(draw(world.seed, POINT, replica, node), replica) for replica in range(world.replicas) for node in nodes]
+        points = [
+            (draw(world.seed, POINT, replica, node), replica) for replica in range(world.replicas) for node in nodes
+        ]
         self.points = sorted(points)
 
     def order(self, key: int) -> list[int]:

@@ -52,6 +52,17 @@ def records(run: _core.Run) -> dict[str, Any]:
     }
 
 
+def outcome(world: World, *, router: object | None = None, **changes: Any) -> dict[str, Any]:
+    """The records of a run, or the error that the engine itself would raise."""
+    try:
+        run = world.simulate(router=router, **changes)
+        return records(run) | {"leaps": run.leaps}
+    except _core.InputError as error:
+        if "fails here" not in str(error):
+            raise
+        return {"failure": str(error)}
+
+
 @st.composite
 def traces(draw: st.DrawFn, *, sessions: bool = True) -> dict[str, Any]:
     """Bursts and lulls, prompts that share prefixes, outputs that may stop before their limit."""
@@ -118,8 +129,38 @@ def step_times(draw: st.DrawFn) -> dict[str, Any]:
     return {"kind": "affine", "host": draw(affine), "terms": draw(st.lists(affine, max_size=3))}
 
 
+def engines() -> st.SearchStrategy[dict[str, Any]]:
+    return vllm_engines() | sglang_engines()
+
+
 @st.composite
-def engines(draw: st.DrawFn) -> dict[str, Any]:
+def sglang_engines(draw: st.DrawFn) -> dict[str, Any]:
+    page_size = draw(st.sampled_from([1, 1, 4, 16, 64]))
+    chunk = draw(st.sampled_from([None, 64, 64, 128, 320]))
+    return {
+        "name": "sglang",
+        "version": "0.5.23",
+        "page_size": page_size,
+        "max_total_tokens": draw(st.integers(3, 12)) * 64,
+        "max_running_requests": draw(st.integers(1, 12)),
+        "context_length": draw(st.sampled_from([96, 220, 4096])),
+        "chunked_prefill_size": chunk,
+        "max_prefill_tokens": draw(st.sampled_from([40, 200, 16384])),
+        "enable_mixed_chunk": draw(st.booleans()),
+        "schedule_policy": draw(st.sampled_from(["fcfs", "lpm"])),
+        "schedule_conservativeness": draw(st.sampled_from([0.0, 0.05, 0.3, 1.0])),
+        "disable_radix_cache": draw(st.integers(0, 3)) == 0,
+        "enable_priority_scheduling": draw(st.booleans()),
+        "disable_priority_preemption": draw(st.integers(0, 3)) == 0,
+        "schedule_low_priority_values_first": draw(st.booleans()),
+        "priority_scheduling_preemption_threshold": draw(st.integers(0, 1)),
+        "disable_overlap_schedule": draw(st.booleans()),
+        "ignore_eos": draw(st.integers(0, 3)) == 0,
+    }
+
+
+@st.composite
+def vllm_engines(draw: st.DrawFn) -> dict[str, Any]:
     version = draw(st.sampled_from(["0.32", "0.32", "0.19"]))
     block_size = draw(st.sampled_from([1, 4, 8, 16, 64]))
     drafts = draw(st.sampled_from([0, 0, 0, 2, 3]))
@@ -237,7 +278,9 @@ ROUTERS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
 
 
 def instances() -> st.SearchStrategy[dict[str, Any]]:
-    several = st.fixed_dictionaries({"count": st.sampled_from([2, 3]), "deal": st.sampled_from(["round_robin", "hash"])})
+    several = st.fixed_dictionaries(
+        {"count": st.sampled_from([2, 3]), "deal": st.sampled_from(["round_robin", "hash"])}
+    )
     return st.just({"count": 1, "deal": "round_robin"}) | several
 
 

@@ -7,6 +7,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import yaml
@@ -19,6 +20,13 @@ from servetwin.workload.table import Options
 
 from .mutate import VALUES, mutated
 from .samples import SAMPLES
+
+USUAL: dict[str, dict[str, Any]] = {
+    "burstgpt with sessions": {"turns": "delta"},
+    "sharegpt lengths": {"need_times": False},
+    "table without units": {"time_unit": "ms"},
+}
+"""What a file of this kind needs to be read at all."""
 
 SPECS = [
     """
@@ -47,14 +55,18 @@ slo: {ttft_ms: 1000, attainment: 0.9}
 
 
 def option(draw: random.Random) -> Options:
-    """Mostly none."""
+    """Mostly none: whatever has no effect is refused before anything else is looked at."""
+
+    def rarely(*choices: Any, otherwise: Any = None) -> Any:
+        return draw.choice(choices) if draw.random() < 0.1 else otherwise
+
     return Options(
-        block_tokens=draw.choice([None, None, None, 4, 512]),
-        limit=draw.choice([None, None, 1, 2]),
-        speedup=draw.choice([1.0, 1.0, 2.5, 0.001]),
-        max_output_tokens=draw.choice([None, None, None, 50]),
-        turns=draw.choice([None, None, "cumulative", "delta", "separate"]),
-        time_unit=draw.choice([None, None, None, "ms", "s"]),
+        block_tokens=rarely(4, 512),
+        limit=rarely(1, 2),
+        speedup=rarely(2.5, 0.001, otherwise=1.0),
+        max_output_tokens=rarely(50),
+        turns=rarely("cumulative", "delta", "separate"),
+        time_unit=rarely("ms", "s"),
         need_times=draw.random() < 0.8,
     )
 
@@ -66,7 +78,7 @@ def fuzz_reader(name: str, seed: int, inputs: int) -> Counter[str]:
         draw = random.Random(f"{name} {seed} {number}")
         data = mutated(draw, name.split()[0] if name == "parquet" else name, SAMPLES[name])
         form = name.split()[0] if draw.random() < 0.3 else "auto"
-        options = option(draw)
+        options = replace(option(draw), **USUAL.get(name, {}))
         try:
             trace = read_source(Source("fuzz", data), form, options)
             assert len(trace) > 0

@@ -165,6 +165,14 @@ def test_times_are_exact_and_rounded_to_even(cell: str, picoseconds: int) -> Non
     assert column(read(table), "arrival_ps") == [picoseconds]
 
 
+def test_times_since_1970_are_counted_from_the_earliest() -> None:
+    table = "arrival_ms,input_tokens,output_tokens\n{},1,1\n{},1,1\n"
+    assert column(read(table.format("1759813207500", "1759813207250.5").encode()), "arrival_ps") == [0, 249_500_000_000]
+    with pytest.raises(InputError, match="100 days") as caught:
+        read(table.format("1759813207500", "12").encode())
+    assert (caught.value.line, caught.value.field) == (2, "arrival_ms")
+
+
 @pytest.mark.parametrize("name", ["azure", "bailian", "agentic", "mooncake"])
 def test_packed_files_are_the_same(name: str, tmp_path: Path) -> None:
     plain = read(samples.SAMPLES[name])
@@ -293,6 +301,7 @@ def test_a_format_may_be_named() -> None:
     with pytest.raises(InputError, match="found trace_id, agent_path") as caught:
         read(samples.AGENTIC, "azure")
     assert caught.value.line == 1
+    assert caught.value.__notes__ == ["read as format azure, as it was named; the content looks like agentic"]
     with pytest.raises(InputError, match="is a Parquet file"):
         read(samples.SAMPLES["parquet"], "table")
 

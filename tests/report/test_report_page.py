@@ -119,6 +119,7 @@ def test_classes_are_set_apart(browser: Any, report_of: Report) -> None:
     with opened(browser, report_of("classes")) as shown:
         shown.table("classes").get_by_role("button", name="agents").click()
         assert shown.page.locator("#group option:checked").inner_text() == "Class agents"
+        assert "6 of the trace's requests failed" in shown.table("outcome").inner_text()
         counted = shown.table("latency").locator("tbody tr").first.locator("td").nth(1).inner_text()
     assert int(counted) == sum(row["class"] == "agents" for row in rows)
 
@@ -231,7 +232,7 @@ def test_what_went_wrong_stands_at_the_top(browser: Any, report_of: Report) -> N
             assert all(word in head for word in words), head
     with opened(browser, report_of("all rejected")) as shown:
         assert "300 × " not in shown.table("outcome").inner_text()
-        assert "prompt and output limit exceed max_model_len" in shown.table("outcome").inner_text()
+        assert "prompt and output limit exceed the context" in shown.table("outcome").inner_text()
 
 
 def test_colours_follow_the_reader(browser: Any, report_of: Report) -> None:

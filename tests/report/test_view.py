@@ -15,7 +15,7 @@ from servetwin import Result
 from servetwin.report.page.document import embedded, report_page
 from servetwin.report.page.groups import BANDS, MOST_REPLICAS
 from servetwin.report.page.quantiles import CURVE, Groups
-from servetwin.report.page.time import MOST_BINS, Bins
+from servetwin.report.page.time import MOST_BINS, Bins, round_up
 from servetwin.report.page.view import view
 
 from .worlds import CHAT, WORLDS, run, world
@@ -60,6 +60,23 @@ def test_bins_cover_a_run(length_s: float, requests: int) -> None:
     assert all(0.4 * bins.width_s <= width <= 1.6 * bins.width_s for width in bins.seconds()) or bins.count == 1
     times = [0.0, bins.length_s / 3, bins.length_s, None]
     assert all(code is None or 0 <= code < bins.count for code in bins.of(pa.array(times, pa.float64())).to_pylist())
+
+
+@pytest.mark.parametrize(
+    ("width_s", "round_s"),
+    [
+        (0.011, 0.02),
+        (1.0, 1.0),
+        (3.1, 5.0),
+        (9.0, 10.0),
+        (11.0, 20.0),
+        (41.0, 60.0),
+        (3000.0, 3600.0),
+        (1e5, 172_800.0),
+    ],
+)
+def test_bins_are_as_people_count_time(width_s: float, round_s: float) -> None:
+    assert round_up(width_s) == pytest.approx(round_s)
 
 
 def test_distributions_are_those_of_the_summary(result: Result) -> None:

@@ -68,10 +68,11 @@ def test_summary_options_carry_limits_and_window() -> None:
             "parallel": {"tensor": 2},
         }
     )
-    assert summary_options(spec) == {
+    assert summary_options(spec, resolve(spec)) == {
         "warmup_ps": 1_500_000_000_000,
         "window_ps": 60 * 10**12,
         "gpus": 4,
+        "kv_blocks": 202,
         "gpu_price_per_hour": None,
         "slo": {"ttft_ms": 2000.0, "tpot_ms": {"p95": 50.0}, "attainment": 0.95},
     }

@@ -19,6 +19,7 @@ from servetwin import InputError
 from servetwin.workload import public
 from servetwin.workload.fetch import fetch
 
+HOST = "127.0.0.1"
 BODY = bytes(range(256)) * 40
 SHA256 = hashlib.sha256(BODY).hexdigest()
 
@@ -68,10 +69,10 @@ def remote(monkeypatch: pytest.MonkeyPatch) -> Iterator[Remote]:
         def log_message(self, *_: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer((HOST, 0), Handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
-    there.url = f"http://127.0.0.1:{server.server_port}/trace.jsonl"
+    there.url = f"http://{HOST}:{server.server_port}/trace.jsonl"
     for name, sha256 in (("pinned", SHA256), ("unknown", None)):
         known = public.PublicTrace(there.url, "trace.jsonl", sha256, "none", "bytes")
         monkeypatch.setitem(public.PUBLIC, name, known)
@@ -165,7 +166,7 @@ def test_refusals(remote: Remote, tmp_path: Path) -> None:
 def test_offline(tmp_path: Path) -> None:
     ran = subprocess.run(
         [sys.executable, "-m", "servetwin", "trace", "fetch", "azure_2023_code", "--to", str(tmp_path)],
-        env=os.environ | {"https_proxy": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.0.0.1:9"},
+        env=os.environ | {"https_proxy": f"http://{HOST}:9", "HTTPS_PROXY": f"http://{HOST}:9"},
         capture_output=True,
         text=True,
         check=False,

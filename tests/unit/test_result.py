@@ -45,7 +45,7 @@ def test_every_request_ends_once_with_its_reason(trace: Path) -> None:
     result = run(trace)
     assert result.status == "completed"
     assert (result.summary["completed"], result.summary["rejected"]) == (200, 1)
-    assert result.rejections == {"prompt and output limit exceed max_model_len": 1}
+    assert result.rejections == {"prompt and output limit exceed the context": 1}
     last = result.requests.to_pylist()[-1]
     assert (last["status"], last["scheduled_ps"]) == ("rejected", None)
 

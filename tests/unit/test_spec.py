@@ -150,7 +150,7 @@ def test_replicas_must_fit_the_cluster() -> None:
         "slo.ttft_ms={p96: 4}",
         "slo.ttft_ms={}",
         "slo={}",
-        "router=kv_aware",
+        "router=kv_awar",
         "router={}",
         "timing=linear",
         "timing=magic",

@@ -42,7 +42,7 @@ def test_describe(burstgpt: str) -> None:
         "arrivals",
         "burstiness",
         "66.7%  Conversation log (2)",
-        "1 requests (33.33%)",
+        "1 (33.33%) when they were recorded",
     ):
         assert part in shown
     assert "█" in shown

@@ -45,6 +45,8 @@ pub struct Requests {
     pub output_tokens: Vec<u32>,
     pub cached_tokens: Vec<u32>,
     pub preemptions: Vec<u32>,
+    /// Blocks that were reserved for it, by its limit, and that it never took.
+    pub unused_blocks: Vec<u32>,
     pub status: Vec<u8>,
     pub reason: Vec<u8>,
     /// Why it was sent where it was: an index into the router's reasons, or the greatest number.
@@ -66,6 +68,7 @@ impl Requests {
             output_tokens: vec![0; count],
             cached_tokens: vec![0; count],
             preemptions: vec![0; count],
+            unused_blocks: vec![0; count],
             status: vec![Status::Unfinished as u8; count],
             reason: vec![Reason::None as u8; count],
             route_reason: vec![u32::MAX; count],

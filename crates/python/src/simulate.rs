@@ -94,8 +94,9 @@ impl Run {
     /// Raises InputError naming the option at fault.
     fn summary(&self, py: Python<'_>, options_json: &str) -> PyResult<String> {
         let options = SummaryOptions::from_json(options_json).map_err(input_error)?;
-        let input_tokens = &self.trace.get().trace().input_tokens;
-        let summarize = || metrics::summarize(&self.outcome.requests, input_tokens, &self.outcome.gaps, &options);
+        let (trace, outcome) = (self.trace.get().trace(), &self.outcome);
+        let (inputs, limits) = (&trace.input_tokens, &trace.max_output_tokens);
+        let summarize = || metrics::summarize(&outcome.requests, inputs, limits, &outcome.gaps, &options);
         Ok(py.detach(summarize).to_json())
     }
 

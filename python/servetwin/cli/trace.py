@@ -101,7 +101,7 @@ def convert(
 
     trace = _read(file, format, block_tokens, turns, time_unit, transform)
     lost = write_trace(trace, out)
-    typer.echo(f"{out}: {len(trace):,} requests")
+    typer.echo(f"{out}: {len(trace):,} request{'s' * (len(trace) != 1)}")
     if lost:
         tell(f"{out} does not hold: {'; '.join(lost)}")
 

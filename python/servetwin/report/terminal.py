@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -150,6 +150,7 @@ def said(result: Result) -> Iterator[Line]:
     if "prefix_reuse" in summary:
         preemptions = f"{summary['prefix_reuse']:.1%} of input tokens from the prefix cache, {preemptions}"
     yield "cache", preemptions, ""
+    yield from _limits(summary)
     yield from _service_level(result)
     yield from _evidence(result)
     timings = result.timings
@@ -168,6 +169,15 @@ def _requests(result: Result) -> str:
     if summary.get("duration_s"):
         text += f" in {summary['duration_s']:,.1f} simulated seconds"
     return text
+
+
+def _limits(summary: Mapping[str, Any]) -> Iterator[Line]:
+    if "output_limit_use" not in summary:
+        return
+    text = f"{summary['output_limit_use']:.1%} of the output tokens asked for came"
+    if "unused_reserve" in summary:
+        text += f"; {summary['unused_reserve']:.1%} of the cache was reserved for the rest"
+    yield "limits", text, ""
 
 
 def _service_level(result: Result) -> Iterator[Line]:

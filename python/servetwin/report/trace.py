@@ -77,7 +77,8 @@ def _picture(known: dict[str, Any]) -> Iterator[Text]:
 def _arrivals(known: dict[str, Any]) -> Iterator[Line]:
     rates = known["rates_per_s"]
     if not rates:
-        yield "arrivals", f"all {_count(known['sessions'], 'session')} start at once", ""
+        several = f"all {_count(known['sessions'], 'session')} start at once"
+        yield "arrivals", several if known["sessions"] > 1 else "a single one", ""
         return
     what = "sessions" if known["think_time_s"] else "requests"
     part = _duration((known["last_s"] - known["first_s"]) / len(rates))
@@ -152,9 +153,7 @@ def _lines(known: dict[str, Any]) -> Iterator[Line]:
     if len(classes) > MOST_CLASSES:
         yield "", f"and {len(classes) - MOST_CLASSES:,} more", ""
     if known["failed"]:
-        failed = (
-            f"{known['failed']:,} requests ({known['failed'] / requests:.2%}) when they were recorded; they are kept"
-        )
+        failed = f"{known['failed']:,} ({known['failed'] / requests:.2%}) when they were recorded; they are kept"
         yield "failed", failed, "yellow"
     noted = [f"{notes[name]:,} {name.replace('_', ' ')}" for name in NOTED if 0 < notes.get(name, 0) < requests]
     if notes.get("columns_without_effect"):

@@ -35,9 +35,9 @@ SERIES_COLUMNS: dict[str, Code] = {"time_ps": "q", "replica": "I", "running": "I
 STATUSES = ("completed", "rejected", "unfinished")
 REASONS = (
     "",
-    "prompt and output limit exceed max_model_len",
+    "prompt and output limit exceed the context",
     "needs more blocks than the pool has",
-    "prompt exceeds max_num_batched_tokens without chunked prefill",
+    "prompt exceeds the token budget without chunked prefill",
     "its replica stopped making progress",
     "the request before it did not complete",
     "no user came free to send it",

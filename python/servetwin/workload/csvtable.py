@@ -24,6 +24,8 @@ NUMBER = r"^-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?$"
 DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}(:?[0-9]{2})?)?$"
 ZONED = r"(Z|[+-][0-9]{2}(:?[0-9]{2})?)$"
 TOKENS_MAX = 1_000_000_000
+CENTURY_S = (946_684_800, 4_102_444_800)
+"""Seconds since 1970."""
 MARKS = {"true": 1, "1": 1, "false": 0, "0": 0, "": 0}
 
 
@@ -136,6 +138,14 @@ class CsvTable:
         if wrong is not None:
             raise self.fail(wrong, name, "true or false")
         return bytes(map(MARKS.__getitem__, cells))
+
+    def looks_like_epoch(self, name: str, unit: str) -> bool:
+        """By its first cell: a time since 1970, in this century."""
+        cell = self.columns[name][0].as_py()
+        return (
+            re.match(NUMBER, cell) is not None
+            and CENTURY_S[0] <= Decimal(cell).scaleb(UNITS[unit] - UNITS["s"]) <= CENTURY_S[1]
+        )
 
     def looks_like_dates(self, name: str) -> bool:
         """By its first cell."""

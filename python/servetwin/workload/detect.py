@@ -64,6 +64,8 @@ def _of_header(source: Source, names: list[str]) -> str:
     for name, needed in CSV_COLUMNS.items():
         if needed <= set(names):
             return name
+    if any(byte < 9 for byte in source.head):
+        raise source.problem("is no text, and no Parquet file either", wanted="a trace of a known format")
     near = next((name for name, needed in CSV_COLUMNS.items() if len(needed & set(names)) >= 2), None)
     if near is not None:
         return near

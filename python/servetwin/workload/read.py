@@ -69,11 +69,27 @@ def read_source(source: Source, format: str, options: Options) -> Trace:  # noqa
     if source.is_parquet != (kind == "parquet"):
         kind_found = "a Parquet file" if source.is_parquet else "no Parquet file"
         raise source.problem(f"is {kind_found}", field="format", found=kind, wanted="auto, or the format it has")
+    try:
+        return _read(source, kind, options)
+    except InputError as error:
+        if format != "auto" and (other := _looks_like(source)) not in (None, format):
+            error.add_note(f"read as format {format}, as it was named; the content looks like {other}")
+        raise
+
+
+def _read(source: Source, kind: str, options: Options) -> Trace:
     if kind == "mooncake":
         return _read_mooncake(source, options)
     module, _, name = READERS[kind].partition(":")
     reader: Callable[[Source, Options], Table] = getattr(importlib.import_module(module, __package__), name)
     return assemble(source, reader(source, options), options)
+
+
+def _looks_like(source: Source) -> str | None:
+    try:
+        return detect(source)
+    except InputError:
+        return None
 
 
 def _read_mooncake(source: Source, options: Options) -> Trace:

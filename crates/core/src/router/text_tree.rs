@@ -79,7 +79,7 @@ impl<'a> TextTree<'a> {
         }
         let now = self.tick();
         let (blocks, replica, segment) = found?;
-        if now % USES == 0
+        if now.is_multiple_of(USES)
             && let Some(owner) = self.owners.get_mut(&(segment, replica))
         {
             owner.used = now;

@@ -257,7 +257,9 @@ class Scheduler:
         served = [r for r in plan.rows if r is not plan.chunked and not r.finished and not r.retracted]
         for request in served:
             outputs = request.spec.outputs
-            request.tokens.append(outputs[request.num_outputs] if request.num_outputs < len(outputs) else 0)
+            # Even a request that asks for no output gets a token, one that nobody else has.
+            own = -1 - request.spec.index
+            request.tokens.append(outputs[request.num_outputs] if request.num_outputs < len(outputs) else own)
             limit = min(request.max_new_tokens, len(outputs))
             request.finished = request.aborted or request.num_outputs >= limit
             if request.finished:

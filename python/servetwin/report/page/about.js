@@ -31,7 +31,8 @@ function outcomeSection() {
     [...rows, ...reasons], { label: "How requests ended" });
   const stalled = view.stalled.count
     ? h("p", { class: "note bad" }, `${whole(view.stalled.count)} hang on replicas that stopped making progress: ${view.stalled.names.join(", ")}${view.stalled.count > view.stalled.names.length ? " and more, which result.json names" : ""}`) : null;
-  const element = card("By outcome", reasons.length ? "Reasons count every request of the run" : null, copyMenu(table.data), table.element, stalled);
+  const failed = view.recorded_failed ? h("p", { class: "note" }, `${whole(view.recorded_failed)} of the trace's requests failed when they were recorded; here they ran like any other.`) : null;
+  const element = card("By outcome", reasons.length ? "Reasons count every request of the run" : null, copyMenu(table.data), table.element, stalled, failed);
   element.dataset.table = "outcome";
   return section("outcome", ["How requests ended", "Outcome"], null, h("div", { class: "grid" }, element, serviceTable()));
 }
@@ -68,7 +69,7 @@ function knownSection() {
     ["KV cache", level(engine.kv_capacity), said["kv cache"]],
     ["Output limits", null, said["max tokens"]],
     ["Workload", null, said.workload],
-    ["Router", null, Object.values(router || {}).join(", ")],
+    ["Router", null, Object.entries(router || {}).map(([name, value]) => (name === "kind" ? value : `${name} ${typeof value === "object" ? JSON.stringify(value) : value}`)).join(", ")],
     ["Seed", null, said.seed],
     ["Computed", null, `${said.computed || ""}, by servetwin ${view.provenance.servetwin}, Python ${view.provenance.python}`.replace(/^, /, "")],
   ].filter(([, , text]) => text);

@@ -104,6 +104,14 @@ class Rows:
             return pa.nulls(len(self), pa.int32())
         return pc.index_in(self.column("class").cast(pa.string()), pa.array(self.classes, pa.string()))
 
+    @property
+    def recorded_failed(self) -> int:
+        """How many requests failed when the trace was recorded, if it tells."""
+        import pyarrow.compute as pc
+
+        name = "recorded_failed"
+        return int(pc.sum(self.column(name)).as_py() or 0) if name in self.table.column_names else 0
+
     def column(self, name: str) -> Any:
         return self.table[name].combine_chunks()
 

@@ -57,6 +57,7 @@ def view(result: Result, *, detail: bool = True) -> dict[str, Any]:
             "requests": {entry["row"]: entry for entry in slowest.requests(rows, chosen)},
             "replica_totals": replicas.totals(rows),
             "classes": rows.classes,
+            "recorded_failed": rows.recorded_failed,
         }
     return found
 
@@ -90,10 +91,13 @@ def _kinds(written: Any, short: Any) -> Any:
 
 
 def blocks(result: Result) -> int | None:
-    """The cache blocks of a replica that requests can use: vLLM's but the null block, SGLang's pages."""
+    """The cache blocks of a replica that requests can use: vLLM's but the null block, SGLang's pages, TensorRT-LLM's.
+
+    None for an engine whose options do not tell.
+    """
     engine = result.provenance["engine"]
     if "num_gpu_blocks" in engine:
         return int(engine["num_gpu_blocks"]) - 1
     if "max_total_tokens" in engine:
         return int(engine["max_total_tokens"]) // int(engine["page_size"])
-    return None
+    return int(engine["num_blocks"]) if "num_blocks" in engine else None

@@ -55,7 +55,8 @@ def table_of(rows: CsvTable, options: Options) -> Table:
         if unit == "date":
             columns[f"{what}_ps"], notes["starts_at"] = rows.dates(name)
         else:
-            columns[f"{what}_ps"] = rows.times(name, unit, empty=True)
+            epoch = what == "time" and rows.looks_like_epoch(name, unit)
+            columns[f"{what}_ps"] = rows.times(name, unit, empty=not epoch, since_first=epoch)
     if times["time"][0] is None:
         columns["time_ps"] = bytes(8 * len(rows))
     _others(rows, found, columns)

@@ -1,6 +1,7 @@
 //! Taking in the results of a pass: tokens reach their clients, requests end.
 
 use super::Trtllm;
+use crate::config::trtllm::CapacityPolicy;
 use crate::record::Status;
 use crate::scheduler::Results;
 use crate::scheduler::pass::Pass;
@@ -54,6 +55,7 @@ impl Trtllm<'_> {
         let row = &self.rows[slot as usize];
         let (request, target) = (row.request, row.target);
         let computed = row.computed_by(self.k);
+        let unused = self.whole(request) - self.blocks_for(computed);
         self.leave_decode_set(slot, computed);
         self.leave_batch(slot);
         self.pool.settle(slot, self.blocks_for(computed));
@@ -68,6 +70,9 @@ impl Trtllm<'_> {
         let (requests, request) = (&mut *results.requests, request as usize);
         let output = self.s.trace.output_tokens[request].min(target);
         requests.output_tokens[request] = output;
+        if self.s.engine.capacity_scheduler_policy != CapacityPolicy::MaxUtilization {
+            requests.unused_blocks[request] = unused;
+        }
         if output > 0 {
             requests.last_token_ps[request] = end_ps;
         }
