@@ -13,7 +13,7 @@ type Block = (u32, u32);
 /// Who may hold blocks in a pass.
 #[derive(Default)]
 pub(super) struct Fitting {
-    /// In order.
+    /// In the order in which they share the token budget.
     pub(super) contexts: Vec<Context>,
     /// The first pending request could not start.
     pub(super) blocked: bool,
@@ -97,12 +97,17 @@ impl Trtllm<'_> {
         self.pending.partition_point(|pending| pending.order < order)
     }
 
-    /// All that generate, and contexts as long as all could run to their limits.
+    /// All that started, and further contexts as long as all could run to their limits.
     fn guaranteed_no_evict(&mut self) -> Fitting {
         let mut fitting = Fitting::default();
         let mut contributed = self.contributed();
         let mut available = i64::from(self.pool.free()) - (self.reserved - self.held);
-        let mut cursor = Cursor::default();
+        for &slot in &self.contexts {
+            let context = self.started(slot);
+            available -= self.to_completion(context);
+            fitting.contexts.push(context);
+        }
+        let mut cursor = Cursor { started: self.contexts.len(), pending: 0 };
         while let Some(context) = self.next_not_generating(&mut cursor) {
             if self.beneficial_to_skip(context, &mut contributed) {
                 continue;
