@@ -34,7 +34,7 @@ def test_every_router_has_its_reference() -> None:
 
 @pytest.mark.parametrize("kind", ROUTERS)
 def test_a_native_router_follows_its_rule(kind: str) -> None:
-    @settings(max_examples=200 if kind == "kv_aware" else 40, deadline=None)
+    @settings(max_examples=200 if kind == "kv_aware" else 40)
     @given(worlds(replicas=6), ROUTERS[kind])
     def check(world: World, router: dict[str, Any]) -> None:
         router = router | {name: value for name, value in UNBOUNDED.items() if name in router}
@@ -48,7 +48,7 @@ def test_a_native_router_follows_its_rule(kind: str) -> None:
     check()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(worlds(), ROUTERS["kv_aware"], st.sampled_from(["fcfs", "lcfs", "wspt"]))
 def test_what_a_router_keeps_back_is_sent_in_the_end(world: World, router: dict[str, Any], policy: str) -> None:
     router = router | {"queue_threshold": 0.1, "queue_policy": policy, "track_prefill_tokens": True}
@@ -61,7 +61,7 @@ def test_what_a_router_keeps_back_is_sent_in_the_end(world: World, router: dict[
     assert all(came <= sent for came, sent in zip(arrival, routed, strict=True) if sent >= 0)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(worlds(), ROUTERS["kv_aware"])
 def test_an_idle_replica_has_what_it_was_believed_to_have(world: World, router: dict[str, Any]) -> None:
     router = router | {"use_kv_events": True, "queue_threshold": None}
