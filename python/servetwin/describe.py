@@ -48,8 +48,25 @@ def run_description(spec: Spec, deployment: Deployment, *, leap: bool, own_route
     }
 
 
-def summary_options(spec: Spec) -> dict[str, Any]:
+@dataclass(frozen=True)
+class GpuHour:
+    """What a GPU costs for an hour, and who says so."""
+
+    price: float
+    source: str
+
+
+def gpu_hour(spec: Spec, engine: ResolvedEngine) -> GpuHour | None:
+    """As given, else as the catalog lists the GPU; None where neither says."""
+    if spec.cluster is not None and spec.cluster.gpu_price_per_hour is not None:
+        return GpuHour(spec.cluster.gpu_price_per_hour, "given")
+    listed = None if engine.gpu is None else engine.gpu.price
+    return None if listed is None else GpuHour(listed.usd, f"US dollars: {listed.source}, {listed.date}")
+
+
+def summary_options(spec: Spec, engine: ResolvedEngine) -> dict[str, Any]:
     """What the core needs to compute the metrics."""
+    hour = gpu_hour(spec, engine)
     window = spec.metrics.window
     slo = None
     if spec.slo is not None:
@@ -60,7 +77,7 @@ def summary_options(spec: Spec) -> dict[str, Any]:
         "warmup_ps": nearest_ps(spec.metrics.warmup, PS_PER_S),
         "window_ps": None if window is None else nearest_ps(window, PS_PER_S),
         "gpus": spec.gpus,
-        "gpu_price_per_hour": None if spec.cluster is None else spec.cluster.gpu_price_per_hour,
+        "gpu_price_per_hour": None if hour is None else hour.price,
         "slo": slo,
     }
 

@@ -61,7 +61,7 @@ def simulate(
     config = run_description(spec, deployment, leap=leap, own_router=router is not None)
     with native_errors():
         run = native_simulate(opened, json.dumps(config), router=router, progress=progress)
-        summary = json.loads(run.summary(json.dumps(summary_options(spec))))
+        summary = json.loads(run.summary(json.dumps(summary_options(spec, deployment.engine))))
     timings = Timings(
         parse_s=parsed - started,
         simulate_s=time.perf_counter() - parsed,

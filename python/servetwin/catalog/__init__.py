@@ -1,22 +1,29 @@
 """GPUs and models by name, what fits into memory, and an engine's options with all defaults filled in."""
 
+from .config_json import read_config
 from .engine import ResolvedEngine, resolve_engine
+from .formats import FORMATS
 from .gpus import GPUS, Gpu
-from .lookup import find_gpu, find_model
+from .lookup import find_gpu, find_model, gpu, model
 from .memory import Memory, kv_bytes_per_token, memory
-from .models import MODELS, Model, read_config
+from .models import Model, Stored
+from .named import MODELS
 
 __all__ = [
+    "FORMATS",
     "GPUS",
     "MODELS",
     "Gpu",
     "Memory",
     "Model",
     "ResolvedEngine",
+    "Stored",
     "find_gpu",
     "find_model",
+    "gpu",
     "kv_bytes_per_token",
     "memory",
+    "model",
     "read_config",
     "resolve_engine",
 ]

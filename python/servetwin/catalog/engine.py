@@ -38,7 +38,8 @@ class ResolvedEngine:
 def resolve_engine(spec: Spec) -> ResolvedEngine:
     """Raises SpecError for an unknown model or GPU, for what vLLM refuses at start, and for what does not fit."""
     model, gpu, engine = find_model(spec), find_gpu(spec), spec.engine
-    _check_ranks(spec, model)
+    if model is not None:
+        _check_model(spec, model)
     max_model_len = _max_model_len(spec, model)
     defaults = _LARGE if gpu is not None and gpu.large_batches else _OTHERS
     budget = engine.max_num_batched_tokens
@@ -71,9 +72,17 @@ def resolve_engine(spec: Spec) -> ResolvedEngine:
     )
 
 
-def _check_ranks(spec: Spec, model: Model | None) -> None:
+def _check_model(spec: Spec, model: Model) -> None:
+    beyond = model.beyond_dense()
+    if beyond:
+        raise spec.source.problem(
+            ("model",),
+            f"not yet simulated: {', '.join(beyond)}",
+            found=model.name,
+            wanted="a dense model with grouped-query attention, such as llama-3.1-8b",
+        )
     tensor = spec.parallel.tensor
-    if model is not None and (model.heads % tensor or max(tensor, model.kv_heads) % min(tensor, model.kv_heads)):
+    if model.heads % tensor or max(tensor, model.kv_heads) % min(tensor, model.kv_heads):
         raise spec.source.problem(
             ("parallel", "tensor"),
             f"{model.heads} attention heads and {model.kv_heads} key-value heads cannot be shared by this many ranks",
@@ -137,7 +146,7 @@ def _memory(spec: Spec, model: Model | None, gpu: Gpu | None, budget: int, seque
 
 def check_fp8(spec: Spec, gpu: Gpu) -> None:
     """Raises SpecError if the spec asks for FP8 matrices on a GPU without it."""
-    if spec.engine.quantization == "fp8" and gpu.fp8_flops is None:
+    if spec.engine.quantization == "fp8" and not gpu.fp8_flops:
         raise spec.source.problem(("engine", "quantization"), f"{gpu.title} has no FP8 arithmetic", found="fp8")
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..units import GIB
+from .formats import BF16, FP8
 from .gpus import Gpu
-from .models import Model
+from .layers import Dense
+from .models import Model, Stored
 
 RUNTIME_BYTES = int(0.68 * GIB)
 """CUDA context, CUDA graphs and workspaces of one rank.
@@ -63,14 +65,13 @@ def memory(
     activations is that of vLLM's profiling pass: `budget_tokens` rows of the MLP's gate, up and product, of four
     hidden states, and `sequences` rows of logits in float32, twice (logits and probabilities).
     """
-    layer = model.layers * model.layer_parameters * weight_bytes
-    embeddings = 2 * model.embedding_parameters * (1 if model.tied_embeddings else 2)
-    activations = 2 * budget_tokens * (3 * model.intermediate // tensor + 4 * model.hidden)
+    widest = max(layer.mlp.intermediate for layer in model.stack if isinstance(layer.mlp, Dense))
+    activations = 2 * budget_tokens * (3 * widest // tensor + 4 * model.hidden)
     logits = 2 * 4 * sequences * model.vocab
     return Memory(
         total=gpu.memory_bytes,
         usable=int(gpu.memory_bytes * utilization),
-        weights=(layer + embeddings) // tensor,
+        weights=model.weight_bytes(Stored.alike(FP8 if weight_bytes == 1 else BF16), tensor),
         activations=activations + logits,
         runtime=RUNTIME_BYTES,
         kv_per_token=kv_bytes_per_token(model, tensor=tensor, kv_bytes=kv_bytes),
@@ -79,7 +80,7 @@ def memory(
 
 def kv_bytes_per_token(model: Model, *, tensor: int, kv_bytes: int) -> int:
     """On one rank; with more ranks than key-value heads, heads are stored more than once."""
-    return 2 * model.layers * max(model.kv_heads // tensor, 1) * model.head_dim * kv_bytes
+    return model.cache_bytes(1, FP8 if kv_bytes == 1 else BF16, tensor)
 
 
 def _gib(size: int) -> str:

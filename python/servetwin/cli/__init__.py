@@ -16,7 +16,7 @@ from .failures import report
 COMMANDS = ("simulate", "bench")
 """Modules of this package that hold one command, a function of the same name."""
 
-GROUPS = ("spec", "conformance")
+GROUPS = ("spec", "catalog", "conformance")
 """Modules that hold several, in a `typer.Typer` named `app`."""
 
 EPILOG = (

@@ -192,6 +192,8 @@ def _evidence(result: Result) -> Iterator[Line]:
     assumptions = ", ".join(f"{name} {value}" for name, value in timing["assumptions"].items())
     yield "timing", f"{timing['kind']}, evidence {evidence}: {assumptions}", ""
     yield "kv cache", f"{engine['num_gpu_blocks']:,} blocks, {engine['kv_capacity']}", ""
+    if "gpu_hour" in known:
+        yield "gpu hour", f"{known['gpu_hour']['price']:g}, {known['gpu_hour']['source']}", ""
     yield "max tokens", _max_tokens(known), ""
     yield "workload", _workload(known["workload"]), ""
     yield "seed", f"{known['seed']}, sha256 of the spec {known['spec_sha256'][:12]}", ""

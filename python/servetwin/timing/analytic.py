@@ -63,24 +63,28 @@ class Analytic:
 
     def _arithmetic(self) -> dict[str, int]:
         model = self.model
-        rate = self.gpu.fp8_flops if self.weight_bytes == 1 and self.gpu.fp8_flops else self.gpu.bf16_flops
+        rate = self.gpu.flops("fp8" if self.weight_bytes == 1 else "bf16")
         matrices = PS_PER_S / (rate * self.options.compute_efficiency * self.tensor)
         attention = PS_PER_S / (self.gpu.bf16_flops * self.options.compute_efficiency * self.tensor)
-        width = model.layers * model.heads * model.head_dim
-        token = round(2 * model.layers * model.layer_parameters * matrices)
+        # Of attention: what one more token of context adds.
+        context = model.flops(1) - model.flops(0)
+        token = round(2 * self._layer_parameters() * matrices)
         return affine(
             prefill_token_ps=token,
             decode_row_ps=token,
-            sequence_ps=round(2 * model.embedding_parameters * attention),
-            work_fps=fixed_point(2 * width * attention),
-            context_ps=round(4 * width * attention),
+            sequence_ps=round(2 * model.head.elements * attention),
+            work_fps=fixed_point(context / 2 * attention),
+            context_ps=round(context * attention),
         )
+
+    def _layer_parameters(self) -> int:
+        return sum(count * matrix.active_elements for count, matrix in self.model.layer_matrices())
 
     def _memory(self) -> dict[str, int]:
         model = self.model
         byte = PS_PER_S / (self.gpu.memory_bytes_per_s * self.options.memory_efficiency)
         # The input embedding is looked up, not read through.
-        weights = model.layers * model.layer_parameters * self.weight_bytes + 2 * model.embedding_parameters
+        weights = self._layer_parameters() * self.weight_bytes + 2 * model.head.elements
         token = round(kv_bytes_per_token(model, tensor=self.tensor, kv_bytes=self.kv_bytes) * byte)
         return affine(
             base_ps=round(weights / self.tensor * byte), context_ps=token, prefill_token_ps=token, decode_row_ps=token
@@ -94,6 +98,6 @@ class Analytic:
         # sends 2·(ranks − 1)/ranks of it over each link.
         count = 2 * self.model.layers
         sent = 2 * (self.tensor - 1) / self.tensor * 2 * self.model.hidden
-        token = round(count * sent / self.gpu.link_bytes_per_s * PS_PER_S)
+        token = round(count * sent / self.gpu.link.bytes_per_s * PS_PER_S)
         latency = nearest_ps(count * ALLREDUCE_LATENCY_US, PS_PER_US)
         return affine(base_ps=host + latency, prefill_token_ps=token, decode_row_ps=token)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from ..catalog import ResolvedEngine
+from ..catalog import Gpu, ResolvedEngine
 from ..catalog.engine import check_fp8
 from ..spec import Spec
 from ..spec.timing import AnalyticTiming, LinearTiming, PolynomialTiming
@@ -13,6 +13,9 @@ from .analytic import Analytic
 from .base import Lowered, PassLimits, TimingModel
 from .linear import Linear
 from .polynomial import Polynomial
+
+MACHINE = 8
+"""GPUs of the largest machine; links that join more join a rack."""
 
 
 def timing_model(spec: Spec, engine: ResolvedEngine) -> TimingModel:
@@ -57,12 +60,12 @@ def _analytic(spec: Spec, engine: ResolvedEngine, options: AnalyticTiming) -> An
             wanted="model and gpu, or another timing, such as `timing: polynomial`",
         )
     check_fp8(spec, engine.gpu)
-    domain = spec.cluster.nvlink_domain or spec.cluster.gpus_per_node if spec.cluster is not None else None
-    if domain is not None and spec.parallel.tensor > domain:
+    domain = _link_domain(spec, engine.gpu)
+    if spec.parallel.tensor > domain:
         raise spec.source.problem(
             ("parallel", "tensor"),
-            f"{spec.parallel.tensor} ranks do not fit into one NVLink domain of {domain}; all-reduces over the "
-            "network are not yet modelled",
+            f"{spec.parallel.tensor} ranks do not fit into one domain of {domain} joined by {engine.gpu.link.name}; "
+            "all-reduces beyond it are not yet modelled",
             wanted=f"at most {domain}, or another kind of timing",
         )
     return Analytic(
@@ -73,3 +76,13 @@ def _analytic(spec: Spec, engine: ResolvedEngine, options: AnalyticTiming) -> An
         kv_bytes=1 if spec.engine.kv_cache_dtype == "fp8" else 2,
         options=options,
     )
+
+
+def _link_domain(spec: Spec, gpu: Gpu) -> int:
+    """GPUs that reach each other directly: those of a machine, unless a rack joins more, or its links fewer."""
+    if spec.cluster is None:
+        return gpu.link.domain
+    if spec.cluster.nvlink_domain is not None:
+        return spec.cluster.nvlink_domain
+    rack = gpu.link.domain > MACHINE
+    return gpu.link.domain if rack else min(gpu.link.domain, spec.cluster.gpus_per_node)
