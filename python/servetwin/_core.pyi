@@ -4,12 +4,15 @@ Times are integer picoseconds, columns are little-endian bytes. `config_json` is
 `servetwin.describe` builds.
 """
 
-from collections.abc import Callable
-from typing import Any, final
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias, final
 
 __all__ = ["InputError", "ReplicaView", "RouterRequest", "Run", "Trace", "__version__", "simulate"]
 
 __version__: str
+
+_Column: TypeAlias = Sequence[int] | bytes | Any
+"""Numbers, a buffer of them in the column's width (numpy, `array`), or their little-endian bytes (Arrow's too)."""
 
 class InputError(Exception):
     """Its arguments are file, line, field and message; the first three may be None."""
@@ -32,15 +35,21 @@ class Trace:
     @staticmethod
     def from_columns(
         *,
-        arrival_ps: list[int],
-        input_tokens: list[int],
-        output_tokens: list[int],
-        max_output_tokens: list[int],
-        priority: list[int],
-        after: list[int],
+        arrival_ps: _Column,
+        input_tokens: _Column,
+        output_tokens: _Column,
+        max_output_tokens: _Column,
+        priority: _Column,
+        after: _Column,
         block_tokens: int,
-        block_ids: list[int],
-        block_offsets: list[int],
+        block_ids: _Column,
+        block_offsets: _Column,
+        request_ids: Sequence[str] | None = None,
+        class_names: Sequence[str] | None = None,
+        classes: _Column | None = None,
+        failed: _Column | None = None,
+        sha256: str | None = None,
+        notes_json: str | None = None,
     ) -> Trace: ...
     def __len__(self) -> int: ...
     @property
@@ -49,6 +58,10 @@ class Trace:
     def sha256(self) -> str: ...
     @property
     def request_ids(self) -> list[str] | None: ...
+    @property
+    def class_names(self) -> list[str] | None: ...
+    @property
+    def has_failed(self) -> bool: ...
     @property
     def notes(self) -> dict[str, Any]: ...
     def column(self, name: str) -> bytes: ...

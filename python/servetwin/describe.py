@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any
 
 from .catalog import ResolvedEngine, resolve_engine
 from .spec import Spec
-from .spec.engine import Speculative
 from .spec.router import PythonRouter
 from .timing import Lowered, TimingModel, lower, pass_limits, timing_model
 from .units import PS_PER_MS, PS_PER_S, nearest_ps
@@ -34,7 +32,7 @@ def run_description(spec: Spec, deployment: Deployment, *, leap: bool, own_route
     """The core's configuration of a run. `own_router`: an object is given beside it, whatever the spec names."""
     return {
         "replicas": spec.replicas,
-        "engine": _engine(spec, deployment.engine),
+        "engine": dict(deployment.engine.options),
         "step_time": deployment.lowered.description,
         "router": _router(spec, own_router),
         "seed": spec.seed,
@@ -80,39 +78,6 @@ def summary_options(spec: Spec, engine: ResolvedEngine) -> dict[str, Any]:
         "gpu_price_per_hour": None if hour is None else hour.price,
         "slo": slo,
     }
-
-
-def _engine(spec: Spec, engine: ResolvedEngine) -> dict[str, Any]:
-    options, speculative = spec.engine, spec.engine.speculative
-    return {
-        "name": "vllm",
-        "version": options.version,
-        "max_num_seqs": engine.max_num_seqs,
-        "max_num_batched_tokens": engine.max_num_batched_tokens,
-        "max_model_len": engine.max_model_len,
-        "block_size": engine.block_size,
-        "num_gpu_blocks": engine.num_gpu_blocks,
-        "enable_prefix_caching": options.enable_prefix_caching,
-        "enable_chunked_prefill": options.enable_chunked_prefill,
-        "long_prefill_token_threshold": options.long_prefill_token_threshold,
-        "long_prefill_token_threshold_adaptive": options.long_prefill_token_threshold_adaptive,
-        "scheduling_policy": options.scheduling_policy,
-        # vLLM computes it so, in floating point.
-        "watermark_blocks": int(options.watermark * engine.num_gpu_blocks),
-        "scheduler_reserve_full_isl": options.scheduler_reserve_full_isl,
-        "async_scheduling": engine.async_scheduling,
-        "num_speculative_tokens": speculative.num_speculative_tokens if speculative is not None else 0,
-        "acceptance": _acceptance(speculative, spec.seed) if speculative is not None else None,
-    }
-
-
-def _acceptance(speculative: Speculative, seed: int) -> dict[str, Any]:
-    acceptance = speculative.acceptance
-    if acceptance.cycle is not None:
-        return {"kind": "cycle", "pattern": acceptance.cycle}
-    # A 64-bit draw accepts if it is below the threshold, so 1 becomes the greatest that fits.
-    thresholds = [min(int(Fraction(chance) * 2**64), 2**64 - 1) for chance in acceptance.conditional or ()]
-    return {"kind": "conditional", "thresholds": thresholds, "seed": seed}
 
 
 def _router(spec: Spec, own_router: bool) -> dict[str, Any]:

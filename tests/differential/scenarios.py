@@ -13,7 +13,8 @@ from typing import Protocol, TypeVar
 from hypothesis import strategies as st
 
 from servetwin.conformance.scenario import PS_PER_MS, Scenario, ScenarioRequest
-from servetwin.reference import Affine, Conditional, Cycle, EngineConfig, Linear, Polynomial
+from servetwin.reference import Affine, Linear, Polynomial
+from servetwin.reference.vllm import Conditional, Cycle, EngineConfig
 
 T = TypeVar("T")
 

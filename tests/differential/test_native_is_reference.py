@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 
-from servetwin.conformance.replay import native, reference
 from servetwin.conformance.scenario import Scenario
+from servetwin.conformance.vllm.replay import native, reference
 from servetwin.errors import ServetwinError
-from servetwin.reference import RunRecord
+from servetwin.reference.vllm import RunRecord
 
 from .scenarios import random_scenario, scenarios
 

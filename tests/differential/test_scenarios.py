@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from servetwin.conformance import REPLAYERS
+from servetwin.conformance import VLLM
 from servetwin.conformance.scenario import Scenario
 from servetwin.errors import ServetwinError
-from servetwin.reference import RunRecord
+from servetwin.reference.vllm import RunRecord
 
 from .scenarios import random_scenario
 
@@ -17,7 +17,7 @@ def runs() -> list[tuple[Scenario, RunRecord]]:
     for seed in SEEDS:
         scenario = random_scenario(seed)
         try:
-            done.append((scenario, REPLAYERS["reference"](scenario)))
+            done.append((scenario, VLLM.replayers["reference"](scenario)))
         except ServetwinError as error:
             if "vLLM fails here" not in str(error):
                 raise

@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 from servetwin.spec import Spec
 from servetwin.spec.base import SpecModel
 from servetwin.spec.deployment import Cluster, Parallel
-from servetwin.spec.engine import Acceptance, Engine, Speculative
+from servetwin.spec.engine import Acceptance, SglangEngine, Speculative, VllmEngine
 from servetwin.spec.router import LeastRequestsRouter, PythonRouter, RandomRouter, RoundRobinRouter
 from servetwin.spec.service import Metrics, Percentiles, ServiceLevel
 from servetwin.spec.timing import AnalyticTiming, LinearTiming, PolynomialTiming
@@ -23,7 +23,8 @@ from .pages import ROOT
 TABLES: dict[str, type[BaseModel]] = {
     "The file": Spec,
     "`parallel`": Parallel,
-    "`engine`": Engine,
+    "`engine` named `vllm`": VllmEngine,
+    "`engine` named `sglang`": SglangEngine,
     "`engine.speculative`": Speculative,
     "`engine.speculative.acceptance`": Acceptance,
     "`cluster`": Cluster,

@@ -43,7 +43,7 @@ def test_recorded_block_count_comes_out() -> None:
         "gpu": "rtx4090",
         "engine": {"version": "0.19", "max_num_seqs": 256, "max_num_batched_tokens": 2048, "max_model_len": 32768},
     }
-    assert resolve_engine(make_spec(options)).num_gpu_blocks == 2588
+    assert resolve_engine(make_spec(options)).blocks == 2588
 
 
 @pytest.mark.parametrize(
@@ -52,20 +52,20 @@ def test_recorded_block_count_comes_out() -> None:
 )
 def test_defaults_are_those_of_vllm_serve(gpu: str, sequences: int, budget: int) -> None:
     engine = resolve_engine(make_spec({"model": "llama-3.1-8b", "gpu": gpu, "engine": {"max_model_len": 8192}}))
-    assert (engine.max_num_seqs, engine.max_num_batched_tokens) == (sequences, budget)
-    assert engine.async_scheduling
+    assert (engine.rows, engine.pass_tokens) == (sequences, budget)
+    assert engine.options["async_scheduling"]
 
 
 def test_without_chunked_prefill_the_budget_holds_the_longest_prompt() -> None:
     engine = resolve_engine(
         make_spec({"model": "llama-3.1-8b", "gpu": "h100", "engine": {"enable_chunked_prefill": False}})
     )
-    assert engine.max_num_batched_tokens == 131072
+    assert engine.pass_tokens == 131072
 
 
 def test_given_blocks_supersede_model_and_gpu() -> None:
     engine = resolve_engine(make_spec({"engine": {"num_gpu_blocks": 7, "max_model_len": 10_000}}))
-    assert (engine.num_gpu_blocks, engine.memory) == (7, None)
+    assert (engine.blocks, engine.memory) == (7, None)
 
 
 def test_what_does_not_fit_is_refused_with_the_arithmetic() -> None:

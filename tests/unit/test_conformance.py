@@ -13,12 +13,13 @@ import pytest
 from typer.testing import CliRunner
 
 from servetwin.cli.conformance import app
-from servetwin.conformance import REPLAYERS, ScenarioResult, check_folder
-from servetwin.conformance.render import Renderer
+from servetwin.conformance import VLLM, ScenarioResult, check_folder
 from servetwin.conformance.scenario import Scenario, load_scenario
+from servetwin.conformance.vllm.config import read_config
 from servetwin.errors import InputError
+from servetwin.reference.vllm import EngineConfig
 
-reference = REPLAYERS["reference"]
+reference = VLLM.replayers["reference"]
 
 SCENARIO: dict[str, Any] = {
     "name": "small",
@@ -58,20 +59,24 @@ def record(folder: Path, raw: dict[str, Any]) -> dict[str, Any]:
     """Writes a scenario and what the reference makes of it, in the recorder's format."""
     path = folder / "small.scenario.json"
     path.write_text(json.dumps(raw))
-    scenario = load_scenario(path, "small", "0.32")
+    scenario = load(path)
     run = reference(scenario)
-    renderer = Renderer(scenario)
+    rendered = VLLM.render(scenario, run)
     oracle = {
         "name": "small",
         "engine": "vllm 0.32.0 Scheduler",
         "config": {**ALL_OPTIONS, **raw["config"]},
         "step_time": raw["step_time"],
-        "totals": {**renderer.totals(run), "wall_s": 0.1},
-        "requests": renderer.requests(run),
-        "steps": renderer.steps(run),
+        "totals": {**rendered.totals, "wall_s": 0.1},
+        "requests": rendered.requests,
+        "steps": rendered.steps,
     }
     write(folder, oracle)
     return oracle
+
+
+def load(path: Path) -> Scenario[EngineConfig]:
+    return load_scenario(path, "small", lambda options: read_config(options, "0.32"))
 
 
 def write(folder: Path, oracle: dict[str, Any]) -> None:
@@ -79,7 +84,7 @@ def write(folder: Path, oracle: dict[str, Any]) -> None:
 
 
 def check(folder: Path) -> ScenarioResult:
-    (result,) = check_folder(folder, reference)
+    (result,) = check_folder(folder, VLLM, reference)
     return result
 
 
@@ -208,7 +213,7 @@ def test_an_arrival_right_at_a_passs_end_may_fall_on_either_side(tmp_path: Path,
     tied["requests"][1]["t"] = first_end
     record(tmp_path, tied)
     assert check(tmp_path).agrees
-    scenario = load_scenario(tmp_path / "small.scenario.json", "small", "0.32")
+    scenario = load(tmp_path / "small.scenario.json")
     record(tmp_path, tied | {"requests": [tied["requests"][0], tied["requests"][1] | {"t": 5.510000001}]})
     oracle = json.loads((tmp_path / "small.oracle.json").read_text())
     oracle["requests"][1]["arrival"] = first_end
@@ -219,7 +224,7 @@ def test_an_arrival_right_at_a_passs_end_may_fall_on_either_side(tmp_path: Path,
     assert check(tmp_path).agrees
 
 
-def delayed(scenario: Scenario) -> Scenario:
+def delayed(scenario: Scenario[EngineConfig]) -> Scenario[EngineConfig]:
     first, second = scenario.requests
     assert second.arrival is not None
     return replace(scenario, requests=(first, replace(second, arrival=second.arrival + 1)))
@@ -318,7 +323,7 @@ def test_half_a_recording_is_named(tmp_path: Path) -> None:
 
 def test_a_step_time_finer_than_a_picosecond_is_held_exactly(tmp_path: Path) -> None:
     record(tmp_path, changed(SCENARIO, "step_time.d", 0.0000012345))
-    scenario = load_scenario(tmp_path / "small.scenario.json", "small", "0.32")
+    scenario = load(tmp_path / "small.scenario.json")
     assert scenario.ticks_per_ms == 10**10
     assert check(tmp_path).agrees
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import gzip
 import hashlib
 import json
@@ -148,6 +149,43 @@ def test_from_columns() -> None:
     assert trace.request_ids is None
     assert trace.sha256 == _core.Trace.from_columns(**COLUMNS).sha256
     assert trace.sha256 != _core.Trace.from_columns(**COLUMNS | {"arrival_ps": [0, 11]}).sha256
+
+
+CODES = {"arrival_ps": "q", "priority": "i", "after": "q", "block_offsets": "Q"}
+
+
+@pytest.mark.parametrize("as_given", [lambda column: column, lambda column: column.tobytes(), memoryview])
+def test_columns_may_be_buffers(as_given: Callable[[Any], Any]) -> None:
+    buffers = {
+        name: as_given(array.array(CODES.get(name, "I"), value)) if isinstance(value, list) else value
+        for name, value in COLUMNS.items()
+    }
+    assert _core.Trace.from_columns(**buffers).sha256 == _core.Trace.from_columns(**COLUMNS).sha256
+
+
+@pytest.mark.parametrize("given", [b"123", "text", array.array("d", [0.0, 1.0])])
+def test_what_is_no_column(given: Any) -> None:
+    with pytest.raises((TypeError, ValueError)):
+        _core.Trace.from_columns(**COLUMNS | {"arrival_ps": given})
+
+
+def test_labels() -> None:
+    labels: dict[str, Any] = {"request_ids": ["a", "b"], "class_names": ["chat"], "classes": [0, 0], "failed": [0, 1]}
+    trace = _core.Trace.from_columns(**COLUMNS, **labels)
+    assert trace.request_ids == ["a", "b"]
+    assert trace.class_names == ["chat"]
+    assert column(trace, "class") == [0, 0]
+    assert trace.has_failed
+    assert trace.column("failed") == b"\0\1"
+    plain = _core.Trace.from_columns(**COLUMNS)
+    assert (plain.class_names, plain.has_failed) == (None, False)
+    for name in ("class", "failed"):
+        with pytest.raises(KeyError):
+            plain.column(name)
+    for name, value in (("request_ids", ["a"]), ("classes", [0, 1]), ("failed", [0])):
+        with pytest.raises(_core.InputError) as caught:
+            _core.Trace.from_columns(**COLUMNS, **labels | {name: value})
+        assert caught.value.args[2] == name
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ def result(**changes: Any) -> Result:
                 "name": "vllm",
                 "version": "0.19",
                 "rules": "unrecorded",
-                "num_gpu_blocks": 2588,
+                "kv_cache": "2,588 blocks of 16 tokens",
                 "kv_capacity": "given",
             },
             "timing": {"kind": "linear", "evidence": "given", "assumptions": {"base_ms": 8.5}},

@@ -51,11 +51,6 @@ def test_other_versions_are_refused_with_the_list(version: object) -> None:
     assert "0.32 and 0.19" in str(problem({"engine": {"version": version}}))
 
 
-@pytest.mark.parametrize("name", ["sglang", "trtllm"])
-def test_other_engines_are_not_yet_modelled(name: str) -> None:
-    assert "not yet modelled" in str(problem({"engine": {"name": name}}))
-
-
 @pytest.mark.parametrize(
     ("path", "near"),
     [

@@ -9,7 +9,7 @@ use crate::config;
 use crate::log::PassRecord;
 use crate::record::{Gaps, NEVER, Reason, Requests, Series, Status};
 use crate::router::{PolicyError, Router};
-use crate::scheduler::{self, Results, Setting};
+use crate::scheduler::{self, Results, Scheduler, Setting};
 use crate::telemetry::Telemetry;
 use crate::trace::{NONE, Trace};
 use crate::worker::{Limits, Phase, Stop, Worker};

@@ -7,7 +7,7 @@
 
 use crate::record::Series;
 use crate::router::ReplicaView;
-use crate::scheduler::{Ledger, Pass, Results, Scheduler, Setting};
+use crate::scheduler::{AnyScheduler, Ledger, Pass, Results, Scheduler, Setting};
 use crate::workload::HORIZON_PS;
 
 /// What happens next to a worker, in the order of equal times.
@@ -21,7 +21,7 @@ pub enum Phase {
 
 pub struct Worker<'a> {
     replica: u32,
-    scheduler: Box<dyn Scheduler + 'a>,
+    scheduler: AnyScheduler<'a>,
     executing: Option<Box<Pass>>,
     queued: Option<Box<Pass>>,
     /// Passes that are over, kept for their buffers. Boxed: passes move on at every event.
@@ -80,8 +80,8 @@ impl<'a> Worker<'a> {
         }
     }
 
-    pub fn scheduler(&self) -> &(dyn Scheduler + 'a) {
-        &*self.scheduler
+    pub fn scheduler(&self) -> &AnyScheduler<'a> {
+        &self.scheduler
     }
 
     pub fn stopped(&self) -> Option<Stop> {

@@ -21,12 +21,30 @@ pub const BLOCK_TOKENS_MAX: u32 = 1 << 20;
 #[derive(Clone, Debug)]
 pub struct Workload {
     pub trace: Trace,
-    /// Names of the requests in the order of the trace; none if the source gave none.
-    pub request_ids: Option<Names>,
-    /// Lower-case hex: of the bytes of the file read, else of the trace's columns.
+    pub labels: Labels,
+    /// Lower-case hex: of the bytes of the file read, else of the trace's columns and labels.
     pub sha256: String,
     /// What was seen and which defaults were taken: a JSON object.
     pub notes: serde_json::Value,
+}
+
+/// What is known of requests beyond what a run needs; each has an entry a request, if any.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Labels {
+    /// Names of the requests; none if the source gave none.
+    pub request_ids: Option<Names>,
+    /// Traffic classes, such as chat or agents; none if the source gave none.
+    pub classes: Option<Classes>,
+    /// Which requests failed when they were recorded; none if the source does not say.
+    pub failed: Option<Vec<bool>>,
+}
+
+/// What kind of traffic each request is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Classes {
+    pub names: Names,
+    /// One index into `names` a request.
+    pub of: Vec<u32>,
 }
 
 impl Workload {
@@ -35,9 +53,47 @@ impl Workload {
     /// # Errors
     /// Whatever `check` finds.
     pub fn from_trace(trace: Trace, notes: serde_json::Value) -> Result<Self, InputError> {
+        Self::new(trace, Labels::default(), None, notes)
+    }
+
+    /// A trace and its labels, validated. Without the `sha256` of the file they are from, they are
+    /// named by their content.
+    ///
+    /// # Errors
+    /// Names the column at fault.
+    pub fn new(
+        trace: Trace,
+        labels: Labels,
+        sha256: Option<String>,
+        notes: serde_json::Value,
+    ) -> Result<Self, InputError> {
         check(&trace)?;
-        let sha256 = content_sha256(&trace);
-        Ok(Workload { trace, request_ids: None, sha256, notes })
+        labels.check(trace.len())?;
+        let sha256 = sha256.unwrap_or_else(|| content_sha256(&trace, &labels));
+        Ok(Workload { trace, labels, sha256, notes })
+    }
+}
+
+impl Labels {
+    fn check(&self, rows: usize) -> Result<(), InputError> {
+        let lengths = [
+            ("request_ids", self.request_ids.as_ref().map(Names::len)),
+            ("classes", self.classes.as_ref().map(|classes| classes.of.len())),
+            ("failed", self.failed.as_ref().map(Vec::len)),
+        ];
+        for (name, length) in lengths {
+            if let Some(length) = length.filter(|&length| length != rows) {
+                return Err(InputError::in_field(name, format!("{length} entries, but arrival_ps has {rows}")));
+            }
+        }
+        let Some(Classes { names, of }) = &self.classes else { return Ok(()) };
+        match of.iter().position(|&class| class as usize >= names.len()) {
+            None => Ok(()),
+            Some(row) => Err(InputError::in_field(
+                "classes",
+                format!("request {row}: {}, but class_names has {}", of[row], names.len()),
+            )),
+        }
     }
 }
 
@@ -46,6 +102,14 @@ impl Workload {
 pub struct Names {
     text: String,
     ends: Vec<u64>,
+}
+
+impl<'a> FromIterator<&'a str> for Names {
+    fn from_iter<I: IntoIterator<Item = &'a str>>(texts: I) -> Self {
+        let mut names = Names::default();
+        texts.into_iter().for_each(|text| names.push(text));
+        names
+    }
 }
 
 impl Names {
@@ -103,8 +167,16 @@ pub fn check(trace: &Trace) -> Result<(), InputError> {
     }
     check_offsets(trace)?;
     let mut latest_ps = 0;
+    let mut followed = vec![false; rows];
     for row in 0..rows {
         check_row(trace, row, &mut latest_ps)?;
+        let after = trace.after[row] as usize;
+        if after < rows && std::mem::replace(&mut followed[after], true) {
+            return Err(InputError::in_field(
+                "after",
+                format!("request {row}: {after}, which another request follows already; a request has one next turn"),
+            ));
+        }
     }
     Ok(())
 }
@@ -182,8 +254,8 @@ pub(crate) fn hex(digest: &[u8]) -> String {
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Over each column's little-endian bytes, in the order in which `Trace` declares them.
-fn content_sha256(trace: &Trace) -> String {
+/// Over each column's little-endian bytes, in the order in which `Trace` declares them; labels, if any, last.
+fn content_sha256(trace: &Trace, labels: &Labels) -> String {
     let mut hasher = Sha256::new();
     let mut buffer = Vec::new();
     hash_column(&mut hasher, &mut buffer, &trace.arrival_ps, |value| value.to_le_bytes());
@@ -195,7 +267,22 @@ fn content_sha256(trace: &Trace) -> String {
     hasher.update(trace.block_tokens.to_le_bytes());
     hash_column(&mut hasher, &mut buffer, &trace.block_ids, |value| value.to_le_bytes());
     hash_column(&mut hasher, &mut buffer, &trace.block_offsets, |value| value.to_le_bytes());
+    if let Some(names) = &labels.request_ids {
+        hash_names(&mut hasher, &mut buffer, names);
+    }
+    if let Some(Classes { names, of }) = &labels.classes {
+        hash_names(&mut hasher, &mut buffer, names);
+        hash_column(&mut hasher, &mut buffer, of, |value| value.to_le_bytes());
+    }
+    if let Some(failed) = &labels.failed {
+        hash_column(&mut hasher, &mut buffer, failed, |mark| [u8::from(mark)]);
+    }
     hex(&hasher.finalize())
+}
+
+fn hash_names(hasher: &mut Sha256, buffer: &mut Vec<u8>, names: &Names) {
+    hasher.update(&names.text);
+    hash_column(hasher, buffer, &names.ends, |end| end.to_le_bytes());
 }
 
 fn hash_column<T: Copy, const N: usize>(
@@ -258,6 +345,20 @@ mod tests {
             (Trace { arrival_ps: vec![HORIZON_PS + 1, 0], ..two() }, "arrival_ps"),
             (Trace { arrival_ps: vec![5, 4], after: vec![NONE, NONE], ..two() }, "arrival_ps"),
             (Trace { after: vec![NONE, 1], ..two() }, "after"),
+            (
+                Trace {
+                    arrival_ps: vec![0; 3],
+                    input_tokens: vec![1; 3],
+                    output_tokens: vec![0; 3],
+                    max_output_tokens: vec![0; 3],
+                    priority: vec![0; 3],
+                    after: vec![NONE, 0, 0],
+                    block_tokens: 16,
+                    block_ids: vec![0; 3],
+                    block_offsets: vec![0, 1, 2, 3],
+                },
+                "after",
+            ),
             (Trace { input_tokens: vec![0, 20], ..two() }, "input_tokens"),
             (Trace { output_tokens: vec![5, 0], ..two() }, "output_tokens"),
             (Trace { max_output_tokens: vec![4, TOKENS_MAX + 1], ..two() }, "max_output_tokens"),
@@ -265,6 +366,23 @@ mod tests {
         for (trace, field) in faults {
             let error = check(&trace).unwrap_err();
             assert_eq!(error.field.as_deref(), Some(field), "{error}");
+        }
+    }
+
+    #[test]
+    fn labels_have_an_entry_a_request() {
+        let built = |labels| Workload::new(two(), labels, None, serde_json::json!({}));
+        let classes = |of: &[u32]| Some(Classes { names: ["chat"].into_iter().collect(), of: of.to_vec() });
+        let labelled =
+            built(Labels { classes: classes(&[0, 0]), failed: Some(vec![true; 2]), ..Labels::default() }).unwrap();
+        assert_ne!(labelled.sha256, built(Labels::default()).unwrap().sha256);
+        for (labels, field) in [
+            (Labels { request_ids: Some(["a"].into_iter().collect()), ..Labels::default() }, "request_ids"),
+            (Labels { classes: classes(&[0]), ..Labels::default() }, "classes"),
+            (Labels { classes: classes(&[0, 1]), ..Labels::default() }, "classes"),
+            (Labels { failed: Some(vec![]), ..Labels::default() }, "failed"),
+        ] {
+            assert_eq!(built(labels).unwrap_err().field.as_deref(), Some(field));
         }
     }
 

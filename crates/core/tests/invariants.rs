@@ -5,7 +5,7 @@ mod support;
 use servetwin_core::config::Engine;
 use servetwin_core::config::vllm::{Policy, Version, Vllm};
 use servetwin_core::record::{NEVER, Requests};
-use servetwin_core::scheduler::{self, Results, Setting};
+use servetwin_core::scheduler::{self, Results, Scheduler, Setting};
 use servetwin_core::step_time::{Affine, StepTime};
 use servetwin_core::trace::{NONE, Trace};
 use servetwin_core::worker::{Limits, Phase, Stop, Worker};

@@ -2,16 +2,16 @@
 
 use std::path::PathBuf;
 
-use pyo3::exceptions::PyKeyError;
+use pyo3::exceptions::{PyKeyError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 use servetwin_core::error::InputError;
 use servetwin_core::generate;
 use servetwin_core::mooncake;
 use servetwin_core::trace::{self, NONE};
-use servetwin_core::workload::Workload;
+use servetwin_core::workload::{Classes, Labels, Workload};
 
-use crate::columns::column;
+use crate::columns::{Given, column};
 use crate::errors::input_error;
 
 /// The requests of a workload, immutable, one column a field.
@@ -51,36 +51,54 @@ impl Trace {
         Ok(Trace { workload: generated.map_err(input_error)? })
     }
 
-    /// A trace of these columns, validated. `after`: the index of a request, or -1.
+    /// A trace of these columns, validated: lists, or buffers of integers of their width
+    /// (`column` has them; `after`: the index of a request, or -1, in 64 bits).
+    /// `class_names` and `classes` (an index a request), `failed` and `request_ids` are labels.
     /// Raises InputError naming the column at fault.
     #[staticmethod]
     #[pyo3(signature = (*, arrival_ps, input_tokens, output_tokens, max_output_tokens, priority, after,
-        block_tokens, block_ids, block_offsets))]
+        block_tokens, block_ids, block_offsets, request_ids=None, class_names=None, classes=None, failed=None,
+        sha256=None, notes_json=None))]
     #[expect(clippy::too_many_arguments, reason = "one a column")]
     fn from_columns(
-        arrival_ps: Vec<i64>,
-        input_tokens: Vec<u32>,
-        output_tokens: Vec<u32>,
-        max_output_tokens: Vec<u32>,
-        priority: Vec<i32>,
-        after: Vec<i64>,
+        py: Python<'_>,
+        arrival_ps: Given<i64>,
+        input_tokens: Given<u32>,
+        output_tokens: Given<u32>,
+        max_output_tokens: Given<u32>,
+        priority: Given<i32>,
+        after: Given<i64>,
         block_tokens: u32,
-        block_ids: Vec<u32>,
-        block_offsets: Vec<u64>,
+        block_ids: Given<u32>,
+        block_offsets: Given<u64>,
+        request_ids: Option<Vec<String>>,
+        class_names: Option<Vec<String>>,
+        classes: Option<Given<u32>>,
+        failed: Option<Given<u8>>,
+        sha256: Option<String>,
+        notes_json: Option<&str>,
     ) -> PyResult<Self> {
-        let trace = trace::Trace {
-            arrival_ps,
-            input_tokens,
-            output_tokens,
-            max_output_tokens,
-            priority,
-            after: predecessors(&after).map_err(input_error)?,
-            block_tokens,
-            block_ids,
-            block_offsets,
+        let labels = Labels {
+            request_ids: request_ids.map(|names| names.iter().map(String::as_str).collect()),
+            classes: classes_of(class_names, classes)?,
+            failed: failed.map(|Given(failed)| failed.iter().map(|&mark| mark != 0).collect()),
         };
-        let notes = serde_json::json!({"format": "columns"});
-        Ok(Trace { workload: Workload::from_trace(trace, notes).map_err(input_error)? })
+        let notes = notes_of(notes_json)?;
+        let built = py.detach(|| {
+            let trace = trace::Trace {
+                arrival_ps: arrival_ps.0,
+                input_tokens: input_tokens.0,
+                output_tokens: output_tokens.0,
+                max_output_tokens: max_output_tokens.0,
+                priority: priority.0,
+                after: predecessors(&after.0)?,
+                block_tokens,
+                block_ids: block_ids.0,
+                block_offsets: block_offsets.0,
+            };
+            Workload::new(trace, labels, sha256, notes)
+        });
+        Ok(Trace { workload: built.map_err(input_error)? })
     }
 
     fn __len__(&self) -> usize {
@@ -102,7 +120,19 @@ impl Trace {
     /// One name a request, if the source named any; the rest go by their line.
     #[getter]
     fn request_ids(&self) -> Option<Vec<&str>> {
-        self.workload.request_ids.as_ref().map(|names| names.iter().collect())
+        self.workload.labels.request_ids.as_ref().map(|names| names.iter().collect())
+    }
+
+    /// Names of traffic classes, if the source has any; `column("class")` has each request's.
+    #[getter]
+    fn class_names(&self) -> Option<Vec<&str>> {
+        self.workload.labels.classes.as_ref().map(|classes| classes.names.iter().collect())
+    }
+
+    /// Whether the source says which requests failed when they were recorded; `column("failed")` has the marks.
+    #[getter]
+    fn has_failed(&self) -> bool {
+        self.workload.labels.failed.is_some()
     }
 
     /// What the source was and which defaults were taken.
@@ -113,7 +143,7 @@ impl Trace {
     }
 
     /// One column by its name, little-endian; `after` holds 2^32 - 1 where there is none.
-    /// Raises KeyError for a name that is none.
+    /// Raises KeyError for a name that is none, `class` or `failed` where the source has no such labels included.
     fn column<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyBytes>> {
         let trace = self.trace();
         match name {
@@ -125,8 +155,28 @@ impl Trace {
             "after" => column(py, &trace.after, u32::to_le_bytes),
             "block_ids" => column(py, &trace.block_ids, u32::to_le_bytes),
             "block_offsets" => column(py, &trace.block_offsets, u64::to_le_bytes),
-            _ => Err(PyKeyError::new_err(name.to_owned())),
+            _ => match (name, &self.workload.labels.classes, &self.workload.labels.failed) {
+                ("class", Some(classes), _) => column(py, &classes.of, u32::to_le_bytes),
+                ("failed", _, Some(failed)) => column(py, failed, |mark| [u8::from(mark)]),
+                _ => Err(PyKeyError::new_err(name.to_owned())),
+            },
         }
+    }
+}
+
+fn classes_of(names: Option<Vec<String>>, of: Option<Given<u32>>) -> PyResult<Option<Classes>> {
+    match (names, of) {
+        (None, None) => Ok(None),
+        (Some(names), Some(Given(of))) => Ok(Some(Classes { names: names.iter().map(String::as_str).collect(), of })),
+        _ => Err(PyTypeError::new_err("class_names and classes are given together or not at all")),
+    }
+}
+
+fn notes_of(json: Option<&str>) -> PyResult<serde_json::Value> {
+    let Some(json) = json else { return Ok(serde_json::json!({"format": "columns"})) };
+    match serde_json::from_str(json) {
+        Ok(notes @ serde_json::Value::Object(_)) => Ok(notes),
+        _ => Err(PyValueError::new_err("notes_json is no JSON object")),
     }
 }
 

@@ -1,78 +1,58 @@
-"""The engine's options with every default filled in, as vLLM would, and its own checks on them."""
+"""One replica's engine with every default filled in, whatever its name."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ..errors import SpecError
 from ..spec import Spec
 from .gpus import Gpu
-from .lookup import find_gpu, find_model, needed
-from .memory import Memory, memory
+from .lookup import needed
+from .memory import Memory
 from .models import Model
-
-# Defaults of `vllm serve` by GPU (EngineArgs.get_batch_defaults): large, and all others.
-_LARGE = {"max_num_batched_tokens": 8192, "max_num_seqs": 1024}
-_OTHERS = {"max_num_batched_tokens": 2048, "max_num_seqs": 256}
-
-# CacheConfig.gpu_memory_utilization; 0.9 is recorded for 0.19.
-_UTILIZATION = {"0.32": 0.92, "0.19": 0.9}
 
 
 @dataclass(frozen=True)
 class ResolvedEngine:
-    """One replica, nothing left to derive."""
+    """Nothing left to derive."""
 
+    title: str
+    """As its makers write it."""
+    rules: str
+    """How well its scheduler's rules are known."""
+    options: Mapping[str, Any]
+    """What the core reads: `name`, `version` and the scheduler's options, under the engine's own names."""
     model: Model | None
     gpu: Gpu | None
-    max_num_seqs: int
-    max_num_batched_tokens: int
-    max_model_len: int
-    num_gpu_blocks: int
-    block_size: int
-    async_scheduling: bool
+    weight_bytes: int
+    """Of an element of a matrix."""
+    kv_bytes: int
+    """Of a cached element."""
+    rows: int
+    """Most requests in a pass."""
+    pass_tokens: int
+    """Most tokens computed in a pass."""
+    request_tokens: int
+    """Most tokens of a request, prompt and answer."""
+    block_tokens: int
+    """Tokens of a cache block, or page."""
+    blocks: int
+    """Of the cache, those set aside among them."""
     memory: Memory | None
-    """None where num_gpu_blocks was given."""
+    """None where the size of the cache was given."""
+
+    @property
+    def kv_cache(self) -> str:
+        """The cache's size, for people."""
+        if self.block_tokens == 1:
+            return f"{self.blocks:,} tokens"
+        return f"{self.blocks:,} blocks of {self.block_tokens} tokens"
 
 
-def resolve_engine(spec: Spec) -> ResolvedEngine:
-    """Raises SpecError for an unknown model or GPU, for what vLLM refuses at start, and for what does not fit."""
-    model, gpu, engine = find_model(spec), find_gpu(spec), spec.engine
-    if model is not None:
-        _check_model(spec, model)
-    max_model_len = _max_model_len(spec, model)
-    defaults = _LARGE if gpu is not None and gpu.large_batches else _OTHERS
-    budget = engine.max_num_batched_tokens
-    if budget is None:
-        budget = defaults["max_num_batched_tokens"]
-        if not engine.enable_chunked_prefill:
-            budget = max(budget, max_model_len)
-    sequences = engine.max_num_seqs
-    if sequences is None:
-        sequences = min(defaults["max_num_seqs"], budget)
-    _check_budget(spec, budget, sequences, max_model_len)
-    room = None
-    blocks = engine.num_gpu_blocks
-    if blocks is None:
-        room = _memory(spec, model, gpu, budget, sequences)
-        blocks = _blocks_that_fit(spec, room, max_model_len)
-    asynchronous = engine.async_scheduling
-    if asynchronous is None:
-        asynchronous = engine.speculative is None
-    return ResolvedEngine(
-        model=model,
-        gpu=gpu,
-        max_num_seqs=sequences,
-        max_num_batched_tokens=budget,
-        max_model_len=max_model_len,
-        num_gpu_blocks=blocks,
-        block_size=engine.block_size,
-        async_scheduling=asynchronous,
-        memory=room,
-    )
-
-
-def _check_model(spec: Spec, model: Model) -> None:
+def check_model(spec: Spec, model: Model) -> None:
+    """Raises SpecError for a model that is not simulated, or whose heads tensor-parallel ranks cannot share."""
     beyond = model.beyond_dense()
     if beyond:
         raise spec.source.problem(
@@ -90,58 +70,31 @@ def _check_model(spec: Spec, model: Model) -> None:
         )
 
 
-def _max_model_len(spec: Spec, model: Model | None) -> int:
-    length = spec.engine.max_model_len
+def request_limit(spec: Spec, model: Model | None, option: str, given: int | None) -> int:
+    """The longest request: `given` as the engine's `option`, or the model's own. Raises SpecError."""
     if model is None:
-        if length is None:
-            raise needed(spec, "model", "engine.max_model_len is not given, and the model's own limit is its default")
-        return length
-    if length is not None and length > model.max_positions:
+        if given is None:
+            raise needed(spec, "model", f"engine.{option} is not given, and the model's own limit is its default")
+        return given
+    if given is not None and given > model.max_positions:
         raise spec.source.problem(
-            ("engine", "max_model_len"),
+            ("engine", option),
             f"{model.name} has {model.max_positions:,} positions",
-            found=f"{length:,}",
+            found=f"{given:,}",
             wanted=f"at most {model.max_positions:,}, or a config.json with more",
         )
-    return model.max_positions if length is None else length
+    return model.max_positions if given is None else given
 
 
-def _check_budget(spec: Spec, budget: int, sequences: int, max_model_len: int) -> None:
-    problem = spec.source.problem
-    if budget < sequences:
-        raise problem(
-            ("engine", "max_num_batched_tokens"),
-            f"vLLM refuses a budget below max_num_seqs ({sequences:,})",
-            found=f"{budget:,}",
-            wanted=f"at least {sequences:,}",
-        )
-    if not spec.engine.enable_chunked_prefill and budget < max_model_len:
-        raise problem(
-            ("engine", "max_num_batched_tokens"),
-            f"without chunked prefill vLLM refuses a budget below max_model_len ({max_model_len:,})",
-            found=f"{budget:,}",
-            wanted=f"at least {max_model_len:,}, a smaller max_model_len, or enable_chunked_prefill: true",
-        )
-
-
-def _memory(spec: Spec, model: Model | None, gpu: Gpu | None, budget: int, sequences: int) -> Memory:
-    engine = spec.engine
-    why = "engine.num_gpu_blocks is not given, and is derived from model and gpu"
+def model_and_gpu(spec: Spec, model: Model | None, gpu: Gpu | None, option: str) -> tuple[Model, Gpu]:
+    """Both, which the cache's size is derived from where `option` is not given. Raises SpecError."""
+    why = f"engine.{option} is not given, and is derived from model and gpu"
     if model is None:
         raise needed(spec, "model", why)
     if gpu is None:
         raise needed(spec, "gpu", why)
     check_fp8(spec, gpu)
-    return memory(
-        model,
-        gpu,
-        tensor=spec.parallel.tensor,
-        utilization=engine.gpu_memory_utilization or _UTILIZATION[engine.version],
-        weight_bytes=1 if engine.quantization == "fp8" else 2,
-        kv_bytes=1 if engine.kv_cache_dtype == "fp8" else 2,
-        budget_tokens=budget,
-        sequences=sequences,
-    )
+    return model, gpu
 
 
 def check_fp8(spec: Spec, gpu: Gpu) -> None:
@@ -150,24 +103,13 @@ def check_fp8(spec: Spec, gpu: Gpu) -> None:
         raise spec.source.problem(("engine", "quantization"), f"{gpu.title} has no FP8 arithmetic", found="fp8")
 
 
-def _blocks_that_fit(spec: Spec, room: Memory, max_model_len: int) -> int:
-    blocks = room.blocks(spec.engine.block_size)
-    # vLLM keeps one block as a null block.
-    tokens = max(blocks - 1, 0) * spec.engine.block_size
-    if tokens < max_model_len:
-        raise _does_not_fit(spec, room, tokens, max_model_len)
-    return blocks
-
-
-def _does_not_fit(spec: Spec, room: Memory, tokens: int, max_model_len: int) -> SpecError:
-    ranks = f" on each of {spec.parallel.tensor} ranks" if spec.parallel.tensor > 1 else ""
-    if room.kv <= 0:
-        return spec.source.problem(
-            ("model",), f"does not fit: {room.arithmetic()}{ranks}", wanted="more or larger GPUs (parallel.tensor)"
-        )
+def weights_do_not_fit(spec: Spec, room: Memory) -> SpecError:
     return spec.source.problem(
-        ("engine", "max_model_len"),
-        f"one request of {max_model_len:,} tokens does not fit, which vLLM refuses at start: {room.arithmetic()}"
-        f"{ranks}, room for {tokens:,} tokens",
-        wanted=f"engine.max_model_len at most {tokens:,}, or more or larger GPUs",
+        ("model",),
+        f"does not fit: {room.arithmetic()}{on_ranks(spec)}",
+        wanted="more or larger GPUs (parallel.tensor)",
     )
+
+
+def on_ranks(spec: Spec) -> str:
+    return f" on each of {spec.parallel.tensor} ranks" if spec.parallel.tensor > 1 else ""

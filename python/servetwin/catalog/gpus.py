@@ -2,7 +2,8 @@
 
 `memory_bytes` is what the driver reports to a program as the device's total: the amount that an engine's memory
 option is a share of. It is less than the memory printed on the box. Read from PyTorch's own messages
-("has a total capacity of 79.11 GiB"), to 0.01 GiB; the RTX 4090's is exact, from a recorded vLLM run.
+("has a total capacity of 79.11 GiB"), to 0.01 GiB; the RTX 4090's is exact, from a recorded vLLM run. `smi_mib` is what
+`nvidia-smi` and `rocm-smi` report as the total, which SGLang derives its defaults from.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ class Gpu:
     link: Link
     pcie_bytes_per_s: float
     """To the host, one direction."""
+    smi_mib: int
     large_batches: bool
     """Whether vLLM gives it the larger defaults: 70 GiB or more and not an A100."""
     price: Price | None = None
@@ -80,6 +82,7 @@ def _gpu(
     rates: tuple[float, float, float, float],
     link: Link,
     pcie: float,
+    smi_mib: int,
     *,
     large: bool = True,
     price: tuple[float, tuple[str, str]] | None = None,
@@ -88,7 +91,7 @@ def _gpu(
     bf16, fp8, fp4, int8 = (rate * TERA for rate in rates)
     listed = None if price is None else Price(price[0], *price[1])
     memory = round(memory_gib * GIB)
-    return Gpu(name, title, memory, bandwidth, bf16, fp8, fp4, int8, link, pcie * GB, large, listed)
+    return Gpu(name, title, memory, bandwidth, bf16, fp8, fp4, int8, link, pcie * GB, smi_mib, large, listed)
 
 
 GPUS = {
@@ -103,10 +106,13 @@ GPUS = {
             (312, 0, 0, 624),
             _NVLINK3,
             31.5,
+            40_960,
             large=False,
             price=(1.48, _LAMBDA),
         ),
-        _gpu("a100-80g", "NVIDIA A100 SXM 80GB", 79.15, 2.039 * TB, (312, 0, 0, 624), _NVLINK3, 31.5, large=False),
+        _gpu(
+            "a100-80g", "NVIDIA A100 SXM 80GB", 79.15, 2.039 * TB, (312, 0, 0, 624), _NVLINK3, 31.5, 81_920, large=False
+        ),
         # NVIDIA H100 data sheet. SXM5: 3.35 TB/s, with sparsity 1,979 TFLOPS BF16 and 3,958 FP8 (half of it without),
         # NVLink 900 GB/s both ways. PCIe: 2 TB/s, 1,513 and 3,026. NVL: 3.9 TB/s, 1,671 and 3,341.
         _gpu(
@@ -117,6 +123,7 @@ GPUS = {
             (989.5, 1979, 0, 1979),
             _NVLINK4,
             63,
+            81_559,
             price=(3.78, _LAMBDA),
         ),
         _gpu(
@@ -127,9 +134,10 @@ GPUS = {
             (756.5, 1513, 0, 1513),
             _BRIDGE,
             63,
+            81_559,
             price=(2.86, _LAMBDA),
         ),
-        _gpu("h100-nvl", "NVIDIA H100 NVL 94GB", 93.10, 3.9 * TB, (835.5, 1670.5, 0, 1670.5), _BRIDGE, 63),
+        _gpu("h100-nvl", "NVIDIA H100 NVL 94GB", 93.10, 3.9 * TB, (835.5, 1670.5, 0, 1670.5), _BRIDGE, 63, 95_830),
         # NVIDIA H200 data sheet, SXM: 4.8 TB/s, the H100's arithmetic.
         _gpu(
             "h200",
@@ -139,10 +147,11 @@ GPUS = {
             (989.5, 1979, 0, 1979),
             _NVLINK4,
             63,
+            143_771,
             price=(4.54, _SPHERON),
         ),
         # NVIDIA HGX B200 data sheet, one of eight: 7.7 TB/s, 2.25 PFLOPS BF16, 4.5 FP8 and INT8, 9 FP4, NVLink 1.8 TB/s
-        # both ways, PCIe 6.
+        # both ways.
         _gpu(
             "b200",
             "NVIDIA B200 SXM 180GB",
@@ -151,11 +160,12 @@ GPUS = {
             (2250, 4500, 9000, 4500),
             _NVLINK5,
             63,
+            183_359,
             price=(6.03, _SPHERON),
         ),
         # NVIDIA HGX B300 data sheet, one of eight: 62 TB/s for all, 2.25 PFLOPS BF16, 4.5 FP8, 14 FP4 (dense), 307 TOPS
         # INT8 with sparsity.
-        _gpu("b300", "NVIDIA B300 SXM 288GB", 267.69, 7.75 * TB, (2250, 4500, 14000, 153.5), _NVLINK5, 126),
+        _gpu("b300", "NVIDIA B300 SXM 288GB", 267.69, 7.75 * TB, (2250, 4500, 14000, 153.5), _NVLINK5, 126, 275_040),
         # NVIDIA GB200 NVL72 data sheet, one of 72: 8 TB/s, 2.5 PFLOPS BF16, 5 FP8 and INT8, 10 FP4. Half the price of a
         # superchip.
         _gpu(
@@ -166,14 +176,15 @@ GPUS = {
             (2500, 5000, 10000, 5000),
             _NVL72,
             63,
+            189_471,
             price=(4.54, _SPHERON),
         ),
         # NVIDIA GB300 NVL72 data sheet, one of 72: 8 TB/s, 2.5 PFLOPS BF16, 5 FP8, 15 FP4 (dense), 330 TOPS INT8.
-        _gpu("gb300", "NVIDIA GB300 NVL72 288GB", 276.50, 8.0 * TB, (2500, 5000, 15000, 165), _NVL72, 126),
+        _gpu("gb300", "NVIDIA GB300 NVL72 288GB", 276.50, 8.0 * TB, (2500, 5000, 15000, 165), _NVL72, 126, 284_208),
         # NVIDIA L4 data sheet, with sparsity: 300 GB/s, 242 TFLOPS BF16, 485 FP8 and INT8.
-        _gpu("l4", "NVIDIA L4 24GB", 22.03, 0.3 * TB, (121, 242.5, 0, 242.5), _PCIE4, 31.5, large=False),
+        _gpu("l4", "NVIDIA L4 24GB", 22.03, 0.3 * TB, (121, 242.5, 0, 242.5), _PCIE4, 31.5, 23_034, large=False),
         # NVIDIA L40S data sheet: 864 GB/s, 362 TFLOPS BF16, 733 FP8 and INT8 without sparsity.
-        _gpu("l40s", "NVIDIA L40S 48GB", 44.39, 0.864 * TB, (362.05, 733, 0, 733), _PCIE4, 31.5, large=False),
+        _gpu("l40s", "NVIDIA L40S 48GB", 44.39, 0.864 * TB, (362.05, 733, 0, 733), _PCIE4, 31.5, 46_068, large=False),
         # NVIDIA Ada GPU architecture paper, table 2: 1,008 GB/s; with FP32 accumulate 165.2 TFLOPS BF16 and 330.3 FP8;
         # 660.6 TOPS INT8; no NVLink.
         _gpu(
@@ -184,6 +195,7 @@ GPUS = {
             (165.2, 330.3, 0, 660.6),
             _PCIE4,
             31.5,
+            24_564,
             large=False,
         ),
         # NVIDIA RTX Blackwell PRO architecture paper, table 4: 1,792 GB/s; with FP32 accumulate 503.8 TFLOPS BF16,
@@ -196,6 +208,7 @@ GPUS = {
             (503.8, 1007.6, 2015.2, 1007.6),
             _PCIE5,
             63,
+            97_887,
         ),
         # AMD Instinct data sheets. MI300X: 5.3 TB/s, 1,307.4 TFLOPS BF16, 2,614.9 FP8 and INT8; seven Infinity Fabric
         # links of 128 GB/s both ways. MI325X: 6 TB/s, the same arithmetic. MI355X: 8 TB/s, 2,516.6, 5,033.2 and FP4
@@ -208,6 +221,7 @@ GPUS = {
             (1307.4, 2614.9, 0, 2614.9),
             Link("Infinity Fabric", 448 * GB, 8),
             63,
+            196_592,
             price=(1.85, ("Vultr, " + _RESEARCH[0], _RESEARCH[1])),
         ),
         _gpu(
@@ -218,6 +232,7 @@ GPUS = {
             (1307.4, 2614.9, 0, 2614.9),
             Link("Infinity Fabric", 448 * GB, 8),
             63,
+            262_128,
             price=(1.95, ("TensorWave, " + _RESEARCH[0], _RESEARCH[1])),
         ),
         _gpu(
@@ -228,6 +243,7 @@ GPUS = {
             (2516.6, 5033.2, 10066.3, 5033.2),
             Link("Infinity Fabric", 537.6 * GB, 8),
             63,
+            294_896,
         ),
     )
 }

@@ -39,11 +39,11 @@ class Memory:
 
     def arithmetic(self) -> str:
         """The sum, for people."""
+        reserved = {"activations": self.activations, "runtime": self.runtime}
         parts = (
             f"{_gib(self.usable)} usable of {_gib(self.total)}",
             f"{_gib(self.weights)} weights",
-            f"{_gib(self.activations)} activations",
-            f"{_gib(self.runtime)} runtime",
+            *(f"{_gib(size)} {name}" for name, size in reserved.items() if size),
         )
         return f"{' − '.join(parts)} = {_gib(self.kv)} for the KV cache, at {self.kv_per_token:,} bytes a token"
 
@@ -61,9 +61,9 @@ def memory(
 ) -> Memory:
     """One rank's memory when `tensor` ranks share a replica.
 
-    `weight_bytes` of a matrix element and `kv_bytes` of a cached one. Embeddings stay in 2 bytes. The reserve for
-    activations is that of vLLM's profiling pass: `budget_tokens` rows of the MLP's gate, up and product, of four
-    hidden states, and `sequences` rows of logits in float32, twice (logits and probabilities).
+    `weight_bytes` of a matrix element and `kv_bytes` of a cached one. The reserve for activations is that of vLLM's
+    profiling pass: `budget_tokens` rows of the MLP's gate, up and product, of four hidden states, and `sequences`
+    rows of logits in float32, twice (logits and probabilities).
     """
     widest = max(layer.mlp.intermediate for layer in model.stack if isinstance(layer.mlp, Dense))
     activations = 2 * budget_tokens * (3 * widest // tensor + 4 * model.hidden)
@@ -71,11 +71,16 @@ def memory(
     return Memory(
         total=gpu.memory_bytes,
         usable=int(gpu.memory_bytes * utilization),
-        weights=model.weight_bytes(Stored.alike(FP8 if weight_bytes == 1 else BF16), tensor),
+        weights=weight_bytes_per_rank(model, tensor=tensor, weight_bytes=weight_bytes),
         activations=activations + logits,
         runtime=RUNTIME_BYTES,
         kv_per_token=kv_bytes_per_token(model, tensor=tensor, kv_bytes=kv_bytes),
     )
+
+
+def weight_bytes_per_rank(model: Model, *, tensor: int, weight_bytes: int) -> int:
+    """Matrices of `weight_bytes` an element; embeddings stay in 2 bytes."""
+    return model.weight_bytes(Stored.alike(FP8 if weight_bytes == 1 else BF16), tensor)
 
 
 def kv_bytes_per_token(model: Model, *, tensor: int, kv_bytes: int) -> int:

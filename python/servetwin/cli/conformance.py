@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,7 +13,7 @@ from .failures import tell
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from ..conformance import ScenarioResult
+    from ..conformance import ScenarioResult, Subject
 
 app = typer.Typer(no_args_is_help=True, help="Compare with recordings of the real schedulers.")
 
@@ -25,30 +25,43 @@ class Engine(StrEnum):
     REFERENCE = "reference"
 
 
-@app.callback()
-def conformance() -> None:
-    """Keeps the engine's name a command of its own, however few there are."""
+Folder = Annotated[
+    # One that cannot be read fails the check, which is for us to say.
+    Path, typer.Argument(help="Holds NAME.scenario.json and NAME.oracle.json or .json.gz.", readable=False)
+]
+Implementation = Annotated[Engine, typer.Option(help="Which implementation replays.")]
 
 
 @app.command()
-def vllm(
-    folder: Annotated[
-        # One that cannot be read fails the check, which is for us to say.
-        Path, typer.Argument(help="Holds NAME.scenario.json and NAME.oracle.json or .json.gz.", readable=False)
-    ],
-    engine: Annotated[Engine, typer.Option(help="Which implementation replays.")] = Engine.NATIVE,
-) -> None:
+def vllm(folder: Folder, engine: Implementation = Engine.NATIVE) -> None:
     """Replay recordings of vLLM's scheduler and compare every step.
 
     Exits 0 if all agree; 1 if any differs, cannot be read or is not supported, or there is none.
     """
-    from ..conformance import REPLAYERS, check_folder
+    from ..conformance import VLLM
+
+    check(folder, VLLM, engine)
+
+
+@app.command()
+def sglang(folder: Folder, engine: Implementation = Engine.NATIVE) -> None:
+    """Replay recordings of SGLang's scheduler and compare every step.
+
+    Exits 0 if all agree; 1 if any differs, cannot be read or is not supported, or there is none.
+    """
+    from ..conformance import SGLANG
+
+    check(folder, SGLANG, engine)
+
+
+def check(folder: Path, subject: Subject[Any, Any], engine: Engine) -> None:
+    from ..conformance import check_folder
     from ..errors import ExitCode, ServetwinError
     from ..report.console import Output
 
     console = Output()
     try:
-        results = list(check_folder(folder, REPLAYERS[engine]))
+        results = list(check_folder(folder, subject, subject.replayers[engine]))
     except ServetwinError as error:
         tell(str(error))
         raise typer.Exit(ExitCode.DIFFERS) from None

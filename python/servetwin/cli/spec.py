@@ -29,11 +29,11 @@ def check(
     engine = deployment.engine
     memory = "as given" if engine.memory is None else engine.memory.arithmetic()
     lines = {
-        "engine": f"{spec.engine.name} {spec.engine.version}",
+        "engine": f"{spec.engine.name} {spec.engine.version}, rules {engine.rules}",
         "replicas": f"{spec.replicas:,}, with {spec.parallel.tensor} GPU{'s' * (spec.parallel.tensor > 1)} each",
-        "limits": f"{engine.max_num_seqs:,} sequences and {engine.max_num_batched_tokens:,} tokens a pass, "
-        f"{engine.max_model_len:,} tokens a request",
-        "kv cache": f"{engine.num_gpu_blocks:,} blocks of {engine.block_size} tokens, {memory}",
+        "limits": f"{engine.rows:,} sequences and {engine.pass_tokens:,} tokens a pass, "
+        f"{engine.request_tokens:,} tokens a request",
+        "kv cache": f"{engine.kv_cache}, {memory}",
         "timing": f"{spec.timing.kind}, {deployment.timing.evidence.value}",
     }
     typer.echo(f"{file}: right")

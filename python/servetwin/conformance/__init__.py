@@ -1,22 +1,25 @@
 """Recordings of the real scheduler, replayed and compared.
 
-`check_folder` is the way in: `recording.py` and `scenario.py` read the files, `replay.py` runs an
-engine on them, `compare.py` says where it departs.
+`check_folder` is the way in: `recording.py` and `scenario.py` read the files, an implementation
+of the engine is run on them, `compare.py` says where it departs. What differs from engine to
+engine is a `Subject`: the packages `vllm` and `sglang`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import InputError, ServetwinError
-from ..reference import RunRecord
 from .compare import Comparison, Difference, compare
 from .recording import Recording, load_recording
-from .replay import REPLAYERS, Replayer
+from .scenario import Scenario
+from .sglang import SGLANG
+from .subject import Config, Rendered, Run, Subject
+from .vllm import VLLM
 
-__all__ = ["REPLAYERS", "Difference", "Replayer", "ScenarioResult", "check_folder"]
+__all__ = ["SGLANG", "VLLM", "Difference", "ScenarioResult", "Subject", "check_folder"]
 
 SCENARIO = ".scenario.json"
 ORACLE = ".oracle.json"
@@ -38,11 +41,14 @@ class ScenarioResult:
         return self.problem is None and self.differences == 0
 
 
-def check_folder(folder: Path, replayer: Replayer) -> Iterator[ScenarioResult]:
+def check_folder(
+    folder: Path, subject: Subject[Config, Run], replayer: Callable[[Scenario[Config]], Run]
+) -> Iterator[ScenarioResult]:
     """Replays every recording of a folder, in the order of names, one result each.
 
-    What cannot be read or replayed yields a result with its problem. Raises InputError if there
-    is no such folder, no recording in it, or one of them twice.
+    `replayer` is one of the subject's, or anything else that replays. What cannot be read or
+    replayed yields a result with its problem. Raises InputError if there is no such folder, no
+    recording in it, or one of them twice.
     """
     try:
         if not folder.is_dir():
@@ -54,7 +60,7 @@ def check_folder(folder: Path, replayer: Replayer) -> Iterator[ScenarioResult]:
     if not scenarios and not oracles:
         raise InputError(f"holds no {SCENARIO} and no {ORACLE}", file=str(folder))
     for name in sorted(scenarios.keys() | oracles.keys()):
-        yield check_files(name, scenarios.get(name), oracles.get(name), replayer)
+        yield check_files(name, scenarios.get(name), oracles.get(name), subject, replayer)
 
 
 def files_by_name(folder: Path, ending: str) -> dict[str, Path]:
@@ -70,30 +76,40 @@ def files_by_name(folder: Path, ending: str) -> dict[str, Path]:
     return files
 
 
-def check_files(name: str, scenario: Path | None, oracle: Path | None, replayer: Replayer) -> ScenarioResult:
+def check_files(
+    name: str,
+    scenario: Path | None,
+    oracle: Path | None,
+    subject: Subject[Config, Run],
+    replayer: Callable[[Scenario[Config]], Run],
+) -> ScenarioResult:
     if scenario is None or oracle is None:
         missing = SCENARIO if scenario is None else ORACLE
         return ScenarioResult(name, problem=f"{name}{missing} is missing")
+
+    def replay(one: Scenario[Config]) -> Rendered:
+        return subject.render(one, replayer(one))
+
     try:
-        comparison = check_recording(load_recording(scenario, oracle, name), replayer)
+        comparison = check_recording(load_recording(scenario, oracle, name, subject), replay)
     except ServetwinError as error:
         return ScenarioResult(name, problem=str(error))
     return ScenarioResult(name, comparison.steps, comparison.differences, comparison.first)
 
 
-def check_recording(recording: Recording, replayer: Replayer) -> Comparison:
+def check_recording(recording: Recording[Config], replay: Callable[[Scenario[Config]], Rendered]) -> Comparison:
     """Replays a recording and compares.
 
     The recorder's clock is a sum of binary floats: where a request arrives exactly at the end of
     a pass, that clock may be a hair before it, and the request then misses the next pass. So
     where a replay departs at such a coincidence, the arrival is tried again just after it.
     """
-    run = replayer(recording.scenario)
+    run = replay(recording.scenario)
     comparison = compare(recording, run)
     untried = ties(recording, run, comparison)
     while untried:
         delayed = with_arrivals_delayed(recording, untried.pop(0))
-        run_delayed = replayer(delayed.scenario)
+        run_delayed = replay(delayed.scenario)
         comparison_delayed = compare(delayed, run_delayed)
         if departs_at(comparison_delayed) > departs_at(comparison):
             recording, run, comparison = delayed, run_delayed, comparison_delayed
@@ -107,20 +123,19 @@ def departs_at(comparison: Comparison) -> float:
     return float("inf") if first is None or first.step is None else first.step
 
 
-def ties(recording: Recording, run: RunRecord, comparison: Comparison) -> list[int]:
-    """When the differing step was scheduled, or the next one, if requests arrived right then.
+def ties(recording: Recording[Config], run: Rendered, comparison: Comparison) -> list[int]:
+    """When the differing step was decided, or the next one, if requests arrived right then.
 
-    Under async scheduling, a step's last field is recorded after the next step is scheduled.
+    Under async scheduling, a step's last field is recorded after the next step is decided.
     """
     first = comparison.first
     if first is None or first.step is None:
         return []
     arrivals = {request.arrival for request in recording.scenario.requests}
-    scheduled = [record.scheduled_at_ps for record in run.passes[first.step : first.step + 2]]
-    return [time for time in dict.fromkeys(scheduled) if time in arrivals]
+    return [time for time in dict.fromkeys(run.decided[first.step : first.step + 2]) if time in arrivals]
 
 
-def with_arrivals_delayed(recording: Recording, time: int) -> Recording:
+def with_arrivals_delayed(recording: Recording[Config], time: int) -> Recording[Config]:
     """Delays the requests that arrive at `time` by one tick."""
     scenario = recording.scenario
     requests = tuple(

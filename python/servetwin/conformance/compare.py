@@ -6,9 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..reference import RunRecord
 from .recording import Recording
-from .render import Renderer
+from .subject import Record, Rendered
 
 TOLERANCE_MS = 2e-6
 """Recorded times are sums of binary floats, and both sides are rounded to 6 decimals."""
@@ -17,8 +16,6 @@ TIMES = frozenset({"t", "dt", "ts", "arrival", "first_sched", "ttft", "finish", 
 UNCOMPARED = frozenset({"wall_s"})
 """How long the recorder itself took."""
 ABSENT = "absent"
-
-Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -50,20 +47,18 @@ class Comparison:
     first: Difference | None
 
 
-def compare(recording: Recording, run: RunRecord) -> Comparison:
+def compare(recording: Recording[Any], replay: Rendered) -> Comparison:
     """Compares every step, every request and the totals."""
-    renderer = Renderer(recording.scenario)
-    steps = renderer.steps(run)
     differences = [
-        *step_differences(recording, steps),
-        *request_differences(recording, renderer.requests(run)),
-        *total_differences(recording, renderer.totals(run)),
+        *step_differences(recording, replay.steps),
+        *request_differences(recording, replay.requests),
+        *total_differences(recording, replay.totals),
     ]
-    compared = min(len(recording.steps), len(steps))
+    compared = min(len(recording.steps), len(replay.steps))
     return Comparison(compared, len(differences), differences[0] if differences else None)
 
 
-def step_differences(recording: Recording, steps: Sequence[Record]) -> Iterator[Difference]:
+def step_differences(recording: Recording[Any], steps: Sequence[Record]) -> Iterator[Difference]:
     name = recording.scenario.name
     context: tuple[str, ...] | None = None
     for index in range(max(len(recording.steps), len(steps))):
@@ -73,7 +68,7 @@ def step_differences(recording: Recording, steps: Sequence[Record]) -> Iterator[
             yield Difference(name, f"step {index}", field, recorded, ours, index, context)
 
 
-def request_differences(recording: Recording, requests: Sequence[Record]) -> Iterator[Difference]:
+def request_differences(recording: Recording[Any], requests: Sequence[Record]) -> Iterator[Difference]:
     times_recorded = all("out_times" in request for request in recording.requests)
     if not times_recorded:
         requests = [drop(request, "out_times") for request in requests]
@@ -83,7 +78,7 @@ def request_differences(recording: Recording, requests: Sequence[Record]) -> Ite
             yield Difference(recording.scenario.name, place, field, recorded, ours)
 
 
-def total_differences(recording: Recording, totals: Record) -> Iterator[Difference]:
+def total_differences(recording: Recording[Any], totals: Record) -> Iterator[Difference]:
     for field, recorded, ours in differing([recording.totals], [totals], 0, "totals"):
         yield Difference(recording.scenario.name, "totals", field, recorded, ours)
 

@@ -4,63 +4,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic
 
 from ..errors import InputError
-from ..reference.config import RULES
 from .fields import Fields, parse_json, read_text
-from .scenario import Scenario, load_scenario, read_config, read_step_time
-
-STEP_KEYS = frozenset(
-    {
-        "t",
-        "dt",
-        "ts",
-        "s",
-        "free",
-        "free_end",
-        "run",
-        "wait",
-        "new",
-        "res",
-        "pre",
-        "fin",
-        "blk",
-        "acc",
-        "stuck",
-        "waiting",
-    }
-)
-REQUEST_KEYS = frozenset(
-    {
-        "id",
-        "arrival",
-        "first_sched",
-        "ttft",
-        "finish",
-        "n_in",
-        "n_out",
-        "cached",
-        "cached_resume",
-        "preempt",
-        "steps",
-        "out_times",
-    }
-)
-TOTALS_KEYS = frozenset({"steps", "end", "preemptions", "cached", "n_in", "n_out", "finished", "wall_s"})
+from .scenario import Scenario, load_scenario, read_step_time
+from .subject import Config, Run, Subject
 
 
 @dataclass(frozen=True)
-class Recording:
+class Recording(Generic[Config]):
     """The recorder's records as they are in the file, and the scenario they answer."""
 
-    scenario: Scenario
+    scenario: Scenario[Config]
     totals: dict[str, Any]
     requests: list[dict[str, Any]]
     steps: list[dict[str, Any]]
 
 
-def load_recording(scenario_path: Path, oracle_path: Path, name: str) -> Recording:
+def load_recording(
+    scenario_path: Path, oracle_path: Path, name: str, subject: Subject[Config, Run]
+) -> Recording[Config]:
     """Reads both files of a scenario.
 
     Raises InputError if one is damaged, if they do not belong together, or if they hold what
@@ -69,31 +33,36 @@ def load_recording(scenario_path: Path, oracle_path: Path, name: str) -> Recordi
     file = str(oracle_path)
     fields = Fields(parse_json(read_text(oracle_path), file), file)
     fields.text("name", name)
-    scenario = load_scenario(scenario_path, name, read_version(fields))
-    refuse_other_options(scenario, fields, file)
+    version = read_version(fields, subject)
+    scenario = load_scenario(scenario_path, name, lambda options: subject.read_config(options, version))
+    subject.refuse_unrecorded(scenario, str(scenario_path))
+    refuse_other_options(scenario, version, subject, fields, file)
     recording = Recording(
         scenario=scenario,
-        totals=known_object(fields.take("totals"), TOTALS_KEYS, file, "totals"),
-        requests=known_objects(fields.take("requests"), REQUEST_KEYS, file, "requests"),
-        steps=known_objects(fields.take("steps"), STEP_KEYS, file, "steps"),
+        totals=known_object(fields.take("totals"), subject.totals_keys, file, "totals"),
+        requests=known_objects(fields.take("requests"), subject.request_keys, file, "requests"),
+        steps=known_objects(fields.take("steps"), subject.step_keys, file, "steps"),
     )
     fields.finish()
     return recording
 
 
-def read_version(fields: Fields) -> str:
+def read_version(fields: Fields, subject: Subject[Config, Run]) -> str:
     engine = fields.text("engine")
     name, _, rest = engine.partition(" ")
     version = ".".join(rest.partition(" ")[0].split(".")[:2])
-    if name != "vllm" or version not in RULES:
-        fields.refuse("engine", engine, f"vllm, version {' or '.join(RULES)}")
+    if name != subject.name or version not in subject.versions:
+        fields.refuse("engine", engine, f"{subject.name}, version {' or '.join(subject.versions)}")
     return version
 
 
-def refuse_other_options(scenario: Scenario, fields: Fields, file: str) -> None:
+def refuse_other_options(
+    scenario: Scenario[Config], version: str, subject: Subject[Config, Run], fields: Fields, file: str
+) -> None:
     """The recorder copies its options, defaults included, into what it writes."""
     config = Fields(fields.take("config"), file, "config.")
-    if read_config(config, scenario.config.version) != scenario.config:
+    subject.take_effective(config, scenario.config)
+    if subject.read_config(config, version) != scenario.config:
         raise InputError("was recorded under other options", file=file, field="config")
     _, step_time = read_step_time(Fields(fields.take("step_time"), file, "step_time."))
     if step_time != scenario.step_time:

@@ -6,18 +6,24 @@ Options that the recorder knows but that are not modelled are refused, by name.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from ..errors import InputError
-from ..reference import Affine, Cycle, EngineConfig, Linear, Request, StepTime
+from ..reference import Affine, Linear, Request, StepTime
 from .fields import REQUIRED, Fields, parse_json, parse_lines, read_text
+
+Config = TypeVar("Config")
 
 PS_PER_MS = 10**9
 FINEST_TICKS_PER_MS = PS_PER_MS * 10**3
 """A replay's clock may tick faster than a picosecond, to hold the step time exactly."""
+
+RECORDED_DECIMALS = 6
+"""Of milliseconds."""
 
 OUTPUT_TOKEN_BASE = 2_000_000
 OUTPUT_TOKENS_APART = 4096
@@ -61,11 +67,11 @@ class ScenarioRequest:
 
 
 @dataclass(frozen=True)
-class Scenario:
-    """A replay's whole input. Times are whole ticks; engines may take a tick for a picosecond."""
+class Scenario(Generic[Config]):
+    """A replay's whole input for one engine. Times are whole ticks; engines may take a tick for a picosecond."""
 
     name: str
-    config: EngineConfig
+    config: Config
     step_time: StepTime
     requests: tuple[ScenarioRequest, ...]
     hash_block_tokens: int = 512
@@ -73,6 +79,16 @@ class Scenario:
     block_ids: bool = False
     """Whether block ids are recorded."""
     max_passes: int | None = None
+
+    def milliseconds(self, ticks: int | None) -> float | None:
+        """A time as the recorder writes it."""
+        return None if ticks is None else round(ticks / self.ticks_per_ms, RECORDED_DECIMALS)
+
+    def name_of(self, index: int) -> str:
+        return self.requests[index].id
+
+    def names(self, indices: Iterable[int]) -> list[str]:
+        return [self.requests[index].id for index in indices]
 
     def id_ranks(self) -> list[int]:
         """The rank of each request's id among all, as strings."""
@@ -95,8 +111,8 @@ class Scenario:
         ]
 
 
-def load_scenario(path: Path, name: str, version: str) -> Scenario:
-    """Reads a scenario, to be run by the rules of `version`. Raises InputError."""
+def load_scenario(path: Path, name: str, read_config: Callable[[Fields], Config]) -> Scenario[Config]:
+    """Reads a scenario, its options by `read_config`. Raises InputError."""
     file = str(path)
     fields = Fields(parse_json(read_text(path), file, exact=True), file)
     fields.text("name", name)
@@ -124,7 +140,7 @@ def load_scenario(path: Path, name: str, version: str) -> Scenario:
     refuse_duplicates(requests, file_of_requests)
     scenario = Scenario(
         name=name,
-        config=read_config(Fields(fields.take("config", {}), file, "config."), version),
+        config=read_config(Fields(fields.take("config", {}), file, "config.")),
         step_time=step_time,
         requests=requests,
         hash_block_tokens=hash_block_tokens,
@@ -134,40 +150,6 @@ def load_scenario(path: Path, name: str, version: str) -> Scenario:
     )
     fields.finish()
     return scenario
-
-
-def read_config(fields: Fields, version: str) -> EngineConfig:
-    """The recorder's options and defaults, under its names."""
-    if fields.take("max_num_active_seqs", None) is not None:
-        fields.refuse("max_num_active_seqs", "a limit", "null: no other value is modelled")
-    drafts = fields.integer("num_spec_tokens", 0)
-    method = fields.text("spec_method", "ngram")
-    if drafts and method != "ngram":
-        fields.refuse("spec_method", method, "ngram: no other method is modelled")
-    pattern = fields.integers("spec_accept") or (0,)
-    if min(pattern) < 0:
-        fields.refuse("spec_accept", pattern, "counts of accepted drafts")
-    num_gpu_blocks = fields.integer("num_gpu_blocks", 4097, least=2)
-    config = EngineConfig(
-        version=version,
-        max_num_seqs=fields.integer("max_num_seqs", 64, least=1),
-        max_num_batched_tokens=fields.integer("max_num_batched_tokens", 2048, least=1),
-        max_model_len=fields.integer("max_model_len", 131072, least=1),
-        block_size=fields.integer("block_size", 16, least=1),
-        num_gpu_blocks=num_gpu_blocks,
-        enable_prefix_caching=fields.flag("enable_prefix_caching", True),
-        enable_chunked_prefill=fields.flag("enable_chunked_prefill", True),
-        long_prefill_token_threshold=fields.integer("long_prefill_token_threshold", 0),
-        long_prefill_token_threshold_adaptive=fields.flag("long_prefill_token_threshold_adaptive", False),
-        scheduling_policy=fields.text("policy", "fcfs"),
-        watermark_blocks=int(float(fields.number("watermark", 0)) * num_gpu_blocks),
-        scheduler_reserve_full_isl=fields.flag("scheduler_reserve_full_isl", True),
-        async_scheduling=fields.flag("async_scheduling", False),
-        num_speculative_tokens=drafts,
-        acceptance=Cycle(pattern) if drafts else None,
-    )
-    fields.finish()
-    return config
 
 
 def read_step_time(fields: Fields) -> tuple[int, Affine]:

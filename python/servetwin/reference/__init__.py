@@ -1,28 +1,11 @@
-"""One vLLM worker in plain Python, one pass at a time: how to learn the engine.
+"""The engines' schedulers in plain Python, one pass at a time: how to learn an engine.
 
-Start with `engine.py`, the clock; then `vllm.py`, what goes into each pass; then `block_pool.py`,
-where blocks come from. The native core must give the same records, to the last picosecond.
+One package an engine: `vllm` and `sglang`, each with an `engine.py`, the clock, to start from.
+They share what is asked of a worker (`request.py`) and how long a pass takes (`step_time.py`).
+The native core must give the same records, to the last picosecond.
 """
 
-from .acceptance import Conditional, Cycle
-from .config import EngineConfig
-from .engine import run
-from .records import PassRecord, RequestRecord, RunRecord, Stuck
 from .request import Request
-from .step_time import Affine, Linear, Polynomial, StepTime
+from .step_time import Affine, Features, Linear, Polynomial, StepTime
 
-__all__ = [
-    "Affine",
-    "Conditional",
-    "Cycle",
-    "EngineConfig",
-    "Linear",
-    "PassRecord",
-    "Polynomial",
-    "Request",
-    "RequestRecord",
-    "RunRecord",
-    "StepTime",
-    "Stuck",
-    "run",
-]
+__all__ = ["Affine", "Features", "Linear", "Polynomial", "Request", "StepTime"]

@@ -188,10 +188,12 @@ def _evidence(result: Result) -> Iterator[Line]:
     known = result.provenance
     engine, timing = known["engine"], known["timing"]
     yield "engine", f"{engine['name']} {engine['version']}, rules {engine['rules']}", ""
+    if "left_out" in engine:
+        yield "left out", f"{', '.join(engine['left_out'])}: options of the spec's own engine", "yellow"
     evidence = EVIDENCE.get(timing["evidence"], timing["evidence"])
     assumptions = ", ".join(f"{name} {value}" for name, value in timing["assumptions"].items())
     yield "timing", f"{timing['kind']}, evidence {evidence}: {assumptions}", ""
-    yield "kv cache", f"{engine['num_gpu_blocks']:,} blocks, {engine['kv_capacity']}", ""
+    yield "kv cache", f"{engine['kv_cache']}, {engine['kv_capacity']}", ""
     if "gpu_hour" in known:
         yield "gpu hour", f"{known['gpu_hour']['price']:g}, {known['gpu_hour']['source']}", ""
     yield "max tokens", _max_tokens(known), ""

@@ -17,11 +17,6 @@ if TYPE_CHECKING:
     from .._core import Trace
     from ..policy import Router
 
-RULES = {
-    "0.32": "recorded: every step agrees with recordings of the real scheduler",
-    "0.19": "unrecorded: read from its source, not checked against recordings",
-}
-
 
 def provenance(spec: Spec, deployment: Deployment, trace: Trace, router: Router | None) -> dict[str, Any]:
     """JSON values only; the same for the same inputs, however the run was computed."""
@@ -60,17 +55,14 @@ def _workload(spec: Spec, trace: Trace) -> dict[str, Any]:
 
 def _engine(spec: Spec, deployment: Deployment) -> dict[str, Any]:
     engine = deployment.engine
-    known: dict[str, Any] = {
-        "name": spec.engine.name,
-        "version": spec.engine.version,
-        "rules": RULES[spec.engine.version],
-        "max_num_seqs": engine.max_num_seqs,
-        "max_num_batched_tokens": engine.max_num_batched_tokens,
-        "max_model_len": engine.max_model_len,
-        "num_gpu_blocks": engine.num_gpu_blocks,
-        "async_scheduling": engine.async_scheduling,
+    known = {
+        **engine.options,
+        "rules": engine.rules,
+        "kv_cache": engine.kv_cache,
+        "kv_capacity": "given" if engine.memory is None else f"analytic: {engine.memory.arithmetic()}",
     }
-    known["kv_capacity"] = "given" if engine.memory is None else f"analytic: {engine.memory.arithmetic()}"
+    if spec.source.left_out:
+        known["left_out"] = spec.source.left_out
     return known
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .check_engine import check_engine
 from .deployment import Spec
 from .router import PythonRouter
 from .timing import LinearTiming
@@ -11,7 +12,7 @@ from .workload import TraceWorkload
 def check(spec: Spec) -> None:
     """Raises SpecError for the first thing wrong."""
     _parallel(spec)
-    _engine(spec)
+    check_engine(spec)
     _router(spec)
     _timing(spec)
     _workload(spec)
@@ -31,36 +32,6 @@ def _parallel(spec: Spec) -> None:
             ("replicas",),
             f"{spec.replicas} replicas of {spec.parallel.tensor} GPUs need {spec.gpus} GPUs, but the cluster has "
             f"{cluster.nodes} × {cluster.gpus_per_node} = {cluster.nodes * cluster.gpus_per_node}",
-        )
-
-
-def _engine(spec: Spec) -> None:
-    engine, problem = spec.engine, spec.source.problem
-    if engine.version == "0.19":
-        for name in ("watermark", "long_prefill_token_threshold_adaptive"):
-            if spec.was_set("engine", name):
-                raise problem(("engine", name), "vLLM 0.19 has no such option", wanted="it left out")
-    if engine.long_prefill_token_threshold_adaptive and engine.long_prefill_token_threshold == 0:
-        raise problem(
-            ("engine", "long_prefill_token_threshold_adaptive"),
-            "never read while long_prefill_token_threshold is 0 (off)",
-            wanted="a threshold, or it left out",
-        )
-    if engine.speculative is not None:
-        drafts, threshold = engine.speculative.num_speculative_tokens, engine.long_prefill_token_threshold
-        if 0 < threshold < 1 + drafts:
-            raise problem(
-                ("engine", "long_prefill_token_threshold"),
-                f"vLLM fails where it is below 1 + num_speculative_tokens ({1 + drafts})",
-                found=str(threshold),
-                wanted=f"0 (off), or at least {1 + drafts}",
-            )
-    if engine.speculative is not None and engine.async_scheduling:
-        raise problem(
-            ("engine", "async_scheduling"),
-            "vLLM cannot schedule asynchronously with ngram speculation",
-            found="true",
-            wanted="false, or it left out",
         )
 
 

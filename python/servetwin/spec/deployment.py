@@ -9,7 +9,7 @@ from pydantic import Field, PrivateAttr
 
 from ..errors import SpecError
 from .base import Count, CountOrZero, Positive, Seed, SpecModel
-from .engine import Engine
+from .engine import Engine, VllmEngine
 from .lines import KeyPath, dotted
 from .router import RoundRobinRouter, Router
 from .service import Metrics, ServiceLevel
@@ -44,6 +44,8 @@ class Source:
         self.directory = directory
         self.lines: dict[KeyPath, int] = {}
         self.overrides: dict[KeyPath, str] = {}
+        self.left_out: list[str] = []
+        """Options of the file's engine that went when another was set on the command line."""
 
     def problem(self, path: KeyPath, message: str, *, found: str | None = None, wanted: str | None = None) -> SpecError:
         """An error about `path`: at the `--set` that gave it or, last, something inside it; else at the line of its
@@ -74,7 +76,7 @@ class Spec(SpecModel):
     model: str | None = None
     gpu: str | None = None
     parallel: Parallel = Field(default_factory=Parallel)
-    engine: Engine = Field(default_factory=Engine)
+    engine: Engine = Field(default_factory=VllmEngine)
     replicas: Annotated[int, Field(ge=1, le=1_000_000)] = 1
     cluster: Cluster | None = None
     router: Router = Field(default_factory=RoundRobinRouter)

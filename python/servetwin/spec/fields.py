@@ -10,22 +10,29 @@ from typing import Any
 from pydantic import BaseModel
 
 from .deployment import Spec
+from .engine.terms import foreign
 from .lines import KeyPath, dotted
+
+TAGS = {"engine": "name", "router": "kind", "timing": "kind", "workload": "kind"}
+"""Parts that come in kinds, and the key that says which."""
 
 
 def kinds_at(field: str) -> dict[str, type[BaseModel]]:
-    """The kinds of `router`, `timing` or `workload`, by name."""
-    return {kind: model for model in _models(Spec.model_fields[field].annotation) for kind in _kind_names(model)}
+    """The kinds of `engine`, `router`, `timing` or `workload`, by name."""
+    models = _models(Spec.model_fields[field].annotation)
+    return {kind: model for model in models for kind in _kind_names(model, TAGS[field])}
 
 
 def unknown_key(path: KeyPath, data: Any) -> tuple[str, str | None]:
     """What to say about a key that nothing reads: the message, and what would be right."""
     name = str(path[-1])
     head = path[:-1]
-    if len(head) == 1 and head[0] in ("router", "timing", "workload"):
+    if len(head) == 1 and head[0] in TAGS:
         field = str(head[0])
-        kind = data[field].get("kind")
+        kind = data[field].get(TAGS[field])
         readers = [other for other, model in kinds_at(field).items() if name in model.model_fields]
+        if readers and field == "engine":
+            return foreign(name, kind, readers), None
         if readers:
             return f"a {field} of kind {kind} never reads this option; kind {' or '.join(readers)} does", None
     known = sorted({key for model in _models_at(head, data) for key in model.model_fields})
@@ -58,14 +65,15 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
     return [model for argument in typing.get_args(annotation) for model in _models(argument)]
 
 
-def _kind_names(model: type[BaseModel]) -> tuple[str, ...]:
-    field = model.model_fields.get("kind")
+def _kind_names(model: type[BaseModel], tag: str) -> tuple[str, ...]:
+    field = model.model_fields.get(tag)
     return typing.get_args(field.annotation) if field is not None else ()
 
 
 def _models_at(path: KeyPath, data: Any) -> list[type[BaseModel]]:
     models: list[type[BaseModel]] = [Spec]
     for name in path:
+        tag = TAGS.get(str(name), "kind")
         data = data.get(name) if isinstance(data, dict) else None
         models = [
             inner
@@ -73,8 +81,8 @@ def _models_at(path: KeyPath, data: Any) -> list[type[BaseModel]]:
             if name in model.model_fields
             for inner in _models(model.model_fields[str(name)].annotation)
         ]
-        if isinstance(data, dict) and "kind" in data:
-            models = [model for model in models if data["kind"] in _kind_names(model)] or models
+        if isinstance(data, dict) and tag in data:
+            models = [model for model in models if data[tag] in _kind_names(model, tag)] or models
     return models
 
 

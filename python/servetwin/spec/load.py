@@ -12,11 +12,8 @@ from pydantic_core import ErrorDetails
 from ..errors import SpecError
 from .check import check
 from .deployment import Source, Spec
-from .fields import kinds_at, nearest, unknown_key
+from .fields import TAGS, kinds_at, nearest, unknown_key
 from .lines import KeyPath, dotted, parse_document, parse_value, read_text
-
-TAGGED = ("router", "timing", "workload")
-"""Parts that come in kinds."""
 
 
 def load_spec(file: str | Path, overrides: Iterable[str] = ()) -> Spec:
@@ -52,13 +49,16 @@ def _build(data: dict[str, Any], source: Source, overrides: Iterable[str]) -> Sp
 
 
 def _expanded(data: dict[str, Any]) -> dict[str, Any]:
-    """With short forms written out: `router: random` is `router: {kind: random}`, a workload is a trace."""
+    """With short forms written out: `router: random` is `router: {kind: random}`, a workload is a trace, an engine
+    vLLM."""
     data = dict(data)
     for field in ("router", "timing"):
         if isinstance(data.get(field), str):
             data[field] = {"kind": data[field]}
     if isinstance(data.get("workload"), dict) and "kind" not in data["workload"]:
         data["workload"] = {"kind": "trace", **data["workload"]}
+    if isinstance(data.get("engine"), dict) and "name" not in data["engine"]:
+        data["engine"] = {"name": "vllm", **data["engine"]}
     return data
 
 
@@ -71,11 +71,18 @@ def _override(data: dict[str, Any], source: Source, override: str) -> dict[str, 
     if not text.strip():
         raise SpecError("no value", file=origin, field=dotted(path), wanted="a value, or null for the default")
     value = parse_value(text, origin)
-    if len(path) == 2 and path[1] == "kind":
+    field = str(path[0])
+    tag = TAGS.get(field)
+    if tag is not None and path[1:] == (tag,):
+        old = data.get(field)
+        if field == "engine" and isinstance(old, dict):
+            if old["name"] == value:
+                return data
+            source.left_out += [name for name in old if name != tag]
         # Options of the old kind mean nothing to the new one.
-        path, value = path[:1], {"kind": value}
-    elif len(path) > 1 and path[0] in TAGGED and data.get(path[0]) is None:
-        data = {**data, str(path[0]): {"kind": _default_kind(str(path[0]))}}
+        path, value = path[:1], {tag: value}
+    elif tag is not None and len(path) > 1 and data.get(field) is None:
+        data = {**data, field: {tag: _default_kind(field)}}
     source.forget(_replaced(data, path))
     source.overrides[path] = origin
     return _with(data, path, value)
@@ -83,7 +90,7 @@ def _override(data: dict[str, Any], source: Source, override: str) -> dict[str, 
 
 def _default_kind(field: str) -> str:
     default = Spec.model_fields[field].get_default(call_default_factory=True, validated_data={})
-    return str(default.kind)
+    return str(getattr(default, TAGS[field]))
 
 
 def _replaced(data: Any, path: KeyPath) -> KeyPath:
@@ -110,13 +117,13 @@ def _problem(details: ErrorDetails, data: dict[str, Any], source: Source) -> Spe
         message, wanted = unknown_key(path, data)
         return source.problem(path, message, wanted=wanted)
     if kind in ("union_tag_invalid", "union_tag_not_found"):
-        kinds = list(kinds_at(dotted(path)))
-        given = details["input"].get("kind") if isinstance(details["input"], dict) else None
+        kinds, tag = list(kinds_at(dotted(path))), TAGS[dotted(path)]
+        given = details["input"].get(tag) if isinstance(details["input"], dict) else None
         close = nearest(given, kinds)
         hint = f", perhaps {close}" if close else ""
         return source.problem(
-            (*path, "kind"),
-            f"no such kind{hint}" if given is not None else "missing",
+            (*path, tag),
+            f"no such {'kind' if tag == 'kind' else dotted(path)}{hint}" if given is not None else "missing",
             found=_written(given) if given is not None else None,
             wanted=f"one of {', '.join(kinds)}",
         )
@@ -136,7 +143,7 @@ def _problem(details: ErrorDetails, data: dict[str, Any], source: Source) -> Spe
 def _without_tags(location: tuple[str | int, ...]) -> KeyPath:
     """pydantic puts the alternative it chose into the path; the file has no such level."""
     head = location[:1]
-    if head and head[0] in TAGGED:
+    if head and head[0] in TAGS:
         return (*head, *location[2:])
     return (*location[:2], *location[3:]) if head == ("slo",) else location
 

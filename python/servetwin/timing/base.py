@@ -23,13 +23,11 @@ class PassLimits:
     """The largest pass an engine can schedule: the range over which a lowering is exact or bounded."""
 
     tokens: int
-    """max_num_batched_tokens."""
     rows: int
-    """max_num_seqs."""
     length: int
-    """max_model_len."""
+    """Tokens of a request."""
     cache_tokens: int
-    """Of the whole cache: num_gpu_blocks · block_size."""
+    """Of the whole cache."""
 
     @property
     def context(self) -> int:

@@ -34,10 +34,10 @@ def timing_model(spec: Spec, engine: ResolvedEngine) -> TimingModel:
 
 def pass_limits(engine: ResolvedEngine) -> PassLimits:
     return PassLimits(
-        tokens=engine.max_num_batched_tokens,
-        rows=engine.max_num_seqs,
-        length=engine.max_model_len,
-        cache_tokens=engine.num_gpu_blocks * engine.block_size,
+        tokens=engine.pass_tokens,
+        rows=engine.rows,
+        length=engine.request_tokens,
+        cache_tokens=engine.blocks * engine.block_tokens,
     )
 
 
@@ -72,8 +72,8 @@ def _analytic(spec: Spec, engine: ResolvedEngine, options: AnalyticTiming) -> An
         model=engine.model,
         gpu=engine.gpu,
         tensor=spec.parallel.tensor,
-        weight_bytes=1 if spec.engine.quantization == "fp8" else 2,
-        kv_bytes=1 if spec.engine.kv_cache_dtype == "fp8" else 2,
+        weight_bytes=engine.weight_bytes,
+        kv_bytes=engine.kv_bytes,
         options=options,
     )
 

@@ -12,7 +12,7 @@ MAX_BLOCK_TOKENS = 512
 
 
 def generator_config(spec: Spec, options: PoissonWorkload | ClosedWorkload) -> dict[str, Any]:
-    prefix_tokens, block_tokens = _blocks(spec.engine.block_size, options.prefix)
+    prefix_tokens, block_tokens = _blocks(spec.engine.block_tokens, options.prefix)
     return {
         "requests": options.requests,
         "seed": spec.seed,

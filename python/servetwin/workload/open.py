@@ -47,10 +47,10 @@ def open_workload(spec: Spec) -> Trace:
 
 def check_blocks(spec: Spec, trace: Trace) -> None:
     """Prefixes can only be found if engine blocks divide the trace's, or the other way round. Raises SpecError."""
-    ours, theirs = spec.engine.block_size, trace.block_tokens
-    if spec.engine.enable_prefix_caching and max(ours, theirs) % min(ours, theirs):
+    ours, theirs = spec.engine.block_tokens, trace.block_tokens
+    if spec.engine.shares_prefixes and max(ours, theirs) % min(ours, theirs):
         raise spec.source.problem(
-            ("engine", "block_size"),
+            spec.engine.block_option,
             f"neither divides nor is divided by the trace's blocks of {theirs} tokens",
             found=str(ours),
         )

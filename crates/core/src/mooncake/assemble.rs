@@ -12,7 +12,7 @@ use super::row::Row;
 use super::{Fault, Options, careful, scan};
 use crate::error::InputError;
 use crate::trace::{NONE, Trace};
-use crate::workload::{BLOCK_IDS_MAX, HORIZON_PS, Names, Workload};
+use crate::workload::{BLOCK_IDS_MAX, HORIZON_PS, Labels, Names, Workload};
 
 /// Block sizes to suggest where the given one does not fit the trace.
 const USUAL_BLOCK_TOKENS: [u32; 7] = [16, 32, 64, 128, 256, 512, 1024];
@@ -354,7 +354,8 @@ impl<'o> Assembly<'o> {
             }
         }
         let notes = serde_json::to_value(&self.notes).expect("a plain structure");
-        Ok(Workload { trace: self.trace, request_ids: names, sha256, notes })
+        let labels = Labels { request_ids: names, ..Labels::default() };
+        Ok(Workload { trace: self.trace, labels, sha256, notes })
     }
 
     /// Rows without a name go by their line.

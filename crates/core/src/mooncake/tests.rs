@@ -49,7 +49,7 @@ fn the_plain_row() {
     assert_eq!(trace.after, [NONE, NONE]);
     assert_eq!(trace.blocks(0), [0, 1]);
     assert_eq!(trace.blocks(1), [0, 2, 1]);
-    assert_eq!(read.request_ids, None);
+    assert_eq!(read.labels.request_ids, None);
     assert_eq!(read.notes["prefill_only"], 1);
     assert_eq!(read.notes["max_output_tokens"], "the real output length");
 }
@@ -68,7 +68,7 @@ fn every_field_and_alias() {
     assert_eq!(read.trace.after, [NONE, 0]);
     assert_eq!(read.trace.priority, [-3, 0]);
     assert_eq!(read.trace.block_ids, [0, 1, 2, 3], "without hash_ids, nothing is shared");
-    assert_eq!(read.request_ids.unwrap().iter().collect::<Vec<_>>(), ["a", "b"]);
+    assert_eq!(read.labels.request_ids.unwrap().iter().collect::<Vec<_>>(), ["a", "b"]);
     for (note, count) in [
         ("sessions", 1),
         ("later_turns", 1),
@@ -133,7 +133,7 @@ fn sessions_wait_and_time_is_scaled() {
     assert_eq!(read.notes["timestamps_without_effect"], 1);
     assert_eq!(read.notes["sessions"], 2);
     assert_eq!(
-        read.request_ids.unwrap().iter().collect::<Vec<_>>(),
+        read.labels.request_ids.unwrap().iter().collect::<Vec<_>>(),
         ["x", "line 1", "line 3", "line 6", "line 2", "line 4"]
     );
 }

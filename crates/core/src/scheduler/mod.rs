@@ -60,9 +60,9 @@ impl<'a> Setting<'a> {
     }
 
     /// An idle replica. `gap_limit` bounds its list of gaps.
-    pub fn scheduler(self, gap_limit: usize) -> Box<dyn Scheduler + 'a> {
+    pub fn scheduler(self, gap_limit: usize) -> AnyScheduler<'a> {
         match self.engine {
-            Engine::Vllm(engine) => Box::new(Vllm::new(self.of(engine), gap_limit)),
+            Engine::Vllm(engine) => AnyScheduler::Vllm(Box::new(Vllm::new(self.of(engine), gap_limit))),
         }
     }
 }
@@ -133,8 +133,84 @@ pub trait Scheduler {
     /// Logs that nothing runs and nothing that waits can ever be admitted.
     fn log_stuck(&mut self, now_ps: i64);
 
-    fn into_ledger(self: Box<Self>) -> Ledger;
+    fn into_ledger(self) -> Ledger;
 
     /// Panics unless all blocks are accounted for. For tests, between passes.
     fn check(&self);
+}
+
+/// A scheduler of any engine. Its methods are called at every event, so they are dispatched where
+/// the compiler can see through them.
+pub enum AnyScheduler<'a> {
+    Vllm(Box<Vllm<'a>>),
+}
+
+macro_rules! each {
+    ($any:ident, $scheduler:ident => $call:expr) => {
+        match $any {
+            AnyScheduler::Vllm($scheduler) => $call,
+        }
+    };
+}
+
+impl Scheduler for AnyScheduler<'_> {
+    fn has_work(&self) -> bool {
+        each!(self, scheduler => scheduler.has_work())
+    }
+
+    fn arrive(&mut self, request: u32, arrival_ps: i64) -> bool {
+        each!(self, scheduler => scheduler.arrive(request, arrival_ps))
+    }
+
+    fn schedule(&mut self, now_ps: i64, start_ps: i64, results: &mut Results, pass: &mut Pass) -> bool {
+        each!(self, scheduler => scheduler.schedule(now_ps, start_ps, results, pass))
+    }
+
+    fn settle(&mut self, pass: &mut Pass) {
+        each!(self, scheduler => scheduler.settle(pass))
+    }
+
+    fn update(&mut self, pass: &mut Pass, next: Option<&mut Pass>, results: &mut Results) {
+        each!(self, scheduler => scheduler.update(pass, next, results))
+    }
+
+    fn passes(&self) -> u64 {
+        each!(self, scheduler => scheduler.passes())
+    }
+
+    fn running(&self) -> u32 {
+        each!(self, scheduler => scheduler.running())
+    }
+
+    fn waiting(&self) -> u32 {
+        each!(self, scheduler => scheduler.waiting())
+    }
+
+    fn used_blocks(&self, passes: i64) -> u32 {
+        each!(self, scheduler => scheduler.used_blocks(passes))
+    }
+
+    fn usable_blocks(&self) -> u32 {
+        each!(self, scheduler => scheduler.usable_blocks())
+    }
+
+    fn is_stalled(&self, passes: u64) -> bool {
+        each!(self, scheduler => scheduler.is_stalled(passes))
+    }
+
+    fn unfinished(&self) -> Vec<u32> {
+        each!(self, scheduler => scheduler.unfinished())
+    }
+
+    fn log_stuck(&mut self, now_ps: i64) {
+        each!(self, scheduler => scheduler.log_stuck(now_ps))
+    }
+
+    fn into_ledger(self) -> Ledger {
+        each!(self, scheduler => scheduler.into_ledger())
+    }
+
+    fn check(&self) {
+        each!(self, scheduler => scheduler.check())
+    }
 }

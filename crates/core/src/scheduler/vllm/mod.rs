@@ -205,7 +205,7 @@ impl Scheduler for Vllm<'_> {
         self.log.push(PassRecord { t_ps: now_ps, scheduled_at_ps: now_ps, stuck, ..PassRecord::default() });
     }
 
-    fn into_ledger(self: Box<Self>) -> Ledger {
+    fn into_ledger(self) -> Ledger {
         Ledger { gaps: self.gaps, passes: self.passes, leaps: self.leaps, log: self.log }
     }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..errors import ServetwinError
+from ...errors import ServetwinError
 from .acceptance import Acceptance
 
 

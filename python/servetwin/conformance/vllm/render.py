@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
-from ..reference import PassRecord, RequestRecord, RunRecord
-from .scenario import Scenario
+from ...reference.vllm import EngineConfig, PassRecord, RequestRecord, RunRecord
+from ..scenario import Scenario
+from ..subject import Rendered
 
-DECIMALS = 6
+
+def render(scenario: Scenario[EngineConfig], run: RunRecord) -> Rendered:
+    renderer = Renderer(scenario)
+    decided = [one.scheduled_at_ps for one in run.passes]
+    return Rendered(renderer.steps(run), renderer.requests(run), renderer.totals(run), decided)
 
 
 class Renderer:
     """Renders the records of one scenario's replay."""
 
-    def __init__(self, scenario: Scenario) -> None:
+    def __init__(self, scenario: Scenario[EngineConfig]) -> None:
         self._scenario = scenario
 
     def steps(self, run: RunRecord) -> list[dict[str, Any]]:
         steps = [self._step(record) for record in run.passes]
         if run.stuck is not None:
-            waiting = self._names(run.stuck.waiting)
-            steps.append({"t": self._ms(run.stuck.t_ps), "stuck": True, "waiting": waiting})
+            waiting = self._scenario.names(run.stuck.waiting)
+            steps.append({"t": self._scenario.milliseconds(run.stuck.t_ps), "stuck": True, "waiting": waiting})
         return steps
 
     def requests(self, run: RunRecord) -> list[dict[str, Any]]:
@@ -31,7 +35,7 @@ class Renderer:
         requests = run.requests
         return {
             "steps": len(run.passes) + (run.stuck is not None),
-            "end": self._ms(run.end_ps),
+            "end": self._scenario.milliseconds(run.end_ps),
             "preemptions": sum(r.preemptions for r in requests),
             "cached": sum(r.cached or 0 for r in requests),
             "n_in": sum(r.n_in for r in requests),
@@ -44,55 +48,44 @@ class Renderer:
         speculative = config.num_speculative_tokens > 0
         width = 4 if speculative else 3
         step: dict[str, Any] = {
-            "t": self._ms(record.t_ps),
-            "dt": self._ms(record.dt_ps),
-            "s": [[self._name(row[0]), *row[1:width]] for row in record.scheduled],
+            "t": self._scenario.milliseconds(record.t_ps),
+            "dt": self._scenario.milliseconds(record.dt_ps),
+            "s": [[self._scenario.name_of(row[0]), *row[1:width]] for row in record.scheduled],
             "free": record.free,
             "free_end": record.free_end,
             "run": record.running,
             "wait": record.waiting,
         }
         if config.async_scheduling:
-            step["ts"] = self._ms(record.scheduled_at_ps)
+            step["ts"] = self._scenario.milliseconds(record.scheduled_at_ps)
         named = {
             "new": record.new,
             "res": record.resumed,
             "pre": record.preempted,
             "fin": record.finished,
         }
-        step.update({key: self._names(ids) for key, ids in named.items() if ids})
+        step.update({key: self._scenario.names(ids) for key, ids in named.items() if ids})
         if self._scenario.block_ids:
-            step["blk"] = {self._name(row): blocks for row, blocks in record.blocks.items()}
+            step["blk"] = {self._scenario.name_of(row): blocks for row, blocks in record.blocks.items()}
         if speculative and record.free_end is not None:
-            step["acc"] = {self._name(row): count for row, count in record.accepted.items()}
+            step["acc"] = {self._scenario.name_of(row): count for row, count in record.accepted.items()}
         return step
 
     def _request(self, record: RequestRecord) -> dict[str, Any]:
         ttft = None
         if record.first_token_ps is not None and record.arrival_ps is not None:
-            ttft = self._ms(record.first_token_ps - record.arrival_ps)
+            ttft = self._scenario.milliseconds(record.first_token_ps - record.arrival_ps)
         return {
-            "id": self._name(record.id),
-            "arrival": self._ms(record.arrival_ps),
-            "first_sched": self._ms(record.first_scheduled_ps),
+            "id": self._scenario.name_of(record.id),
+            "arrival": self._scenario.milliseconds(record.arrival_ps),
+            "first_sched": self._scenario.milliseconds(record.first_scheduled_ps),
             "ttft": ttft,
-            "finish": self._ms(record.finish_ps),
+            "finish": self._scenario.milliseconds(record.finish_ps),
             "n_in": record.n_in,
             "n_out": record.n_out,
             "cached": record.cached,
             "cached_resume": record.cached_resume,
             "preempt": record.preemptions,
             "steps": record.passes,
-            "out_times": [[self._ms(time), count] for time, count in record.output_times],
+            "out_times": [[self._scenario.milliseconds(time), count] for time, count in record.output_times],
         }
-
-    def _ms(self, ticks: int | None) -> float | None:
-        if ticks is None:
-            return None
-        return round(ticks / self._scenario.ticks_per_ms, DECIMALS)
-
-    def _name(self, index: int) -> str:
-        return self._scenario.requests[index].id
-
-    def _names(self, indices: Iterable[int]) -> list[str]:
-        return [self._name(index) for index in indices]

@@ -1,4 +1,4 @@
-"""The reference worker against small cases computed by hand."""
+"""The vLLM reference against small cases computed by hand."""
 
 from __future__ import annotations
 
@@ -7,20 +7,10 @@ from dataclasses import replace
 import pytest
 
 from servetwin.errors import ServetwinError
-from servetwin.reference import (
-    Affine,
-    Conditional,
-    Cycle,
-    EngineConfig,
-    Linear,
-    Polynomial,
-    Request,
-    RunRecord,
-    run,
-)
-from servetwin.reference.acceptance import draw, mix
-from servetwin.reference.block_pool import BlockPool, PrefixKeys
-from servetwin.reference.step_time import Features
+from servetwin.reference import Affine, Features, Linear, Polynomial, Request
+from servetwin.reference.vllm import Conditional, Cycle, EngineConfig, RunRecord, run
+from servetwin.reference.vllm.acceptance import draw, mix
+from servetwin.reference.vllm.block_pool import BlockPool, PrefixKeys
 
 US = 10**6
 STEP_TIME = Affine(

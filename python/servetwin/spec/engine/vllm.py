@@ -1,6 +1,6 @@
-"""`engine`: the options of vLLM that its scheduler reads, under vLLM's own names.
+"""The options of vLLM that its scheduler reads, under vLLM's own names.
 
-A default of None stands for one that depends on the version, the GPU or the model; `catalog.engine` fills it in.
+A default of None stands for one that depends on the version, the GPU or the model; `catalog.vllm` fills it in.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from .base import Count, CountOrZero, PositiveShare, Share, SpecModel
+from ..base import Count, CountOrZero, PositiveShare, Share, SpecModel
+from ..lines import KeyPath
+from .version import known_version
 
 VERSIONS = ("0.32", "0.19")
 """Rules that are modelled: 0.32 checked against recordings of the real scheduler, 0.19 read from its source."""
@@ -54,7 +56,7 @@ class Speculative(SpecModel):
         return self
 
 
-class Engine(SpecModel):
+class VllmEngine(SpecModel):
     name: Literal["vllm"] = "vllm"
     version: Literal["0.32", "0.19"] = "0.32"
     max_num_seqs: Count | None = None
@@ -75,20 +77,20 @@ class Engine(SpecModel):
     async_scheduling: bool | None = None
     speculative: Speculative | None = None
 
-    @field_validator("name", mode="before")
-    @classmethod
-    def _modelled(cls, value: Any) -> Any:
-        if value in ("sglang", "trtllm", "tensorrt-llm", "tensorrt_llm"):
-            raise ValueError("not yet modelled; only vllm is")
-        return value
-
     @field_validator("version", mode="before")
     @classmethod
-    def _known_rules(cls, value: Any) -> Any:
-        # YAML reads 0.32 as a number; patch releases follow their minor release's rules.
-        text = str(value).removeprefix("v") if isinstance(value, (str, float)) and value is not True else None
-        if text is not None and text.endswith(".0") and text.count(".") == 2:
-            text = text[:-2]
-        if text not in VERSIONS:
-            raise ValueError(f"no rules for this version of vLLM; there are rules for {' and '.join(VERSIONS)}")
-        return text
+    def _known_rules(cls, value: Any) -> str:
+        return known_version(value, VERSIONS, "vLLM")
+
+    @property
+    def block_option(self) -> KeyPath:
+        """Where the spec gives the size of a cache block."""
+        return ("engine", "block_size")
+
+    @property
+    def block_tokens(self) -> int:
+        return self.block_size
+
+    @property
+    def shares_prefixes(self) -> bool:
+        return self.enable_prefix_caching

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
-from .request import Request
+from ..request import Request
 
 
 class Status(Enum):

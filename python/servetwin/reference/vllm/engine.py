@@ -10,12 +10,12 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..request import Request
+from ..step_time import Features, StepTime
 from .config import EngineConfig
 from .records import PassRecord, RequestRecord, RunRecord, Stuck
-from .request import Request
+from .scheduler import Pass, Row, Scheduler
 from .state import Status
-from .step_time import Features, StepTime
-from .vllm import Pass, Row, Scheduler
 
 EMPTY_SCHEDULES_ALLOWED = 3
 """One more in a row, with nothing scheduled and nobody preempted, and the worker is stuck."""

@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ..errors import ServetwinError
+from ...errors import ServetwinError
+from ..request import Request
 from .config import EngineConfig
 from .kv_cache import KvCache
 from .queues import make_queue
-from .request import Request
 from .state import RequestState, Status
 
 

@@ -1,0 +1,23 @@
+"""The engine a spec asks for, resolved."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from ..spec import Spec
+from ..spec.engine import SglangEngine, VllmEngine
+from .engine import ResolvedEngine
+from .sglang import resolve_sglang
+from .vllm import resolve_vllm
+
+
+def resolve_engine(spec: Spec) -> ResolvedEngine:
+    """Raises SpecError for an unknown model or GPU, for what the engine refuses at start, and for what does not fit."""
+    engine = spec.engine
+    match engine:
+        case VllmEngine():
+            return resolve_vllm(spec, engine)
+        case SglangEngine():
+            return resolve_sglang(spec, engine)
+        case _:
+            assert_never(engine)

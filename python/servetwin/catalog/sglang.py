@@ -1,0 +1,165 @@
+"""SGLang's options with every default filled in, as its ServerArgs would, and its own checks on them.
+
+Read from sglang 0.5.23: arg_groups/memory_hook.py, arg_groups/validation_hook.py, mem_cache/kv_cache_configurator.py.
+"""
+
+from __future__ import annotations
+
+from ..spec import Spec
+from ..spec.engine import SglangEngine
+from ..units import GIB
+from .engine import ResolvedEngine, check_model, model_and_gpu, on_ranks, request_limit, weights_do_not_fit
+from .gpus import Gpu
+from .lookup import find_gpu, find_model
+from .memory import Memory, kv_bytes_per_token, weight_bytes_per_rank
+from .models import Model
+
+_CHUNKS = ((20, 2048), (60, 4096), (160, 8192))
+"""GiB of GPU memory below which the chunk is of so many tokens (handle_gpu_memory_settings)."""
+
+_LARGEST_CHUNK = 16384
+
+_GRAPHS = ((20, 8, 8), (35, 48, 160), (60, 32, 160), (160, 256, 512))
+"""GiB of GPU memory below which decode graphs are captured up to so many rows: with fewer than four ranks, and more."""
+
+_MOST_GRAPHS = 512
+
+_PREFILL_GRAPHS = (*range(4, 33, 4), *range(48, 257, 16), *range(288, 513, 32), *range(576, 1025, 64))
+"""Sizes of prefill graphs (generate_prefill_cuda_graph_batch_sizes); then every 256 to 4,096, and every 512."""
+
+CONTEXT_BYTES = GIB // 2
+"""Of a CUDA context and the communicators, before the weights are loaded: an assumption, as it varies by driver."""
+
+RECORDED = "recorded: every step agrees with recordings of the real scheduler"
+OVERLAP = (
+    "unrecorded for the overlap loop, SGLang's default (recorded with disable_overlap_schedule: true, step by step)"
+)
+
+
+def resolve_sglang(spec: Spec, engine: SglangEngine) -> ResolvedEngine:
+    """Raises SpecError for an unknown model or GPU, for what SGLang refuses at start, and for what does not fit."""
+    model, gpu = find_model(spec), find_gpu(spec)
+    if model is not None:
+        check_model(spec, model)
+    context = request_limit(spec, model, "context_length", engine.context_length)
+    chunk = _chunk(engine, gpu)
+    page = engine.page_size
+    room = None
+    if engine.max_total_tokens is None:
+        room = _memory(spec, engine, *model_and_gpu(spec, model, gpu, "max_total_tokens"), chunk)
+        if room.kv <= 0:
+            raise weights_do_not_fit(spec, room)
+        pool = room.kv // room.kv_per_token
+    else:
+        pool = engine.max_total_tokens
+    pool = pool // page * page
+    _check_pool(spec, engine, pool, room)
+    rows = _max_running_requests(engine, pool, context)
+    options = {
+        "name": engine.name,
+        "version": engine.version,
+        "page_size": page,
+        "max_total_tokens": pool,
+        "max_running_requests": rows,
+        "context_length": context,
+        "chunked_prefill_size": chunk,
+        "max_prefill_tokens": engine.max_prefill_tokens,
+        "enable_mixed_chunk": engine.enable_mixed_chunk,
+        "schedule_policy": engine.schedule_policy,
+        "schedule_conservativeness": engine.schedule_conservativeness,
+        "disable_radix_cache": engine.disable_radix_cache,
+        "enable_priority_scheduling": engine.enable_priority_scheduling,
+        "disable_priority_preemption": engine.disable_priority_preemption,
+        "schedule_low_priority_values_first": engine.schedule_low_priority_values_first,
+        "priority_scheduling_preemption_threshold": engine.priority_scheduling_preemption_threshold,
+        "disable_overlap_schedule": engine.disable_overlap_schedule,
+        "ignore_eos": engine.ignore_eos,
+    }
+    return ResolvedEngine(
+        title="SGLang",
+        rules=RECORDED if engine.disable_overlap_schedule else OVERLAP,
+        options=options,
+        model=model,
+        gpu=gpu,
+        weight_bytes=1 if engine.quantization == "fp8" else 2,
+        kv_bytes=2 if engine.kv_cache_dtype == "auto" else 1,
+        rows=rows,
+        # Without chunks, the first prompt of a pass may be longer than the budget; in mixed passes decodes come on top.
+        pass_tokens=max(chunk or context, engine.max_prefill_tokens) + page + rows,
+        request_tokens=context,
+        block_tokens=page,
+        blocks=pool // page,
+        memory=room,
+    )
+
+
+def _chunk(engine: SglangEngine, gpu: Gpu | None) -> int | None:
+    """None where chunking is off."""
+    if engine.chunked_prefill_size is not None:
+        return None if engine.chunked_prefill_size == -1 else engine.chunked_prefill_size
+    if gpu is None:
+        # As where SGLang cannot tell the GPU's memory.
+        return 4096
+    return next((chunk for below, chunk in _CHUNKS if gpu.smi_mib < below * 1024), _LARGEST_CHUNK)
+
+
+def _graph_rows(gpu: Gpu, tensor: int) -> int:
+    row = next((row for row in _GRAPHS if gpu.smi_mib < row[0] * 1024), None)
+    if row is None:
+        return _MOST_GRAPHS
+    return row[1] if tensor < 4 else row[2]
+
+
+def _prefill_graphs(largest: int) -> int:
+    sizes = (*_PREFILL_GRAPHS, *range(1280, 4097, 256), *range(4608, largest + 1, 512))
+    return sum(size <= largest for size in sizes)
+
+
+def mem_fraction_static(engine: SglangEngine, gpu: Gpu, tensor: int, chunk: int | None) -> float:
+    """The share of the memory for weights and cache, as handle_gpu_memory_settings derives it."""
+    if engine.mem_fraction_static is not None:
+        return engine.mem_fraction_static
+    graphs = _graph_rows(gpu, tensor)
+    if engine.max_running_requests is not None:
+        graphs = min(graphs, engine.max_running_requests)
+    # Prefill graphs are captured up to the chunk, or none where it is off, and never above a given pool.
+    prefills = _prefill_graphs(min(chunk or 0, engine.max_total_tokens or chunk or 0))
+    reserved = 512 + 1.5 * max(chunk or engine.max_prefill_tokens, 2048) + tensor / 8 * 1024 + 2 * graphs + 8 * prefills
+    if gpu.smi_mib > 60 * 1024:
+        reserved = max(reserved, 10 * 1024)
+    return round((gpu.smi_mib - reserved) / gpu.smi_mib, 3)
+
+
+def _memory(spec: Spec, engine: SglangEngine, model: Model, gpu: Gpu, chunk: int | None) -> Memory:
+    tensor = spec.parallel.tensor
+    fraction = mem_fraction_static(engine, gpu, tensor, chunk)
+    return Memory(
+        total=gpu.memory_bytes,
+        usable=int((gpu.memory_bytes - CONTEXT_BYTES) * fraction),
+        weights=weight_bytes_per_rank(model, tensor=tensor, weight_bytes=1 if engine.quantization == "fp8" else 2),
+        activations=0,
+        runtime=0,
+        kv_per_token=kv_bytes_per_token(model, tensor=tensor, kv_bytes=2 if engine.kv_cache_dtype == "auto" else 1),
+    )
+
+
+def _check_pool(spec: Spec, engine: SglangEngine, pool: int, room: Memory | None) -> None:
+    # The least that holds a request: two slots a request (resolve_max_num_reqs), and a page to spare
+    # (init_req_max_new_tokens), with six tokens that an input may not reach (validate_input_length).
+    least = max(2 * engine.page_size, 8)
+    if pool < least:
+        where = ("engine", "max_total_tokens" if room is None else "mem_fraction_static")
+        made = "" if room is None else f": {room.arithmetic()}{on_ranks(spec)}"
+        raise spec.source.problem(
+            where,
+            f"a pool of {pool:,} tokens, in whole pages of {engine.page_size}, holds not one request{made}",
+            found=None if engine.max_total_tokens is None else f"{engine.max_total_tokens:,}",
+            wanted=f"at least {least:,} tokens",
+        )
+
+
+def _max_running_requests(engine: SglangEngine, pool: int, context: int) -> int:
+    """resolve_max_num_reqs."""
+    if engine.max_running_requests is not None:
+        return min(engine.max_running_requests, pool // 2)
+    return min(max(min(int(pool / context * 512), 4096), 2048), pool // 2)

@@ -1,0 +1,154 @@
+"""vLLM's options with every default filled in, as vLLM would, and its own checks on them."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+from ..spec import Spec
+from ..spec.engine import Speculative, VllmEngine
+from .engine import ResolvedEngine, check_model, model_and_gpu, on_ranks, request_limit, weights_do_not_fit
+from .gpus import Gpu
+from .lookup import find_gpu, find_model
+from .memory import Memory, memory
+from .models import Model
+
+# Defaults of `vllm serve` by GPU (EngineArgs.get_batch_defaults): large, and all others.
+_LARGE = {"max_num_batched_tokens": 8192, "max_num_seqs": 1024}
+_OTHERS = {"max_num_batched_tokens": 2048, "max_num_seqs": 256}
+
+# CacheConfig.gpu_memory_utilization; 0.9 is recorded for 0.19.
+_UTILIZATION = {"0.32": 0.92, "0.19": 0.9}
+
+_RULES = {
+    "0.32": "recorded: every step agrees with recordings of the real scheduler",
+    "0.19": "unrecorded: read from its source, not checked against recordings",
+}
+
+
+def resolve_vllm(spec: Spec, engine: VllmEngine) -> ResolvedEngine:
+    """Raises SpecError for an unknown model or GPU, for what vLLM refuses at start, and for what does not fit."""
+    model, gpu = find_model(spec), find_gpu(spec)
+    if model is not None:
+        check_model(spec, model)
+    max_model_len = request_limit(spec, model, "max_model_len", engine.max_model_len)
+    defaults = _LARGE if gpu is not None and gpu.large_batches else _OTHERS
+    budget = engine.max_num_batched_tokens
+    if budget is None:
+        budget = defaults["max_num_batched_tokens"]
+        if not engine.enable_chunked_prefill:
+            budget = max(budget, max_model_len)
+    sequences = engine.max_num_seqs
+    if sequences is None:
+        sequences = min(defaults["max_num_seqs"], budget)
+    _check_budget(spec, engine, budget, sequences, max_model_len)
+    room = None
+    blocks = engine.num_gpu_blocks
+    if blocks is None:
+        room = _memory(spec, engine, model, gpu, budget, sequences)
+        blocks = _blocks_that_fit(spec, engine, room, max_model_len)
+    asynchronous = engine.async_scheduling
+    if asynchronous is None:
+        asynchronous = engine.speculative is None
+    options = {
+        "name": engine.name,
+        "version": engine.version,
+        "max_num_seqs": sequences,
+        "max_num_batched_tokens": budget,
+        "max_model_len": max_model_len,
+        "block_size": engine.block_size,
+        "num_gpu_blocks": blocks,
+        "enable_prefix_caching": engine.enable_prefix_caching,
+        "enable_chunked_prefill": engine.enable_chunked_prefill,
+        "long_prefill_token_threshold": engine.long_prefill_token_threshold,
+        "long_prefill_token_threshold_adaptive": engine.long_prefill_token_threshold_adaptive,
+        "scheduling_policy": engine.scheduling_policy,
+        # vLLM computes it so, in floating point.
+        "watermark_blocks": int(engine.watermark * blocks),
+        "scheduler_reserve_full_isl": engine.scheduler_reserve_full_isl,
+        "async_scheduling": asynchronous,
+        **_speculation(engine.speculative, spec.seed),
+    }
+    return ResolvedEngine(
+        title="vLLM",
+        rules=_RULES[engine.version],
+        options=options,
+        model=model,
+        gpu=gpu,
+        weight_bytes=1 if engine.quantization == "fp8" else 2,
+        kv_bytes=1 if engine.kv_cache_dtype == "fp8" else 2,
+        rows=sequences,
+        pass_tokens=budget,
+        request_tokens=max_model_len,
+        block_tokens=engine.block_size,
+        blocks=blocks,
+        memory=room,
+    )
+
+
+def _check_budget(spec: Spec, engine: VllmEngine, budget: int, sequences: int, max_model_len: int) -> None:
+    problem = spec.source.problem
+    if budget < sequences:
+        raise problem(
+            ("engine", "max_num_batched_tokens"),
+            f"vLLM refuses a budget below max_num_seqs ({sequences:,})",
+            found=f"{budget:,}",
+            wanted=f"at least {sequences:,}",
+        )
+    if not engine.enable_chunked_prefill and budget < max_model_len:
+        raise problem(
+            ("engine", "max_num_batched_tokens"),
+            f"without chunked prefill vLLM refuses a budget below max_model_len ({max_model_len:,})",
+            found=f"{budget:,}",
+            wanted=f"at least {max_model_len:,}, a smaller max_model_len, or enable_chunked_prefill: true",
+        )
+
+
+def _memory(
+    spec: Spec, engine: VllmEngine, model: Model | None, gpu: Gpu | None, budget: int, sequences: int
+) -> Memory:
+    model, gpu = model_and_gpu(spec, model, gpu, "num_gpu_blocks")
+    return memory(
+        model,
+        gpu,
+        tensor=spec.parallel.tensor,
+        utilization=engine.gpu_memory_utilization or _UTILIZATION[engine.version],
+        weight_bytes=1 if engine.quantization == "fp8" else 2,
+        kv_bytes=1 if engine.kv_cache_dtype == "fp8" else 2,
+        budget_tokens=budget,
+        sequences=sequences,
+    )
+
+
+def _blocks_that_fit(spec: Spec, engine: VllmEngine, room: Memory, max_model_len: int) -> int:
+    blocks = room.blocks(engine.block_size)
+    # vLLM keeps one block as a null block.
+    tokens = max(blocks - 1, 0) * engine.block_size
+    if tokens >= max_model_len:
+        return blocks
+    if room.kv <= 0:
+        raise weights_do_not_fit(spec, room)
+    raise spec.source.problem(
+        ("engine", "max_model_len"),
+        f"one request of {max_model_len:,} tokens does not fit, which vLLM refuses at start: {room.arithmetic()}"
+        f"{on_ranks(spec)}, room for {tokens:,} tokens",
+        wanted=f"engine.max_model_len at most {tokens:,}, or more or larger GPUs",
+    )
+
+
+def _speculation(speculative: Speculative | None, seed: int) -> dict[str, Any]:
+    if speculative is None:
+        return {"num_speculative_tokens": 0, "acceptance": None}
+    return {
+        "num_speculative_tokens": speculative.num_speculative_tokens,
+        "acceptance": _acceptance(speculative, seed),
+    }
+
+
+def _acceptance(speculative: Speculative, seed: int) -> dict[str, Any]:
+    acceptance = speculative.acceptance
+    if acceptance.cycle is not None:
+        return {"kind": "cycle", "pattern": acceptance.cycle}
+    # A 64-bit draw accepts if it is below the threshold, so 1 becomes the greatest that fits.
+    thresholds = [min(int(Fraction(chance) * 2**64), 2**64 - 1) for chance in acceptance.conditional or ()]
+    return {"kind": "conditional", "thresholds": thresholds, "seed": seed}

@@ -1,0 +1,70 @@
+"""A worker's options, under SGLang's own names (its `ServerArgs`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ...errors import ServetwinError
+
+POLICIES = ("fcfs", "lpm")
+
+
+@dataclass(frozen=True)
+class EngineConfig:
+    """SGLang 0.5.23's options. Raises ServetwinError for what it refuses or what is not modelled."""
+
+    page_size: int = 1
+    max_total_tokens: int = 4096
+    """KV slots of the pool: whole pages, all of them usable."""
+    max_running_requests: int = 64
+    context_length: int = 131072
+    chunked_prefill_size: int | None = 512
+    """The most tokens one pass prefills; None for no chunking (SGLang's -1)."""
+    max_prefill_tokens: int = 16384
+    enable_mixed_chunk: bool = False
+    schedule_policy: str = "fcfs"
+    schedule_conservativeness: float = 1.0
+    disable_radix_cache: bool = False
+    enable_priority_scheduling: bool = False
+    schedule_low_priority_values_first: bool = False
+    priority_scheduling_preemption_threshold: int = 10
+    ignore_eos: bool = True
+    """Whether requests say that they will use all their output tokens: a request's property in
+    SGLang, that of all requests here."""
+
+    def __post_init__(self) -> None:
+        if self.schedule_policy not in POLICIES:
+            raise refused("schedule_policy", self.schedule_policy, " or ".join(POLICIES))
+        if self.enable_priority_scheduling and self.schedule_policy != "fcfs":
+            raise refused("schedule_policy", self.schedule_policy, "fcfs, with enable_priority_scheduling")
+        if self.max_total_tokens % self.page_size:
+            raise refused("max_total_tokens", self.max_total_tokens, f"whole pages of {self.page_size}")
+        if self.chunked_prefill_size is not None and self.chunked_prefill_size % self.page_size:
+            raise refused("chunked_prefill_size", self.chunked_prefill_size, f"whole pages of {self.page_size}")
+        if not 1 <= self.max_running_requests <= self.max_total_tokens // 2:
+            wanted = f"from 1 to half of max_total_tokens ({self.max_total_tokens // 2})"
+            raise refused("max_running_requests", self.max_running_requests, wanted)
+
+    @property
+    def mixes(self) -> bool:
+        """Whether decodes join a prefill."""
+        return self.enable_mixed_chunk and self.chunked_prefill_size is not None
+
+    @property
+    def max_request_tokens(self) -> int:
+        return min(self.context_length, self.max_total_tokens) - 1
+
+    @property
+    def max_prompt_tokens(self) -> int:
+        """A prompt this long or longer is aborted; SGLang keeps five tokens in reserve."""
+        return self.max_request_tokens - 5
+
+    def ceil_page(self, tokens: int) -> int:
+        return -(-tokens // self.page_size) * self.page_size
+
+    def floor_page(self, tokens: int) -> int:
+        return tokens // self.page_size * self.page_size
+
+
+def refused(option: str, found: object, wanted: str) -> ServetwinError:
+    return ServetwinError(f"engine.{option} is {found!r}; use {wanted}")

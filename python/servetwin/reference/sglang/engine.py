@@ -1,0 +1,143 @@
+"""One worker on a virtual clock: arrivals, passes, outputs.
+
+The loop without overlap: decide a pass, run it, process its outputs.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+from ..request import Request
+from ..step_time import Features, StepTime
+from .config import EngineConfig
+from .records import PassRecord, RequestRecord, RunRecord, Stuck
+from .scheduler import Pass, Scheduler
+from .state import RequestState
+
+EMPTY_TURNS_ALLOWED = 5
+"""One more in a row, with requests there and no batch of them, and the worker is stuck."""
+
+
+def run(
+    requests: Sequence[Request],
+    config: EngineConfig,
+    step_time: StepTime,
+    *,
+    max_passes: int | None = None,
+) -> RunRecord:
+    """Runs one worker until every request has ended, it is stuck, or after `max_passes`.
+
+    Row i of `requests` has index i. At equal times a pass ends before requests arrive, and they
+    arrive, by row, before the next pass is decided.
+    """
+    return Worker(requests, config, step_time).run(max_passes)
+
+
+class Worker:
+    """One engine and its device, from the first arrival to the last pass."""
+
+    def __init__(self, requests: Sequence[Request], config: EngineConfig, step_time: StepTime) -> None:
+        self.step_time = step_time
+        self.scheduler = Scheduler(config)
+        arrivals = [(r.arrival_ps, r) for r in requests if r.arrival_ps is not None]
+        self.arrivals = deque(sorted(arrivals, key=lambda arrival: arrival[0]))
+        self.passes: list[PassRecord] = []
+        self.records = [RequestRecord(request.index) for request in requests]
+        self.now = 0
+
+    def run(self, max_passes: int | None) -> RunRecord:
+        empty_turns = 0
+        while max_passes is None or len(self.passes) < max_passes:
+            self._add_arrivals()
+            plan = self.scheduler.schedule()
+            if plan.kind != "-":
+                empty_turns = 0
+                self._execute(plan)
+                continue
+            self.scheduler.idle()
+            if plan.retracted or plan.preempted:
+                self._record(plan, 0)
+            if not self.scheduler.has_requests:
+                if not self.arrivals:
+                    break
+                self.now = max(self.now, self.arrivals[0][0])
+                continue
+            empty_turns += 1
+            if empty_turns > EMPTY_TURNS_ALLOWED:
+                return RunRecord(self.passes, self.records, self.now, Stuck(self.now, self._live()))
+        return RunRecord(self.passes, self.records, self.now)
+
+    def _add_arrivals(self) -> None:
+        while self.arrivals and self.arrivals[0][0] <= self.now:
+            arrival_ps, request = self.arrivals.popleft()
+            record = self.records[request.index]
+            record.arrival_ps = arrival_ps
+            record.n_in = len(request.prompt)
+            self.scheduler.add(request)
+
+    def _live(self) -> list[int]:
+        return [r.id for r in self.records if r.arrival_ps is not None and r.finish_ps is None]
+
+    def _execute(self, plan: Pass) -> None:
+        record = self._record(plan, self.step_time.picoseconds(features(plan)))
+        for request in plan.prefills:
+            noted = self.records[request.spec.index]
+            if noted.first_scheduled_ps is None:
+                noted.first_scheduled_ps = self.now
+                noted.cached = request.prefix
+        self.now += record.dt_ps
+        for request in self.scheduler.update(plan):
+            noted = self.records[request.spec.index]
+            noted.n_out = request.num_outputs
+            if noted.first_token_ps is None:
+                noted.first_token_ps = self.now
+            if request.finished:
+                noted.finish_ps = self.now
+                record.finished.append(noted.id)
+        record.available_end = self.scheduler.cache.available
+        record.evictable_end = self.scheduler.cache.evictable
+
+    def _record(self, plan: Pass, dt_ps: int) -> PassRecord:
+        scheduler = self.scheduler
+        record = PassRecord(
+            t_ps=self.now,
+            dt_ps=dt_ps,
+            kind=plan.kind,
+            scheduled=[
+                *([r.spec.index, r.extend_tokens, r.prefix] for r in plan.prefills),
+                *([r.spec.index, 1, context_before(r)] for r in plan.decodes),
+            ],
+            waiting=len(scheduler.waiting),
+            running=len(scheduler.running),
+            available=scheduler.cache.available,
+            evictable=scheduler.cache.evictable,
+            ratio=scheduler.ratio.current,
+            retracted=[r.spec.index for r in plan.retracted],
+            preempted=[r.spec.index for r in plan.preempted],
+            chunked=None if plan.chunked is None else plan.chunked.spec.index,
+        )
+        for index in (*record.retracted, *record.preempted):
+            self.records[index].retractions += 1
+        self.passes.append(record)
+        return record
+
+
+def context_before(request: RequestState) -> int:
+    """Of a decode: its last output has no KV yet."""
+    return len(request.tokens) - 1
+
+
+def features(plan: Pass) -> Features:
+    """What the step time depends on."""
+    decode_context = sum(context_before(request) + 1 for request in plan.decodes)
+    whole = [request for request in plan.prefills if request is not plan.chunked]
+    return Features(
+        prefill_tokens=sum(r.extend_tokens for r in plan.prefills),
+        prefill_work=sum(r.extend_tokens * (r.prefix + r.extend_end) for r in plan.prefills),
+        decode_rows=len(plan.decodes),
+        context=sum(r.extend_end for r in plan.prefills) + decode_context,
+        sequences=len(plan.rows),
+        ready_context=sum(r.extend_end for r in whole) + decode_context,
+        ready_rows=len(whole) + len(plan.decodes),
+    )

@@ -1,0 +1,119 @@
+"""The pool of KV slots, shared by the requests and the prefix cache."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .config import EngineConfig
+from .radix_tree import RadixTree
+from .state import RequestState
+
+
+class KvCache:
+    """Counts free slots, in whole pages, and says what is found in the tree.
+
+    With the radix cache off there is no tree: nothing is found, kept or evicted.
+    """
+
+    def __init__(self, config: EngineConfig) -> None:
+        self._config = config
+        self._tree = None if config.disable_radix_cache else RadixTree(config.page_size)
+        self.available = config.max_total_tokens
+        self.free_rows = config.max_running_requests
+
+    @property
+    def evictable(self) -> int:
+        return 0 if self._tree is None else self._tree.evictable
+
+    # Looking things up
+
+    def match(self, request: RequestState, limit: int | None = None) -> None:
+        """Notes the longest stored prefix of the request's first `limit` tokens."""
+        if self._tree is not None:
+            request.prefix, request.matched = self._tree.match(request.tokens, limit)
+
+    def match_for_prefill(self, request: RequestState) -> None:
+        """The last token is always computed, to have something to sample from."""
+        self.match(request, len(request.tokens) - 1)
+        request.owned_by_tree = request.prefix
+
+    def touch(self, request: RequestState) -> None:
+        """Marks its stored prefix as accessed."""
+        if self._tree is not None:
+            self._tree.match(request.tokens)
+
+    # Holding
+
+    def lock_match(self, request: RequestState) -> None:
+        if self._tree is not None and request.matched is not None:
+            self._tree.lock(request.matched)
+            request.locked = request.matched
+
+    def unlock(self, request: RequestState) -> None:
+        if self._tree is not None and request.locked is not None:
+            self._tree.unlock(request.locked)
+        request.locked = None
+
+    def make_room(self, tokens: int) -> bool:
+        """Evicts until `tokens` are available, if it can; returns whether they are."""
+        shortfall = tokens - self.available
+        if shortfall > 0 and self._tree is not None:
+            self.available += self._tree.evict(shortfall)
+        return self.available >= tokens
+
+    def extend(self, requests: Sequence[RequestState]) -> None:
+        """Gives each the slots of its prefill. Room is made for a page more than each may need."""
+        config = self._config
+        tokens = sum(request.extend_tokens for request in requests)
+        self.make_room(tokens + (len(requests) * config.page_size if config.page_size > 1 else 0))
+        for request in requests:
+            self.free_rows -= not request.holds_row
+            request.holds_row = True
+            self.available -= config.ceil_page(request.extend_end) - config.ceil_page(request.prefix)
+            request.kv_tokens = request.extend_end
+        assert self.available >= 0, "SGLang fails here: prefill out of memory"
+
+    def fits_decode(self, requests: Sequence[RequestState]) -> bool:
+        """Makes room for one more token of each: a new page where the last one is full."""
+        page = self._config.page_size
+        return self.make_room(page * sum(request.kv_tokens % page == 0 for request in requests))
+
+    def decode(self, requests: Sequence[RequestState]) -> None:
+        """Gives each a slot more. Room is made for a page each, needed or not."""
+        page = self._config.page_size
+        self.make_room(page * len(requests))
+        for request in requests:
+            self.available -= page * (request.kv_tokens % page == 0)
+            request.kv_tokens += 1
+        assert self.available >= 0, "SGLang fails here: decode out of memory"
+
+    # Giving back
+
+    def store(self, request: RequestState, end: int) -> None:
+        """Hands the request's first `end` tokens to the tree, in whole pages.
+
+        Slots of tokens that the tree already has are freed. Where the prompt ends, the tree is
+        split, so that the output can be evicted without it.
+        """
+        tree = self._tree
+        if tree is None:
+            return
+        stored, node = tree.insert(request.tokens, end)
+        end = self._config.floor_page(end)
+        self.available += max(stored - request.owned_by_tree, 0)
+        prompt = self._config.floor_page(request.num_prompt)
+        if 0 < prompt < end:
+            tree.insert(request.tokens, prompt)
+        self.unlock(request)
+        request.matched = node
+        request.owned_by_tree = end
+        self.lock_match(request)
+
+    def release(self, request: RequestState) -> None:
+        """Frees what is the request's own."""
+        self.available += self._config.ceil_page(request.kv_tokens) - request.owned_by_tree
+        self.unlock(request)
+        self.free_rows += 1
+        request.holds_row = False
+        request.kv_tokens = request.owned_by_tree = request.prefix = 0
+        request.matched = None

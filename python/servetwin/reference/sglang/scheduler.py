@@ -1,0 +1,246 @@
+"""SGLang's scheduler: what goes into each pass, and what its outputs change.
+
+A pass is a prefill or a decode. Prefill comes first: as long as waiting requests fit, none that
+runs gets a token, unless decodes are mixed into prefills. A prompt too long for one pass is
+chunked, one at a time. When decodes run out of memory, requests are retracted: they give up their
+KV and wait again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ...errors import ServetwinError
+from ..request import Request
+from .admission import Admission, Verdict
+from .config import EngineConfig
+from .kv_cache import KvCache
+from .new_token_ratio import RETRACT_DECODE_STEPS, NewTokenRatio
+from .preemption import choose_victims
+from .queue import WaitingQueue
+from .state import RequestState
+
+
+@dataclass
+class Pass:
+    """What one turn of the scheduler's loop decided; no pass, if it has no rows."""
+
+    prefills: list[RequestState] = field(default_factory=list)
+    decodes: list[RequestState] = field(default_factory=list)
+    chunked: RequestState | None = None
+    """The prefill that goes on in the next pass."""
+    retracted: list[RequestState] = field(default_factory=list)
+    preempted: list[RequestState] = field(default_factory=list)
+
+    @property
+    def rows(self) -> list[RequestState]:
+        """In batch order."""
+        return self.prefills + self.decodes
+
+    @property
+    def kind(self) -> str:
+        """E(xtend), D(ecode), M(ixed), or - for no pass."""
+        if self.prefills:
+            return "M" if self.decodes else "E"
+        return "D" if self.decodes else "-"
+
+
+class Scheduler:
+    """One worker's queue, batch and cache.
+
+    `schedule` is called for each pass, `update` once it has run, `idle` if there was none to run.
+    """
+
+    def __init__(self, config: EngineConfig) -> None:
+        self.config = config
+        self.cache = KvCache(config)
+        self.ratio = NewTokenRatio(config.schedule_conservativeness)
+        self.waiting = WaitingQueue(config, self.cache)
+        self.running: list[RequestState] = []
+        """Those that decode; what a pass prefills joins them when the next pass is decided."""
+        self.is_full = False
+        """Nothing more fits: no prefill is tried until a running request leaves."""
+        self.chunked: RequestState | None = None
+        self.last = Pass()
+
+    @property
+    def has_requests(self) -> bool:
+        """Whether anything waits or runs, once the last pass's requests have been merged."""
+        return bool(self.waiting or self.running or self.chunked)
+
+    def add(self, request: Request) -> None:
+        """Outputs that could never fit are cut off; a prompt that could not is aborted."""
+        config = self.config
+        prompt = list(request.prompt)
+        limit = min(
+            request.max_output_tokens,
+            config.max_request_tokens - len(prompt) - 1,
+            config.max_total_tokens - config.ceil_page(len(prompt)) - config.page_size - 1,
+        )
+        aborted = len(prompt) >= config.max_prompt_tokens
+        self.waiting.add(
+            RequestState(
+                spec=request,
+                tokens=[0] if aborted else prompt,
+                num_prompt=1 if aborted else len(prompt),
+                max_new_tokens=max(limit, 0),
+                ignore_eos=config.ignore_eos,
+                aborted=aborted,
+            )
+        )
+
+    def schedule(self) -> Pass:
+        plan = Pass()
+        self._merge(self.last)
+        self._prefill(plan)
+        if not plan.prefills and self.running:
+            self._decode(plan)
+        self.last = plan
+        return plan
+
+    def idle(self) -> None:
+        if not self.has_requests:
+            self.ratio.reset()
+
+    def _merge(self, last: Pass) -> None:
+        """What was prefilled runs from now on, but for what is chunked or has finished."""
+        if self.chunked is not None and self.chunked.extend_end > self.chunked.prefix:
+            self._checkpoint(self.chunked)
+        if last.prefills:
+            joining = [r for r in last.rows if not r.finished and r is not last.chunked]
+            if len(joining) < len(last.rows) or (joining and not self.running):
+                self.is_full = False
+            self.running = self.running + joining
+        staying = [r for r in self.running if not r.finished]
+        if len(staying) < len(self.running):
+            self.is_full = False
+        self.running = staying
+
+    # Prefill
+
+    def _prefill(self, plan: Pass) -> None:
+        if self.config.enable_priority_scheduling or not self.running:
+            self.is_full = False
+        if self.chunked is None:
+            if self.is_full or not self.waiting:
+                return
+            if self._free_rows([]) <= 0 and not self.config.enable_priority_scheduling:
+                self.is_full = True
+                return
+        self.waiting.sort()
+        admission = Admission(self.config, self.cache, self.running, self.ratio.current)
+        if self.chunked is not None:
+            self.chunked.tried_tokens = len(self.chunked.tokens)
+            self.chunked = admission.continue_chunked(self.chunked)
+        self._admit_waiting(admission, plan)
+        self.waiting.drop(admission.admitted)
+        for request in plan.preempted:
+            self.waiting.add(request)
+        if not admission.admitted:
+            return
+        if admission.chunked is not None:
+            self.chunked = admission.chunked
+        self.cache.extend(admission.admitted)
+        plan.prefills = admission.admitted
+        plan.chunked = self.chunked
+        if self.config.mixes:
+            self._mix(plan)
+
+    def _admit_waiting(self, admission: Admission, plan: Pass) -> None:
+        """From the head of the queue, until one does not fit: nobody overtakes it."""
+        for request in self.waiting:
+            if admission.verdict is Verdict.OTHER:
+                return
+            if len(admission.admitted) >= self._free_rows(admission.admitted):
+                self.is_full = True
+            if self.is_full and not self._preempt_for(request, admission, plan):
+                return
+            request.tried_tokens = len(request.tokens)
+            self.cache.match_for_prefill(request)
+            verdict = admission.admit(request)
+            if verdict is Verdict.NO_TOKEN:
+                self.is_full = bool(admission.admitted or self.running)
+            if verdict is not Verdict.CONTINUE:
+                return
+
+    def _free_rows(self, admitted: list[RequestState]) -> int:
+        """How many more may run; the chunked request has its row already."""
+        held = sum(request.holds_row for request in admitted)
+        return min(self.config.max_running_requests - len(self.running), self.cache.free_rows + held)
+
+    def _preempt_for(self, request: RequestState, admission: Admission, plan: Pass) -> bool:
+        """Takes less urgent requests out of the running batch, if that makes room."""
+        if not self.config.enable_priority_scheduling:
+            return False
+        victims = choose_victims(self.config, request, self.running, admission)
+        for victim in [r for r in self.running if r in victims]:
+            admission.give_up(victim)
+            self.running.remove(victim)
+            self._retract(victim, len(self.running))
+            plan.preempted.append(victim)
+        return bool(victims)
+
+    def _mix(self, plan: Pass) -> None:
+        """Decodes join the prefill: all, or none if they lack memory."""
+        if not self.running or not self.cache.fits_decode(self.running):
+            return
+        self.cache.decode(self.running)
+        for request in self.running:
+            request.tried_tokens = len(request.tokens)
+        plan.decodes = self.running
+        self.running = []
+
+    # Decode
+
+    def _decode(self, plan: Pass) -> None:
+        if self.cache.fits_decode(self.running):
+            self.ratio.decay()
+        else:
+            plan.retracted = self._retract_some()
+            self.is_full = False
+            self.ratio.retracted(self.running)
+            for request in plan.retracted:
+                self.waiting.add(request)
+        self.cache.decode(self.running)
+        plan.decodes = self.running
+
+    def _retract_some(self) -> list[RequestState]:
+        """At least one goes, those with the fewest outputs, then the longest prompts, first.
+
+        The batch keeps the order in which they would have gone.
+        """
+        self.running = sorted(self.running, key=lambda r: (r.num_outputs, -r.num_prompt), reverse=True)
+        retracted: list[RequestState] = []
+        while len(self.running) > 1:
+            victim = self.running.pop()
+            self._retract(victim, len(self.running))
+            retracted.append(victim)
+            if self.cache.fits_decode(self.running):
+                return retracted
+        raise ServetwinError("SGLang aborts a request here: it does not fit into memory, even alone")
+
+    def _retract(self, request: RequestState, left: int) -> None:
+        """Its KV is freed, not stored, and more is evicted, for those that are left."""
+        self.cache.release(request)
+        self.cache.make_room(RETRACT_DECODE_STEPS * left)
+
+    # After a pass has run
+
+    def update(self, plan: Pass) -> list[RequestState]:
+        """Every row gets its token, but for the prompt that goes on. Returns those that got one."""
+        served = [request for request in plan.rows if request is not plan.chunked]
+        for request in served:
+            outputs = request.spec.outputs
+            request.tokens.append(outputs[request.num_outputs] if request.num_outputs < len(outputs) else 0)
+            limit = min(request.max_new_tokens, len(outputs))
+            request.finished = request.aborted or request.num_outputs >= limit
+            if request.finished:
+                self.cache.store(request, request.kv_tokens)
+                self.cache.release(request)
+            elif request in plan.prefills:
+                self._checkpoint(request)
+        return served
+
+    def _checkpoint(self, request: RequestState) -> None:
+        self.cache.store(request, request.extend_end)
+        request.prefix = request.extend_end

@@ -1,0 +1,22 @@
+"""One vLLM worker in plain Python, one pass at a time: how to learn the engine.
+
+Start with `engine.py`, the clock; then `scheduler.py`, what goes into each pass; then
+`block_pool.py`, where blocks come from. The native core must give the same records, to the last
+picosecond.
+"""
+
+from .acceptance import Conditional, Cycle
+from .config import EngineConfig
+from .engine import run
+from .records import PassRecord, RequestRecord, RunRecord, Stuck
+
+__all__ = [
+    "Conditional",
+    "Cycle",
+    "EngineConfig",
+    "PassRecord",
+    "RequestRecord",
+    "RunRecord",
+    "Stuck",
+    "run",
+]

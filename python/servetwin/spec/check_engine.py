@@ -1,0 +1,97 @@
+"""Checks across one engine's options: what it refuses itself, and what it would never read."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from .deployment import Spec
+from .engine import SglangEngine, VllmEngine
+
+
+def check_engine(spec: Spec) -> None:
+    """Raises SpecError for the first thing wrong."""
+    engine = spec.engine
+    match engine:
+        case VllmEngine():
+            _vllm(spec, engine)
+        case SglangEngine():
+            _sglang(spec, engine)
+        case _:
+            assert_never(engine)
+
+
+def _vllm(spec: Spec, engine: VllmEngine) -> None:
+    problem = spec.source.problem
+    if engine.version == "0.19":
+        for name in ("watermark", "long_prefill_token_threshold_adaptive"):
+            if spec.was_set("engine", name):
+                raise problem(("engine", name), "vLLM 0.19 has no such option", wanted="it left out")
+    if engine.long_prefill_token_threshold_adaptive and engine.long_prefill_token_threshold == 0:
+        raise problem(
+            ("engine", "long_prefill_token_threshold_adaptive"),
+            "never read while long_prefill_token_threshold is 0 (off)",
+            wanted="a threshold, or it left out",
+        )
+    if engine.speculative is not None:
+        drafts, threshold = engine.speculative.num_speculative_tokens, engine.long_prefill_token_threshold
+        if 0 < threshold < 1 + drafts:
+            raise problem(
+                ("engine", "long_prefill_token_threshold"),
+                f"vLLM fails where it is below 1 + num_speculative_tokens ({1 + drafts})",
+                found=str(threshold),
+                wanted=f"0 (off), or at least {1 + drafts}",
+            )
+    if engine.speculative is not None and engine.async_scheduling:
+        raise problem(
+            ("engine", "async_scheduling"),
+            "vLLM cannot schedule asynchronously with ngram speculation",
+            found="true",
+            wanted="false, or it left out",
+        )
+
+
+PRIORITY = (
+    "disable_priority_preemption",
+    "schedule_low_priority_values_first",
+    "priority_scheduling_preemption_threshold",
+)
+"""SGLang's options that need enable_priority_scheduling."""
+
+
+def _sglang(spec: Spec, engine: SglangEngine) -> None:
+    problem = spec.source.problem
+    chunk = engine.chunked_prefill_size
+    if chunk is not None and chunk > 0 and chunk % engine.page_size:
+        below = chunk < engine.page_size
+        raise problem(
+            ("engine", "chunked_prefill_size"),
+            f"SGLang refuses a chunk {'below' if below else 'that is no multiple of'} page_size ({engine.page_size})",
+            found=str(chunk),
+            wanted=f"a multiple of {engine.page_size}, or -1 (off)",
+        )
+    if engine.enable_mixed_chunk and chunk == -1:
+        raise problem(
+            ("engine", "enable_mixed_chunk"),
+            "never read while chunked_prefill_size is -1 (off)",
+            wanted="a chunk, or it left out",
+        )
+    if engine.enable_priority_scheduling and engine.schedule_policy != "fcfs":
+        raise problem(
+            ("engine", "schedule_policy"),
+            "SGLang schedules by priority under fcfs only",
+            found=repr(engine.schedule_policy),
+            wanted="fcfs, or enable_priority_scheduling left out",
+        )
+    for name in PRIORITY:
+        if spec.was_set("engine", name) and not engine.enable_priority_scheduling:
+            raise problem(
+                ("engine", name),
+                "never read without enable_priority_scheduling",
+                wanted="enable_priority_scheduling: true, or it left out",
+            )
+    if engine.disable_priority_preemption and spec.was_set("engine", "priority_scheduling_preemption_threshold"):
+        raise problem(
+            ("engine", "priority_scheduling_preemption_threshold"),
+            "never read with disable_priority_preemption",
+            wanted="it left out",
+        )

@@ -1,0 +1,17 @@
+"""`engine`: which one, and its options under its own names."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from .sglang import SglangEngine
+from .vllm import Acceptance, Speculative, VllmEngine
+
+Engine = Annotated[VllmEngine | SglangEngine, Field(discriminator="name")]
+
+TITLES = {"vllm": "vLLM", "sglang": "SGLang"}
+"""Engines as their makers write them."""
+
+__all__ = ["TITLES", "Acceptance", "Engine", "SglangEngine", "Speculative", "VllmEngine"]

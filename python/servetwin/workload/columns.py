@@ -1,0 +1,67 @@
+"""A trace's columns as Arrow arrays, over the core's own bytes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from .._core import Trace
+
+NONE = 2**32 - 1
+"""In the core's column `after`: the request waits for no other."""
+
+TYPES = {
+    "arrival_ps": "int64",
+    "input_tokens": "uint32",
+    "output_tokens": "uint32",
+    "max_output_tokens": "uint32",
+    "priority": "int32",
+    "after": "uint32",
+    "block_ids": "uint32",
+    "block_offsets": "uint64",
+    "class": "uint32",
+    "failed": "uint8",
+}
+
+
+def array(trace: Trace, name: str) -> pa.Array:
+    """One column of the core's, without a copy but that of `Trace.column`."""
+    import pyarrow as pa
+
+    kind = pa.type_for_alias(TYPES[name])
+    data = trace.column(name)
+    return pa.Array.from_buffers(kind, len(data) * 8 // kind.bit_width, [None, pa.py_buffer(data)])
+
+
+def followers(trace: Trace) -> pa.BooleanArray:
+    """Which requests wait for another one."""
+    import pyarrow.compute as pc
+
+    return pc.not_equal(array(trace, "after"), NONE)
+
+
+def sessions(trace: Trace) -> list[int | None]:
+    """The first turn of each request's session, as its row; None for a request that is alone."""
+    after = array(trace, "after").to_pylist()
+    first: list[int | None] = [None] * len(after)
+    for row, before in enumerate(after):
+        if before != NONE:
+            if first[before] is None:
+                first[before] = before
+            first[row] = first[before]
+    return first
+
+
+def values(array: pa.Array | pa.ChunkedArray, kind: str) -> bytes:
+    """An array without nulls, cast to `kind`, as little-endian bytes for the core."""
+    import pyarrow as pa
+
+    one: Any = array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
+    one = one.cast(pa.type_for_alias(kind))
+    width = one.type.bit_width // 8
+    buffer = one.buffers()[1]
+    if buffer is None:
+        return b""
+    return bytes(memoryview(buffer)[one.offset * width : (one.offset + len(one)) * width])
