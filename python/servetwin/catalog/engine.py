@@ -100,7 +100,7 @@ def model_and_gpu(spec: Spec, model: Model | None, gpu: Gpu | None, option: str)
 def check_fp8(spec: Spec, gpu: Gpu) -> None:
     """Raises SpecError if the spec asks for FP8 matrices on a GPU without it."""
     if spec.engine.quantization == "fp8" and not gpu.fp8_flops:
-        raise spec.source.problem(("engine", "quantization"), f"{gpu.title} has no FP8 arithmetic", found="fp8")
+        raise spec.source.problem(spec.engine.quantization_option, f"{gpu.title} has no FP8 arithmetic", found="fp8")
 
 
 def weights_do_not_fit(spec: Spec, room: Memory) -> SpecError:

@@ -28,11 +28,13 @@ class Memory:
     activations: int
     runtime: int
     kv_per_token: int
+    kv_share: float = 1.0
+    """Of what is left, this much goes to the cache."""
 
     @property
     def kv(self) -> int:
         """Left for the cache; negative if even the weights do not fit."""
-        return self.usable - self.weights - self.activations - self.runtime
+        return int((self.usable - self.weights - self.activations - self.runtime) * self.kv_share)
 
     def blocks(self, block_size: int) -> int:
         return max(self.kv, 0) // (self.kv_per_token * block_size)
@@ -45,7 +47,10 @@ class Memory:
             f"{_gib(self.weights)} weights",
             *(f"{_gib(size)} {name}" for name, size in reserved.items() if size),
         )
-        return f"{' − '.join(parts)} = {_gib(self.kv)} for the KV cache, at {self.kv_per_token:,} bytes a token"
+        left = " − ".join(parts)
+        if self.kv_share < 1:
+            left = f"({left}) · {self.kv_share:g}"
+        return f"{left} = {_gib(self.kv)} for the KV cache, at {self.kv_per_token:,} bytes a token"
 
 
 def memory(
@@ -58,6 +63,7 @@ def memory(
     kv_bytes: int,
     budget_tokens: int,
     sequences: int,
+    kv_share: float = 1.0,
 ) -> Memory:
     """One rank's memory when `tensor` ranks share a replica.
 
@@ -75,6 +81,7 @@ def memory(
         activations=activations + logits,
         runtime=RUNTIME_BYTES,
         kv_per_token=kv_bytes_per_token(model, tensor=tensor, kv_bytes=kv_bytes),
+        kv_share=kv_share,
     )
 
 

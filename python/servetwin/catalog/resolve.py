@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import assert_never
 
 from ..spec import Spec
-from ..spec.engine import SglangEngine, VllmEngine
+from ..spec.engine import SglangEngine, TrtllmEngine, VllmEngine
 from .engine import ResolvedEngine
 from .sglang import resolve_sglang
+from .trtllm import resolve_trtllm
 from .vllm import resolve_vllm
 
 
@@ -19,5 +20,7 @@ def resolve_engine(spec: Spec) -> ResolvedEngine:
             return resolve_vllm(spec, engine)
         case SglangEngine():
             return resolve_sglang(spec, engine)
+        case TrtllmEngine():
+            return resolve_trtllm(spec, engine)
         case _:
             assert_never(engine)

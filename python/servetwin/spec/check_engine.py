@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import assert_never
 
 from .deployment import Spec
-from .engine import SglangEngine, VllmEngine
+from .engine import SglangEngine, TrtllmEngine, VllmEngine
 
 
 def check_engine(spec: Spec) -> None:
@@ -16,6 +16,8 @@ def check_engine(spec: Spec) -> None:
             _vllm(spec, engine)
         case SglangEngine():
             _sglang(spec, engine)
+        case TrtllmEngine():
+            _trtllm(spec, engine)
         case _:
             assert_never(engine)
 
@@ -95,3 +97,43 @@ def _sglang(spec: Spec, engine: SglangEngine) -> None:
             "never read with disable_priority_preemption",
             wanted="it left out",
         )
+
+
+def _trtllm(spec: Spec, engine: TrtllmEngine) -> None:
+    problem = spec.source.problem
+    block = engine.kv_cache_config.tokens_per_block
+    if block & (block - 1):
+        raise problem(
+            ("engine", "kv_cache_config", "tokens_per_block"),
+            "TensorRT-LLM refuses a block that is no power of two",
+            found=str(block),
+        )
+    if engine.max_num_tokens < engine.max_batch_size:
+        raise problem(
+            ("engine", "max_num_tokens"),
+            f"below max_batch_size ({engine.max_batch_size:,}), passes in which some requests get no token: not yet "
+            "modelled",
+            found=f"{engine.max_num_tokens:,}",
+            wanted=f"at least {engine.max_batch_size:,}, or a smaller max_batch_size",
+        )
+    if engine.enable_chunked_prefill and engine.max_num_tokens < block:
+        raise problem(
+            ("engine", "max_num_tokens"),
+            f"a chunk is of whole blocks of {block} tokens, and not one fits",
+            found=f"{engine.max_num_tokens:,}",
+            wanted=f"at least {block}",
+        )
+    if spec.was_set("engine", "scheduler_config", "context_chunking_policy") and not engine.enable_chunked_prefill:
+        raise problem(
+            ("engine", "scheduler_config", "context_chunking_policy"),
+            "never read without enable_chunked_prefill",
+            wanted="enable_chunked_prefill: true, or it left out",
+        )
+    wait = ("batch_wait_timeout_iters", "batch_wait_max_tokens_ratio")
+    for name, other in (wait, wait[::-1]):
+        if getattr(engine, name) and not getattr(engine, other):
+            raise problem(
+                ("engine", name),
+                f"without effect: TensorRT-LLM waits only while neither limit is reached, and {other} is 0",
+                wanted=f"{other} above 0, or it left out",
+            )

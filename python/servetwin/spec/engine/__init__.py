@@ -7,11 +7,12 @@ from typing import Annotated
 from pydantic import Field
 
 from .sglang import SglangEngine
+from .trtllm import TrtllmEngine
 from .vllm import Acceptance, Speculative, VllmEngine
 
-Engine = Annotated[VllmEngine | SglangEngine, Field(discriminator="name")]
+Engine = Annotated[VllmEngine | SglangEngine | TrtllmEngine, Field(discriminator="name")]
 
-TITLES = {"vllm": "vLLM", "sglang": "SGLang"}
+TITLES = {"vllm": "vLLM", "sglang": "SGLang", "trtllm": "TensorRT-LLM"}
 """Engines as their makers write them."""
 
-__all__ = ["TITLES", "Acceptance", "Engine", "SglangEngine", "Speculative", "VllmEngine"]
+__all__ = ["TITLES", "Acceptance", "Engine", "SglangEngine", "Speculative", "TrtllmEngine", "VllmEngine"]

@@ -64,6 +64,10 @@ class SglangEngine(SpecModel):
         return value
 
     @property
+    def quantization_option(self) -> KeyPath:
+        return ("engine", "quantization")
+
+    @property
     def block_option(self) -> KeyPath:
         """Where the spec gives the size of a cache block."""
         return ("engine", "page_size")

@@ -83,6 +83,10 @@ class VllmEngine(SpecModel):
         return known_version(value, VERSIONS, "vLLM")
 
     @property
+    def quantization_option(self) -> KeyPath:
+        return ("engine", "quantization")
+
+    @property
     def block_option(self) -> KeyPath:
         """Where the spec gives the size of a cache block."""
         return ("engine", "block_size")

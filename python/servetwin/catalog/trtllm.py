@@ -1,0 +1,99 @@
+"""TensorRT-LLM's options with every default filled in, and its own checks on them.
+
+Read from the PyTorch backend's source of version 1.2: llmapi/llm_args.py, _torch/pyexecutor/resource_manager.py.
+"""
+
+from __future__ import annotations
+
+import math
+
+from ..spec import Spec
+from ..spec.engine import TrtllmEngine
+from .engine import ResolvedEngine, check_model, model_and_gpu, on_ranks, request_limit, weights_do_not_fit
+from .gpus import Gpu
+from .lookup import find_gpu, find_model
+from .memory import Memory, memory
+from .models import Model
+
+RULES = "unrecorded: read from its source, not checked against recordings"
+
+
+def resolve_trtllm(spec: Spec, engine: TrtllmEngine) -> ResolvedEngine:
+    """Raises SpecError for an unknown model or GPU, for what does not fit, and for a pool below one request."""
+    model, gpu, cache = find_model(spec), find_gpu(spec), engine.kv_cache_config
+    if model is not None:
+        check_model(spec, model)
+    length = request_limit(spec, model, "max_seq_len", engine.max_seq_len)
+    room = None
+    tokens = cache.max_tokens
+    if tokens is None or spec.was_set("engine", "kv_cache_config", "free_gpu_memory_fraction"):
+        room = _memory(spec, engine, *model_and_gpu(spec, model, gpu, "kv_cache_config.max_tokens"))
+        if room.kv <= 0:
+            raise weights_do_not_fit(spec, room)
+        fitting = room.kv // room.kv_per_token
+        # Where both are given, the smaller counts.
+        tokens = fitting if tokens is None else min(tokens, fitting)
+    blocks = tokens // cache.tokens_per_block
+    length = _fitting_length(spec, engine, length, blocks, room)
+    options = {
+        "name": engine.name,
+        "version": engine.version,
+        "max_batch_size": engine.max_batch_size,
+        "max_num_tokens": engine.max_num_tokens,
+        "max_seq_len": length,
+        "enable_chunked_prefill": engine.enable_chunked_prefill,
+        "tokens_per_block": cache.tokens_per_block,
+        "num_blocks": blocks,
+        "enable_block_reuse": cache.enable_block_reuse,
+        "capacity_scheduler_policy": engine.scheduler_config.capacity_scheduler_policy,
+        "context_chunking_policy": engine.scheduler_config.context_chunking_policy,
+        "batch_wait_timeout_iters": engine.batch_wait_timeout_iters,
+        # TensorRT-LLM compares a whole number with this product, in floating point.
+        "batch_wait_tokens": math.ceil(engine.batch_wait_max_tokens_ratio * engine.max_num_tokens),
+    }
+    return ResolvedEngine(
+        title="TensorRT-LLM",
+        rules=RULES,
+        options=options,
+        model=model,
+        gpu=gpu,
+        weight_bytes=1 if engine.quantization == "fp8" else 2,
+        kv_bytes=1 if cache.dtype == "fp8" else 2,
+        rows=engine.max_batch_size,
+        pass_tokens=engine.max_num_tokens,
+        request_tokens=length,
+        block_tokens=cache.tokens_per_block,
+        blocks=blocks,
+        memory=room,
+    )
+
+
+def _memory(spec: Spec, engine: TrtllmEngine, model: Model, gpu: Gpu) -> Memory:
+    return memory(
+        model,
+        gpu,
+        tensor=spec.parallel.tensor,
+        utilization=1.0,
+        weight_bytes=1 if engine.quantization == "fp8" else 2,
+        kv_bytes=1 if engine.kv_cache_config.dtype == "fp8" else 2,
+        budget_tokens=engine.max_num_tokens,
+        sequences=engine.max_batch_size,
+        kv_share=engine.kv_cache_config.free_gpu_memory_fraction,
+    )
+
+
+def _fitting_length(spec: Spec, engine: TrtllmEngine, length: int, blocks: int, room: Memory | None) -> int:
+    """TensorRT-LLM cuts max_seq_len to the pool; a given one that would be cut is refused instead."""
+    pool = blocks * engine.kv_cache_config.tokens_per_block
+    if length <= pool:
+        return length
+    if engine.max_seq_len is None and pool > 1:
+        return pool
+    made = "" if room is None else f": {room.arithmetic()}{on_ranks(spec)}"
+    option = ("engine", "max_seq_len") if engine.max_seq_len is not None else ("engine", "kv_cache_config")
+    raise spec.source.problem(
+        option,
+        f"a pool of {pool:,} tokens, in blocks of {engine.kv_cache_config.tokens_per_block}, holds not one request of "
+        f"{length:,} tokens{made}",
+        wanted=f"max_seq_len at most {pool:,}, or a larger pool",
+    )
