@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from servetwin.catalog import GPUS, MODELS, memory, read_config, resolve_engine
+from servetwin.catalog import FORMATS, GPUS, MODELS, Stored, memory, read_config, resolve_engine
 from servetwin.errors import InputError, SpecError
 from servetwin.spec import make_spec
 from servetwin.timing import timing_model
@@ -77,9 +77,18 @@ def test_what_does_not_fit_is_refused_with_the_arithmetic() -> None:
 
 
 def test_ranks_share_weights_and_cache() -> None:
-    sizes = {"utilization": 0.9, "weight_bytes": 2, "kv_bytes": 2, "budget_tokens": 2048, "sequences": 256}
     one, eight, sixteen = (
-        memory(MODELS["llama-3.1-70b"], GPUS["h200"], tensor=tensor, **sizes) for tensor in (1, 8, 16)
+        memory(
+            MODELS["llama-3.1-70b"],
+            GPUS["h200"],
+            tensor=tensor,
+            utilization=0.9,
+            stored=Stored(),
+            kv=FORMATS["bf16"],
+            budget_tokens=2048,
+            sequences=256,
+        )
+        for tensor in (1, 8, 16)
     )
     assert one.weights // 8 == eight.weights
     assert one.kv_per_token == 8 * eight.kv_per_token
@@ -92,7 +101,11 @@ def test_ranks_share_weights_and_cache() -> None:
     [
         ({"model": "gpt-5", "gpu": "h100"}, "model"),
         ({"model": "llama-3.1-8b", "gpu": "b100"}, "gpu"),
+        ({"model": "deepseek-v4-pro", "gpu": "b300"}, "model"),
+        ({"model": "gpt-oss-120b", "gpu": "h200"}, "model"),
         ({"model": "deepseek-v3", "gpu": "h200"}, "model"),
+        ({"model": "qwen3-30b-a3b", "gpu": "h200", "parallel": {"tensor": 512}}, "parallel.tensor"),
+        ({"model": "deepseek-v3", "gpu": "b300", "parallel": {"tensor": 256}}, "parallel.tensor"),
         ({"model": "qwen3.5-27b", "gpu": "h200"}, "model"),
         ({"gpu": "h100"}, "model"),
         ({"model": "llama-3.1-8b"}, "gpu"),

@@ -5,7 +5,7 @@ from .engine import ResolvedEngine
 from .formats import FORMATS
 from .gpus import GPUS, Gpu
 from .lookup import find_gpu, find_model, gpu, model
-from .memory import Memory, kv_bytes_per_token, memory
+from .memory import Memory, memory
 from .models import Model, Stored
 from .named import MODELS
 from .resolve import resolve_engine
@@ -22,7 +22,6 @@ __all__ = [
     "find_gpu",
     "find_model",
     "gpu",
-    "kv_bytes_per_token",
     "memory",
     "model",
     "read_config",

@@ -87,20 +87,21 @@ class Model:
         """Key-value heads that ranks share; beyond that many ranks, they are held more than once."""
         return min(layer.mixer.kv_heads for layer in self.stack)
 
-    def beyond_dense(self) -> list[str]:
-        """What it has that a dense model with full grouped-query attention in 16 bits has not."""
-        kinds = {
-            GroupedAttention: None,
-            LatentAttention: "multi-head latent attention",
-            CompressedAttention: "compressed attention",
-            GatedDelta: "gated delta layers",
-        }
-        found = [kinds[type(layer.mixer)] for layer in self.stack]
+    def unpaged(self) -> list[str]:
+        """What of its cache is not simulated: blocks that hold the same tokens of every layer are."""
+        found = ["gated delta layers" for layer in self.stack if isinstance(layer.mixer, GatedDelta)]
+        found += ["compressed attention" for layer in self.stack if isinstance(layer.mixer, CompressedAttention)]
+        windows = [layer for layer in self.stack if isinstance(layer.mixer, GroupedAttention) and layer.mixer.window]
+        return list(dict.fromkeys([*found, *(["sliding-window attention"] if windows else [])]))
+
+    def beyond_roofline(self) -> list[str]:
+        """What it has that a roofline over dense layers with grouped-query attention does not price."""
+        found = ["latent attention" for layer in self.stack if isinstance(layer.mixer, LatentAttention)]
         found += ["sparse attention" for layer in self.stack if getattr(layer.mixer, "indexer", None)]
-        found += ["sliding-window attention" for layer in self.stack if getattr(layer.mixer, "window", None)]
-        found += ["mixture of experts" for layer in self.stack if isinstance(layer.mlp, Experts)]
-        found += ["a quantised checkpoint"] if self.stored.quantised else []
-        return list(dict.fromkeys([*filter(None, found), *self.left_out]))
+        found += ["mixture of experts"] if self.has_experts else []
+        mixed = {self.stored.of(part) for part in self.part_parameters() if part in QUANTISED_PARTS}
+        found += ["weights in several formats"] if len(mixed) > 1 else []
+        return list(dict.fromkeys([*self.unpaged(), *found]))
 
     def layer_matrices(self) -> Iterator[tuple[int, Matrix]]:
         """Each matrix of the layers, with how many layers have it."""

@@ -103,8 +103,7 @@ def one_model(model: Model, stored: Stored, kv: Format | None) -> RenderableType
         lines["prediction"] = f"of several tokens: {_count(model.mtp_parameters)} more, where it is used"
     if model.left_out:
         lines["not counted"] = ", ".join(model.left_out)
-    beyond = model.beyond_dense()
-    lines["simulate"] = f"refuses it, not yet simulated: {', '.join(beyond)}" if beyond else "runs it"
+    lines["simulate"] = _simulated(model)
     table = _table("context", f"KV in {cache.name}", "KV a token", "FLOPs a token", "bytes a token", "of which KV")
     for name, context in CONTEXTS.items():
         held, read = model.cache_bytes(context, cache), model.read_bytes(context, cache)
@@ -118,6 +117,13 @@ def one_model(model: Model, stored: Stored, kv: Format | None) -> RenderableType
         )
     note = "A token: one more of one request alone. Bytes: the weights it uses, once, and the cache it reads."
     return Group(Text(model.name, "bold"), *_lines(lines), table, Text(note, "dim"))
+
+
+def _simulated(model: Model) -> str:
+    unpaged, beyond = model.unpaged(), model.beyond_roofline()
+    if unpaged:
+        return f"refuses it, not yet simulated: {', '.join(unpaged)}"
+    return f"runs it with pass times of your own; analytic does not price {', '.join(beyond)}" if beyond else "runs it"
 
 
 def _size(size: float) -> str:

@@ -16,7 +16,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..catalog import Gpu, Model, kv_bytes_per_token
+from ..catalog import Gpu, Model, Stored
+from ..catalog.formats import Format
 from ..spec.timing import AnalyticTiming
 from ..units import PS_PER_MS, PS_PER_S, PS_PER_US, nearest_ps
 from .base import FRACTION_BITS, Evidence, Lowered, PassLimits, affine, affine_limit, fixed_point
@@ -30,8 +31,8 @@ class Analytic:
     model: Model
     gpu: Gpu
     tensor: int
-    weight_bytes: int
-    kv_bytes: int
+    stored: Stored
+    kv: Format
     options: AnalyticTiming
     evidence: Evidence = Evidence.ANALYTIC
 
@@ -63,7 +64,7 @@ class Analytic:
 
     def _arithmetic(self) -> dict[str, int]:
         model = self.model
-        rate = self.gpu.flops("fp8" if self.weight_bytes == 1 else "bf16")
+        rate = self.gpu.flops(self.stored.mlp.arithmetic)
         matrices = PS_PER_S / (rate * self.options.compute_efficiency * self.tensor)
         attention = PS_PER_S / (self.gpu.bf16_flops * self.options.compute_efficiency * self.tensor)
         # Of attention: what one more token of context adds.
@@ -84,8 +85,8 @@ class Analytic:
         model = self.model
         byte = PS_PER_S / (self.gpu.memory_bytes_per_s * self.options.memory_efficiency)
         # The input embedding is looked up, not read through.
-        weights = self._layer_parameters() * self.weight_bytes + 2 * model.head.elements
-        token = round(kv_bytes_per_token(model, tensor=self.tensor, kv_bytes=self.kv_bytes) * byte)
+        weights = model.token_weight_bytes(self.stored)
+        token = round(model.cache_bytes(1, self.kv, self.tensor) * byte)
         return affine(
             base_ps=round(weights / self.tensor * byte), context_ps=token, prefill_token_ps=token, decode_row_ps=token
         )

@@ -60,6 +60,14 @@ def _analytic(spec: Spec, engine: ResolvedEngine, options: AnalyticTiming) -> An
             wanted="model and gpu, or another timing, such as `timing: polynomial`",
         )
     check_fp8(spec, engine.gpu)
+    beyond = engine.model.beyond_roofline()
+    if beyond:
+        raise spec.source.problem(
+            ("timing",),
+            f"analytic does not yet price {', '.join(beyond)}",
+            found=engine.model.name,
+            wanted="timing of your own, such as `timing: {kind: linear, …}`, or a dense model",
+        )
     domain = _link_domain(spec, engine.gpu)
     if spec.parallel.tensor > domain:
         raise spec.source.problem(
@@ -72,8 +80,8 @@ def _analytic(spec: Spec, engine: ResolvedEngine, options: AnalyticTiming) -> An
         model=engine.model,
         gpu=engine.gpu,
         tensor=spec.parallel.tensor,
-        weight_bytes=engine.weight_bytes,
-        kv_bytes=engine.kv_bytes,
+        stored=engine.stored,
+        kv=engine.kv,
         options=options,
     )
 
