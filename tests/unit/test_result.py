@@ -173,8 +173,10 @@ def test_what_is_not_its_json_is_refused(tmp_path: Path, text: str) -> None:
 
 
 def test_what_is_no_result_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="is missing"):
         servetwin.load(tmp_path)
+    with pytest.raises(InputError, match="no such folder"):
+        servetwin.load(tmp_path / "nowhere")
     (tmp_path / "result.json").write_text("{}")
     with pytest.raises(InputError, match="not a result"):
         servetwin.load(tmp_path)

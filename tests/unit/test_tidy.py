@@ -22,6 +22,7 @@ HOSTS = {
     "raw.githubusercontent.com": "traces to download",
     "json-schema.org": "names the dialect of the spec's schema",
     "www.apache.org": "the licence",
+    "www.w3.org": "names the language of SVG",
 }
 """The hosts that files may name, and what for: no mirror of a registry, no machine of anyone's."""
 

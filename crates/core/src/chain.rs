@@ -80,6 +80,16 @@ impl Chains {
         }
     }
 
+    /// Gives `requests` one and the same content of a single token.
+    pub fn replace_by_one_token(&mut self, requests: impl Iterator<Item = u32>) {
+        let segment = self.segments;
+        self.segments += 1;
+        for request in requests {
+            let own = self.offsets[request as usize] as usize..self.offsets[request as usize + 1] as usize;
+            self.pieces[own].fill(Piece { segment, end: 1 });
+        }
+    }
+
     /// The segment of what only this request will ever hold: its generated tail.
     pub fn private_segment(&self, request: u32) -> u32 {
         self.segments + request

@@ -1,10 +1,12 @@
 //! The frozen description of a run, as it comes in.
 
+pub mod sglang;
 pub mod vllm;
 
 use crate::error::InputError;
 use crate::step_time::StepTime;
 use serde::Deserialize;
+use sglang::Sglang;
 use vllm::Vllm;
 
 #[derive(Clone, Debug, Deserialize)]
@@ -43,6 +45,7 @@ pub struct Record {
 #[serde(tag = "name", rename_all = "snake_case")]
 pub enum Engine {
     Vllm(Vllm),
+    Sglang(Sglang),
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -84,6 +87,7 @@ pub fn check(run: &Run) -> Result<(), InputError> {
     run.step_time.check().or_else(|wrong| fault(true, wrong))?;
     match &run.engine {
         Engine::Vllm(engine) => engine.check(),
+        Engine::Sglang(engine) => engine.check(),
     }
 }
 

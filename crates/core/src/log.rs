@@ -1,11 +1,20 @@
 //! A run pass by pass, in the form of the recordings of the real scheduler.
 
+pub mod sglang;
+
 use crate::record::NEVER;
 use crate::simulation::Outcome;
 use crate::trace::Trace;
 use serde::ser::{Serialize, Serializer};
 
-/// One pass; requests by row number.
+/// Passes as the engine's recordings show them.
+#[derive(Clone, Debug)]
+pub enum Log {
+    Vllm(Vec<PassRecord>),
+    Sglang(Vec<sglang::PassRecord>),
+}
+
+/// One pass of vLLM; requests by row number.
 #[derive(Clone, Debug, Default, serde::Serialize)]
 pub struct PassRecord {
     pub t_ps: i64,
@@ -60,7 +69,7 @@ struct Stuck<'a> {
 }
 
 #[derive(serde::Serialize)]
-struct Log<'a> {
+struct Records<'a> {
     passes: Vec<&'a PassRecord>,
     requests: Vec<RequestRecord>,
     stuck: Option<Stuck<'a>>,
@@ -68,8 +77,15 @@ struct Log<'a> {
 
 /// The log of a run of one replica, as JSON.
 pub fn to_json(trace: &Trace, outcome: &Outcome) -> String {
+    match &outcome.log {
+        Log::Vllm(log) => vllm_to_json(trace, outcome, log),
+        Log::Sglang(log) => sglang::to_json(trace, outcome, log),
+    }
+}
+
+fn vllm_to_json(trace: &Trace, outcome: &Outcome, log: &[PassRecord]) -> String {
     // What arrives after the engine is stuck is not looked at.
-    let end_ps = outcome.log.last().filter(|pass| pass.stuck.is_some()).map_or(i64::MAX, |pass| pass.t_ps);
+    let end_ps = log.last().filter(|pass| pass.stuck.is_some()).map_or(i64::MAX, |pass| pass.t_ps);
     let some = |time: i64| (time != NEVER).then_some(time);
     let mut requests: Vec<RequestRecord> =
         (0..trace.len()).map(|row| RequestRecord { id: row as u32, ..RequestRecord::default() }).collect();
@@ -87,9 +103,9 @@ pub fn to_json(trace: &Trace, outcome: &Outcome) -> String {
             ..RequestRecord::default()
         };
     }
-    let mut passes = Vec::with_capacity(outcome.log.len());
+    let mut passes = Vec::with_capacity(log.len());
     let mut stuck = None;
-    for pass in &outcome.log {
+    for pass in log {
         if let Some(waiting) = &pass.stuck {
             stuck = Some(Stuck { t_ps: pass.t_ps, waiting });
             continue;
@@ -108,6 +124,6 @@ pub fn to_json(trace: &Trace, outcome: &Outcome) -> String {
             }
         }
     }
-    let log = Log { passes, requests, stuck };
+    let log = Records { passes, requests, stuck };
     serde_json::to_string(&log).expect("numbers, strings and lists")
 }

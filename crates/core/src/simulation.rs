@@ -6,7 +6,7 @@
 use crate::arrivals::Arrivals;
 use crate::clock::Agenda;
 use crate::config;
-use crate::log::PassRecord;
+use crate::log::Log;
 use crate::record::{Gaps, NEVER, Reason, Requests, Series, Status};
 use crate::router::{PolicyError, Router};
 use crate::scheduler::{self, Results, Scheduler, Setting};
@@ -33,7 +33,7 @@ pub struct Outcome {
     /// Replicas that stopped making progress.
     pub stalled: Vec<u32>,
     /// Passes of the first replica, if they were logged.
-    pub log: Vec<PassRecord>,
+    pub log: Log,
 }
 
 /// Why a run has no outcome.
@@ -87,7 +87,7 @@ pub fn simulate(
         passes: 0,
         leaps: 0,
         stalled: Vec::new(),
-        log: Vec::new(),
+        log: Log::Vllm(Vec::new()),
     };
     let open_loop = run.users.is_none() && trace.after.iter().all(|&after| after == NONE);
     let mut questions = Questions { progress, events: 0, looked_at: 0, requests: trace.len() };
@@ -129,7 +129,7 @@ struct Simulation<'a> {
     passes: u64,
     leaps: u64,
     stalled: Vec<u32>,
-    log: Vec<PassRecord>,
+    log: Log,
 }
 
 impl<'a> Simulation<'a> {

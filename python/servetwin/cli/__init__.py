@@ -11,9 +11,9 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from .failures import report
+from . import failures
 
-COMMANDS = ("simulate", "bench")
+COMMANDS = ("simulate", "report", "compare", "timeline", "bench")
 """Modules of this package that hold one command, a function of the same name."""
 
 GROUPS = ("spec", "catalog", "conformance")
@@ -32,7 +32,7 @@ class Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except BaseException as error:
-            code = report(error)
+            code = failures.report(error)
             if code is None:
                 raise
             raise typer.Exit(code) from None

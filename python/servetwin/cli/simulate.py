@@ -37,6 +37,9 @@ def simulate(
             help="A router's name, or module:Class or file.py:Class.", metavar="NAME|FILE:CLASS", show_default=False
         ),
     ] = None,
+    html: Annotated[
+        bool, typer.Option("--html", help="Also write report.html into the folder: the result as a page.")
+    ] = False,
     no_leap: Annotated[
         bool, typer.Option("--no-leap", help="Step through every pass. The result is the same.")
     ] = False,
@@ -52,8 +55,10 @@ def simulate(
     for option, path in (("--trace", trace), ("--out", out)):
         if path == "":
             raise InputError("names nothing", file=option, wanted="a path")
+    if html and out is None:
+        raise InputError("has no effect without --out", file="--html", wanted="--out FOLDER beside it")
     if out is not None:
-        from ..result.store import check_writable
+        from ..result.store import check_writable, write
 
         check_writable(Path(out))
     loaded = load_spec(spec, [*(set_ or ()), *_router_override(router)])
@@ -65,7 +70,12 @@ def simulate(
         with ProgressBar() as progress:
             result = run(loaded, trace, leap=not no_leap, progress=progress)
     if out is not None:
-        result.write(out)
+        page = None
+        if html:
+            from ..report.page.document import report_page
+
+            page = report_page(result)
+        write(result, Path(out), page)
     if not quiet:
         from ..report.terminal import print_result
 

@@ -50,7 +50,7 @@ class Comparison:
 def compare(recording: Recording[Any], replay: Rendered) -> Comparison:
     """Compares every step, every request and the totals."""
     differences = [
-        *step_differences(recording, replay.steps),
+        *step_differences(recording, replay),
         *request_differences(recording, replay.requests),
         *total_differences(recording, replay.totals),
     ]
@@ -58,11 +58,13 @@ def compare(recording: Recording[Any], replay: Rendered) -> Comparison:
     return Comparison(compared, len(differences), differences[0] if differences else None)
 
 
-def step_differences(recording: Recording[Any], steps: Sequence[Record]) -> Iterator[Difference]:
-    name = recording.scenario.name
+def step_differences(recording: Recording[Any], replay: Rendered) -> Iterator[Difference]:
+    name, steps = recording.scenario.name, replay.steps
     context: tuple[str, ...] | None = None
     for index in range(max(len(recording.steps), len(steps))):
         for field, recorded, ours in differing(recording.steps, steps, index, "step"):
+            if field in replay.unordered and ABSENT not in (recorded, ours) and same_members(recorded, ours):
+                continue
             if context is None:
                 context = neighbours(recording.steps, steps, index)
             yield Difference(name, f"step {index}", field, recorded, ours, index, context)
@@ -105,6 +107,10 @@ def equal(recorded: Any, ours: Any, *, is_time: bool) -> bool:
     if is_time and isinstance(recorded, int | float) and isinstance(ours, int | float):
         return abs(recorded - ours) <= TOLERANCE_MS
     return bool(recorded == ours)
+
+
+def same_members(recorded: Any, ours: Any) -> bool:
+    return sorted(recorded) == sorted(ours)
 
 
 def neighbours(recorded: Sequence[Record], ours: Sequence[Record], index: int) -> tuple[str, ...]:

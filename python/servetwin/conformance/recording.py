@@ -48,10 +48,12 @@ def load_recording(
 
 
 def read_version(fields: Fields, subject: Subject[Config, Run]) -> str:
+    """The one of the subject's versions that the recorded one is, or is a patch of."""
     engine = fields.text("engine")
-    name, _, rest = engine.partition(" ")
-    version = ".".join(rest.partition(" ")[0].split(".")[:2])
-    if name != subject.name or version not in subject.versions:
+    name, recorded = [*engine.split(" "), "", ""][:2]
+    known = (one for one in subject.versions if f"{recorded}.".startswith(f"{one}."))
+    version = next(known, None) if name == subject.name else None
+    if version is None:
         fields.refuse("engine", engine, f"{subject.name}, version {' or '.join(subject.versions)}")
     return version
 

@@ -23,6 +23,8 @@ class Rendered:
     totals: Record
     decided: list[int]
     """When each step was decided, in ticks of the scenario."""
+    unordered: frozenset[str] = frozenset()
+    """Lists of a step whose order is accidental in the engine."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Subject(Generic[Config, Run]):
 
     name: str
     versions: tuple[str, ...]
-    """Major and minor, as far as its rules are known."""
+    """Whose rules are known."""
     read_config: Callable[[Fields, str], Config]
     """Reads the recorder's options, by the rules of a version."""
     take_effective: Callable[[Fields, Config], None]

@@ -88,14 +88,14 @@ def print_result(result: Result) -> None:
 
 def render(result: Result, console: Console) -> RenderableType:
     """The table, and below it what was counted, how well it is known, and what went wrong."""
-    lines = [line for said in _lines(result) for line in _wrapped(said, console)]
+    lines = [line for one in said(result) for line in _wrapped(one, console)]
     if any(f"{metric}.mean" in result.summary for metric in DISTRIBUTIONS.values()):
         return Group(_fitting(result, console), *lines)
     return Group(*lines)
 
 
-def _wrapped(said: Line, console: Console) -> Iterator[Text]:
-    label, text, style = said
+def _wrapped(one: Line, console: Console) -> Iterator[Text]:
+    label, text, style = one
     for line in Text(printable(text), style).wrap(console, max(console.width - LABEL - 2, 20)):
         line.rstrip()
         yield Text.assemble((f"{label:>{LABEL}}  ", "dim"), line)
@@ -134,7 +134,7 @@ def _metrics(result: Result, columns: Sequence[str]) -> Table:
     return grid
 
 
-def _lines(result: Result) -> Iterator[Line]:
+def said(result: Result) -> Iterator[Line]:
     summary = result.summary
     yield "requests", _requests(result), ""
     for reason, count in result.rejections.items():

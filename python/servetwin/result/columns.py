@@ -67,11 +67,29 @@ def series_table(run: Run) -> pa.Table:
     return pa.table({name: _array(run.series(name), code) for name, code in SERIES_COLUMNS.items()})
 
 
+def request_types() -> dict[str, pa.DataType]:
+    """The types of the request table's columns, but for those that not every run has."""
+    import pyarrow as pa
+
+    named = pa.dictionary(pa.int8(), pa.string())
+    return {name: _type(code) for name, code in REQUEST_COLUMNS.items()} | {"status": named, "reason": named}
+
+
+def series_types() -> dict[str, pa.DataType]:
+    return {name: _type(code) for name, code in SERIES_COLUMNS.items()}
+
+
+def _type(code: Code) -> pa.DataType:
+    import pyarrow as pa
+
+    return {"q": pa.int64(), "I": pa.uint32(), "B": pa.int8()}[code]
+
+
 def _array(data: bytes, code: Code) -> pa.Array:
     """Over the core's own buffer, unless there is a "never" in it, which becomes null."""
     import pyarrow as pa
 
-    kind = {"q": pa.int64(), "I": pa.uint32(), "B": pa.int8()}[code]
+    kind = _type(code)
     values = memoryview(data).cast(code)
     never = _NEVER.get(code)
     if never is not None and never.to_bytes(values.itemsize, "little", signed=never < 0) in data:

@@ -7,24 +7,33 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from .columns import REQUEST_COLUMNS, SERIES_COLUMNS
+from .columns import request_types, series_types
 from .process import process_seconds
 from .result import Result
 
 FILES = ("requests.parquet", "series.parquet", "result.json")
 """In the order they are put in place: result.json last, so that it never describes tables that are not there."""
 
+PAGE = "report.html"
+"""The page of a result, which stands beside it if it was asked for."""
+
 FEW_VALUES = ("replica", "preemptions", "status", "reason", "route_reason")
 """Columns that are stored as a dictionary."""
 
 
+VERSION = 1
+"""Of the files' layout. It grows when older programs could misread a result."""
+
 FIELDS = {"status": str, "summary": dict, "provenance": dict, "rejections": dict, "stalled": list, "timings": dict}
 """Of result.json."""
+
+PARTS = ("spec", "workload", "engine", "timing")
+"""Of its provenance."""
 
 
 def check_writable(directory: Path) -> None:
@@ -33,7 +42,7 @@ def check_writable(directory: Path) -> None:
         if directory.exists() and not directory.is_dir():
             raise InputError("is a file, not a folder for results", file=str(directory))
         parent = next(parent for parent in (directory, *directory.absolute().parents) if parent.exists())
-        taken = [name for name in FILES if (directory / name).is_dir()]
+        taken = [name for name in (*FILES, PAGE) if (directory / name).is_dir()]
     except OSError as error:
         raise InputError(f"cannot be written: {error.strerror}", file=str(directory)) from None
     if taken:
@@ -42,10 +51,12 @@ def check_writable(directory: Path) -> None:
         raise InputError(f"cannot be written: no permission for {parent}", file=str(directory))
 
 
-def write(result: Result, directory: Path) -> None:
-    """Puts the three files into `directory`, creating it; other files in it are left alone.
+def write(result: Result, directory: Path, page: str | None = None) -> None:
+    """Puts the three files, and the page if there is one, into `directory`, creating it.
 
-    They are first written in full to a draft, so that a full disk or a crash before the end leaves an older
+    Other files in it are left alone, but for the page of an older result: it would be taken for this one's.
+
+    All are first written in full to a draft, so that a full disk or a crash before the end leaves an older
     result as it was. Raises InputError.
     """
     check_writable(directory)
@@ -58,6 +69,10 @@ def write(result: Result, directory: Path) -> None:
         draft = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=place))
         try:
             _write_draft(result, draft)
+            if page is not None:
+                with (draft / PAGE).open("wb") as file:
+                    file.write(page.encode())
+                    _flush(file)
             if place is target:
                 _exchange(draft, target)
             else:
@@ -83,13 +98,14 @@ def _exchange(draft: Path, target: Path) -> None:
     moved: list[str] = []
     placed: list[str] = []
     try:
-        for name in reversed(FILES):
+        for name in (PAGE, *reversed(FILES)):
             if (target / name).exists():
                 (target / name).rename(kept / name)
                 moved.append(name)
-        for name in FILES:
-            (draft / name).rename(target / name)
-            placed.append(name)
+        for name in (*FILES, PAGE):
+            if (draft / name).exists():
+                (draft / name).rename(target / name)
+                placed.append(name)
     except BaseException:
         for name in reversed(placed):
             (target / name).unlink()
@@ -101,21 +117,48 @@ def _exchange(draft: Path, target: Path) -> None:
 def load(directory: str | Path) -> Result:
     """A result that was written before. Raises InputError if it is not one."""
     folder = Path(directory)
-    file = folder / "result.json"
+    stored = _read_result(folder / "result.json")
+    rows = stored["provenance"]["workload"]["requests"]
+    return Result(
+        **{name: stored[name] for name in FIELDS},
+        _requests=lambda: _read_table(folder / "requests.parquet", request_types(), rows),
+        _series=lambda: _read_table(folder / "series.parquet", series_types()),
+    )
+
+
+def _read_result(file: Path) -> dict[str, Any]:
     try:
         stored = json.loads(file.read_bytes())
+    except FileNotFoundError:
+        raise InputError(
+            "is missing" if file.parent.is_dir() else "there is no such folder",
+            file=str(file if file.parent.is_dir() else file.parent),
+            wanted="a folder that simulate --out wrote",
+        ) from None
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}", file=str(file)) from None
     except ValueError:
         stored = None
-    if not isinstance(stored, dict) or not all(isinstance(stored.get(name), kind) for name, kind in FIELDS.items()):
-        raise InputError("not a result of servetwin", file=str(file))
-    rows = stored["provenance"].get("workload", {}).get("requests")
-    return Result(
-        **{name: stored[name] for name in FIELDS},
-        _requests=lambda: _read_table(folder / "requests.parquet", REQUEST_COLUMNS, rows),
-        _series=lambda: _read_table(folder / "series.parquet", SERIES_COLUMNS),
-    )
+    if not isinstance(stored, dict):
+        raise InputError("not a result of servetwin", file=str(file), wanted="a JSON object")
+    version = stored.get("version", VERSION)
+    if isinstance(version, int) and version > VERSION:
+        raise InputError(
+            "written by a newer servetwin",
+            file=str(file),
+            field="version",
+            found=str(version),
+            wanted=f"at most {VERSION}, or a newer servetwin",
+        )
+    wrong = [name for name, kind in FIELDS.items() if not isinstance(stored.get(name), kind)]
+    wrong += [f"provenance.{part}" for part in PARTS if not isinstance(stored.get("provenance", {}).get(part), dict)]
+    if not wrong and not isinstance(stored["provenance"]["workload"].get("requests"), int):
+        wrong = ["provenance.workload.requests"]
+    if not wrong and not isinstance(stored["summary"].get("completed"), int):
+        wrong = ["summary.completed"]
+    if wrong:
+        raise InputError("not a result of servetwin: missing, or of another kind", file=str(file), field=wrong[0])
+    return stored
 
 
 def _write_draft(result: Result, draft: Path) -> None:
@@ -134,11 +177,11 @@ def _write_draft(result: Result, draft: Path) -> None:
 
 
 def _json(result: Result) -> bytes:
-    fields = {name: getattr(result, name) for name in FIELDS}
+    fields = {"version": VERSION} | {name: getattr(result, name) for name in FIELDS}
     return json.dumps(fields, indent=1, ensure_ascii=False, allow_nan=False).encode() + b"\n"
 
 
-def _read_table(file: Path, columns: Iterable[str], rows: int | None = None) -> Any:
+def _read_table(file: Path, columns: Mapping[str, Any], rows: int | None = None) -> Any:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -148,9 +191,14 @@ def _read_table(file: Path, columns: Iterable[str], rows: int | None = None) -> 
         raise InputError("is missing", file=str(file)) from None
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"cannot be read: {str(error).splitlines()[0]}", file=str(file)) from None
-    missing = [name for name in columns if name not in table.column_names]
-    if missing:
-        raise InputError("not a table of this kind: the column is missing", file=str(file), field=missing[0])
+    for name, wanted in columns.items():
+        if name not in table.column_names:
+            raise InputError("not a table of this kind: the column is missing", file=str(file), field=name)
+        found = table.schema.field(name).type
+        if found != wanted:
+            raise InputError(
+                "not a table of this kind", file=str(file), field=name, found=str(found), wanted=str(wanted)
+            )
     if rows is not None and table.num_rows != rows:
         raise InputError(
             f"not of the run that result.json beside it describes: {table.num_rows} requests, not {rows}",

@@ -1,3 +1,4 @@
 //! Caches of keys and values.
 
 pub mod block_pool;
+pub mod radix;

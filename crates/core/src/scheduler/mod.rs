@@ -4,6 +4,7 @@
 //! results come in, is the clock's business ([`crate::worker`]).
 
 mod pass;
+pub mod sglang;
 pub mod vllm;
 
 pub use pass::Pass;
@@ -11,10 +12,11 @@ pub use pass::Pass;
 use crate::chain::Chains;
 use crate::config::Engine;
 use crate::gaps::GapList;
-use crate::log::PassRecord;
+use crate::log::Log;
 use crate::record::{Reason, Requests};
 use crate::step_time::StepTime;
 use crate::trace::Trace;
+use sglang::Sglang;
 use vllm::Vllm;
 
 /// What all replicas share.
@@ -49,6 +51,7 @@ impl<'a> Setting<'a> {
     pub fn refusal(self, request: u32) -> Option<Reason> {
         match self.engine {
             Engine::Vllm(engine) => self.of(engine).refusal(request),
+            Engine::Sglang(engine) => self.of(engine).refusal(request),
         }
     }
 
@@ -56,6 +59,7 @@ impl<'a> Setting<'a> {
     pub fn ahead(self) -> i64 {
         match self.engine {
             Engine::Vllm(engine) => i64::from(engine.async_scheduling),
+            Engine::Sglang(engine) => i64::from(!engine.disable_overlap_schedule),
         }
     }
 
@@ -63,6 +67,7 @@ impl<'a> Setting<'a> {
     pub fn scheduler(self, gap_limit: usize) -> AnyScheduler<'a> {
         match self.engine {
             Engine::Vllm(engine) => AnyScheduler::Vllm(Box::new(Vllm::new(self.of(engine), gap_limit))),
+            Engine::Sglang(engine) => AnyScheduler::Sglang(Box::new(Sglang::new(self.of(engine), gap_limit))),
         }
     }
 }
@@ -72,6 +77,15 @@ pub fn chains(trace: &Trace, engine: &Engine) -> Chains {
     match engine {
         Engine::Vllm(engine) if engine.enable_prefix_caching => Chains::new(trace, engine.block_size),
         Engine::Vllm(_) => Chains::unshared(),
+        Engine::Sglang(engine) if engine.disable_radix_cache => Chains::unshared(),
+        // In tokens, whatever the page: its requests are told apart by tokens in the queue as well.
+        Engine::Sglang(engine) => {
+            let mut chains = Chains::new(trace, 1);
+            let tokens = |request: u32| trace.input_tokens[request as usize];
+            let aborted = |&request: &u32| tokens(request) != engine.prompt(tokens(request));
+            chains.replace_by_one_token((0..trace.len() as u32).filter(aborted));
+            chains
+        }
     }
 }
 
@@ -87,7 +101,7 @@ pub struct Ledger {
     pub gaps: GapList,
     pub passes: u64,
     pub leaps: u64,
-    pub log: Vec<PassRecord>,
+    pub log: Log,
 }
 
 /// One engine's rules, for one replica.
@@ -143,12 +157,14 @@ pub trait Scheduler {
 /// the compiler can see through them.
 pub enum AnyScheduler<'a> {
     Vllm(Box<Vllm<'a>>),
+    Sglang(Box<Sglang<'a>>),
 }
 
 macro_rules! each {
     ($any:ident, $scheduler:ident => $call:expr) => {
         match $any {
             AnyScheduler::Vllm($scheduler) => $call,
+            AnyScheduler::Sglang($scheduler) => $call,
         }
     };
 }

@@ -24,7 +24,7 @@ def refuse_unrecorded(scenario: Scenario[EngineConfig], file: str) -> None:
 
 SGLANG: Subject[EngineConfig, RunRecord] = Subject(
     name="sglang",
-    versions=("0.5",),
+    versions=("0.5.23",),
     read_config=read_config,
     take_effective=take_effective,
     refuse_unrecorded=refuse_unrecorded,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ...errors import ServetwinError
 from ...reference.sglang import EngineConfig
 from ...reference.sglang.new_token_ratio import NewTokenRatio
 from ..fields import Fields
@@ -24,24 +23,24 @@ def read_config(fields: Fields, version: str) -> EngineConfig:
     chunked_prefill_size = fields.take("chunked_prefill_size", 512)
     if not isinstance(chunked_prefill_size, int) or isinstance(chunked_prefill_size, bool):
         fields.refuse("chunked_prefill_size", chunked_prefill_size, "a number of tokens, or -1 for no chunks")
-    try:
-        config = EngineConfig(
-            page_size=page_size,
-            max_total_tokens=max_total_tokens,
-            max_running_requests=min(fields.integer("max_running_requests", 64, least=1), max_total_tokens // 2),
-            chunked_prefill_size=chunked_prefill_size if chunked_prefill_size > 0 else None,
-            max_prefill_tokens=fields.integer("max_prefill_tokens", 16384, least=1),
-            enable_mixed_chunk=fields.flag("enable_mixed_chunk", False),
-            schedule_policy=fields.text("schedule_policy", "fcfs"),
-            schedule_conservativeness=float(fields.number("schedule_conservativeness", 1)),
-            disable_radix_cache=fields.flag("disable_radix_cache", False),
-            enable_priority_scheduling=fields.flag("enable_priority_scheduling", False),
-            schedule_low_priority_values_first=fields.flag("schedule_low_priority_values_first", False),
-            priority_scheduling_preemption_threshold=fields.integer("priority_scheduling_preemption_threshold", 10),
-            ignore_eos=fields.flag("ignore_eos", True),
-        )
-    except ServetwinError as error:
-        fields.refuse("", str(error), "options that SGLang takes together")
+    config = EngineConfig(
+        page_size=page_size,
+        max_total_tokens=max_total_tokens,
+        max_running_requests=min(fields.integer("max_running_requests", 64, least=1), max_total_tokens // 2),
+        chunked_prefill_size=chunked_prefill_size if chunked_prefill_size > 0 else None,
+        max_prefill_tokens=fields.integer("max_prefill_tokens", 16384, least=1),
+        enable_mixed_chunk=fields.flag("enable_mixed_chunk", False),
+        schedule_policy=fields.text("schedule_policy", "fcfs"),
+        schedule_conservativeness=float(fields.number("schedule_conservativeness", 1)),
+        disable_radix_cache=fields.flag("disable_radix_cache", False),
+        enable_priority_scheduling=fields.flag("enable_priority_scheduling", False),
+        disable_priority_preemption=fields.flag("disable_priority_preemption", False),
+        schedule_low_priority_values_first=fields.flag("schedule_low_priority_values_first", False),
+        priority_scheduling_preemption_threshold=fields.integer(
+            "priority_scheduling_preemption_threshold", 10, least=-(2**31)
+        ),
+        ignore_eos=fields.flag("ignore_eos", True),
+    )
     fields.finish()
     return config
 

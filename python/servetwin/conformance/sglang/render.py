@@ -11,6 +11,9 @@ from ..subject import Record, Rendered
 DECIMALS = 6
 """Of the new-token ratio."""
 
+UNORDERED = frozenset({"pre"})
+"""Requests preempted for one other go through a Python set: their order is that of memory addresses."""
+
 
 def render(scenario: Scenario[EngineConfig], run: RunRecord) -> Rendered:
     steps = [step(scenario, record) for record in run.passes]
@@ -32,7 +35,7 @@ def render(scenario: Scenario[EngineConfig], run: RunRecord) -> Rendered:
         "n_out": sum(one["n_out"] for one in requests),
         "finished": sum(one["finish"] is not None for one in requests),
     }
-    return Rendered(steps, requests, totals, decided)
+    return Rendered(steps, requests, totals, decided, UNORDERED)
 
 
 def step(scenario: Scenario[EngineConfig], record: PassRecord) -> Record:

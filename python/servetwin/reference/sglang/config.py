@@ -26,6 +26,7 @@ class EngineConfig:
     schedule_conservativeness: float = 1.0
     disable_radix_cache: bool = False
     enable_priority_scheduling: bool = False
+    disable_priority_preemption: bool = False
     schedule_low_priority_values_first: bool = False
     priority_scheduling_preemption_threshold: int = 10
     ignore_eos: bool = True
@@ -49,6 +50,11 @@ class EngineConfig:
     def mixes(self) -> bool:
         """Whether decodes join a prefill."""
         return self.enable_mixed_chunk and self.chunked_prefill_size is not None
+
+    @property
+    def preempts(self) -> bool:
+        """Whether a more urgent request may push others out."""
+        return self.enable_priority_scheduling and not self.disable_priority_preemption
 
     @property
     def max_request_tokens(self) -> int:

@@ -56,8 +56,8 @@ class Worker:
                 self._execute(plan)
                 continue
             self.scheduler.idle()
-            if plan.retracted or plan.preempted:
-                self._record(plan, 0)
+            if plan.preempted:
+                self._note_end(self._record(plan, 0))
             if not self.scheduler.has_requests:
                 if not self.arrivals:
                     break
@@ -95,6 +95,9 @@ class Worker:
             if request.finished:
                 noted.finish_ps = self.now
                 record.finished.append(noted.id)
+        self._note_end(record)
+
+    def _note_end(self, record: PassRecord) -> None:
         record.available_end = self.scheduler.cache.available
         record.evictable_end = self.scheduler.cache.evictable
 

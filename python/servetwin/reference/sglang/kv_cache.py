@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ...errors import ServetwinError
 from .config import EngineConfig
 from .radix_tree import RadixTree
 from .state import RequestState
@@ -71,7 +72,8 @@ class KvCache:
             request.holds_row = True
             self.available -= config.ceil_page(request.extend_end) - config.ceil_page(request.prefix)
             request.kv_tokens = request.extend_end
-        assert self.available >= 0, "SGLang fails here: prefill out of memory"
+        if self.available < 0:
+            raise ServetwinError("SGLang fails here: prefill out of memory")
 
     def fits_decode(self, requests: Sequence[RequestState]) -> bool:
         """Makes room for one more token of each: a new page where the last one is full."""
@@ -85,7 +87,7 @@ class KvCache:
         for request in requests:
             self.available -= page * (request.kv_tokens % page == 0)
             request.kv_tokens += 1
-        assert self.available >= 0, "SGLang fails here: decode out of memory"
+        assert self.available >= 0, "it was seen to fit"
 
     # Giving back
 

@@ -35,9 +35,9 @@ class PassRecord:
     chunked: int | None = None
     """The request whose prefill goes on in the next pass."""
     finished: list[int] = field(default_factory=list)
-    available_end: int | None = None
+    available_end: int = 0
     """Once the pass's outputs are processed."""
-    evictable_end: int | None = None
+    evictable_end: int = 0
 
 
 @dataclass

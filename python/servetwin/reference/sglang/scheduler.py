@@ -119,12 +119,12 @@ class Scheduler:
     # Prefill
 
     def _prefill(self, plan: Pass) -> None:
-        if self.config.enable_priority_scheduling or not self.running:
+        if self.config.preempts or not self.running:
             self.is_full = False
         if self.chunked is None:
             if self.is_full or not self.waiting:
                 return
-            if self._free_rows([]) <= 0 and not self.config.enable_priority_scheduling:
+            if self._free_rows([]) <= 0 and not self.config.preempts:
                 self.is_full = True
                 return
         self.waiting.sort()
@@ -170,7 +170,7 @@ class Scheduler:
 
     def _preempt_for(self, request: RequestState, admission: Admission, plan: Pass) -> bool:
         """Takes less urgent requests out of the running batch, if that makes room."""
-        if not self.config.enable_priority_scheduling:
+        if not self.config.preempts:
             return False
         victims = choose_victims(self.config, request, self.running, admission)
         for victim in [r for r in self.running if r in victims]:
@@ -217,7 +217,7 @@ class Scheduler:
             retracted.append(victim)
             if self.cache.fits_decode(self.running):
                 return retracted
-        raise ServetwinError("SGLang aborts a request here: it does not fit into memory, even alone")
+        raise ServetwinError("SGLang fails here: a request does not fit into memory, even alone")
 
     def _retract(self, request: RequestState, left: int) -> None:
         """Its KV is freed, not stored, and more is evicted, for those that are left."""

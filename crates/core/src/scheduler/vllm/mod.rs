@@ -23,7 +23,7 @@ use crate::config::vllm::{self as config, Policy, Version};
 use crate::decode_set::DecodeSet;
 use crate::gaps::GapList;
 use crate::kv::block_pool::{BlockPool, FreeRule};
-use crate::log::PassRecord;
+use crate::log::{Log, PassRecord};
 use crate::record::Reason;
 use crate::waiting::{Key, Queue, Waiting};
 use row::{Planned, Row, State};
@@ -206,7 +206,7 @@ impl Scheduler for Vllm<'_> {
     }
 
     fn into_ledger(self) -> Ledger {
-        Ledger { gaps: self.gaps, passes: self.passes, leaps: self.leaps, log: self.log }
+        Ledger { gaps: self.gaps, passes: self.passes, leaps: self.leaps, log: Log::Vllm(self.log) }
     }
 
     fn check(&self) {

@@ -5,14 +5,14 @@ from __future__ import annotations
 from servetwin.conformance import VLLM
 from servetwin.conformance.scenario import Scenario
 from servetwin.errors import ServetwinError
-from servetwin.reference.vllm import RunRecord
+from servetwin.reference.vllm import EngineConfig, RunRecord
 
-from .scenarios import random_scenario
+from .vllm_scenarios import random_scenario
 
 SEEDS = range(300)
 
 
-def runs() -> list[tuple[Scenario, RunRecord]]:
+def runs() -> list[tuple[Scenario[EngineConfig], RunRecord]]:
     done = []
     for seed in SEEDS:
         scenario = random_scenario(seed)
@@ -34,7 +34,7 @@ def test_invariants_and_coverage() -> None:
     assert not missed
 
 
-def features(scenario: Scenario, run: RunRecord) -> dict[str, bool]:
+def features(scenario: Scenario[EngineConfig], run: RunRecord) -> dict[str, bool]:
     config = scenario.config
     return {
         "version 0.19": config.version == "0.19",
@@ -53,7 +53,7 @@ def features(scenario: Scenario, run: RunRecord) -> dict[str, bool]:
     }
 
 
-def check_invariants(scenario: Scenario, run: RunRecord) -> None:
+def check_invariants(scenario: Scenario[EngineConfig], run: RunRecord) -> None:
     usable = scenario.config.num_gpu_blocks - 1
     time = 0
     for one in run.passes:

@@ -1,68 +1,33 @@
-"""Random scenarios for one worker: all features, in pools small enough to starve.
+"""Random scenarios for one vLLM worker: all features, in pools small enough to starve.
 
-The choices come from a `Chooser`, so that hypothesis can shrink them (`scenarios`) and a seed can
-repeat them (`random_scenario`).
+Drawn by hypothesis (`scenarios`), or repeatable by a seed (`random_scenario`).
 """
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
-from typing import Protocol, TypeVar
 
 from hypothesis import strategies as st
 
-from servetwin.conformance.scenario import PS_PER_MS, Scenario, ScenarioRequest
-from servetwin.reference import Affine, Linear, Polynomial
+from servetwin.conformance.scenario import Scenario, ScenarioRequest
 from servetwin.reference.vllm import Conditional, Cycle, EngineConfig
 
-T = TypeVar("T")
+from .choosers import Chooser, DrawingChooser, SeededChooser, continued, gap, step_time
 
 SHARED_OUTPUT_SHARE = 3
 """One scenario in so many spells its tokens, so that prompts can repeat earlier outputs."""
 
 
-class Chooser(Protocol):
-    """Where the choices come from."""
-
-    def integer(self, low: int, high: int) -> int:
-        """Both ends included."""
-
-    def one_of(self, choices: Sequence[T]) -> T: ...
-
-
-class SeededChooser:
-    def __init__(self, seed: int) -> None:
-        self._random = random.Random(seed)
-
-    def integer(self, low: int, high: int) -> int:
-        return self._random.randint(low, high)
-
-    def one_of(self, choices: Sequence[T]) -> T:
-        return self._random.choice(choices)
-
-
-class DrawingChooser:
-    def __init__(self, draw: st.DrawFn) -> None:
-        self._draw = draw
-
-    def integer(self, low: int, high: int) -> int:
-        return self._draw(st.integers(low, high))
-
-    def one_of(self, choices: Sequence[T]) -> T:
-        return self._draw(st.sampled_from(choices))
-
-
-def random_scenario(seed: int) -> Scenario:
+def random_scenario(seed: int) -> Scenario[EngineConfig]:
     return build(SeededChooser(seed), f"seed {seed}")
 
 
 @st.composite
-def scenarios(draw: st.DrawFn) -> Scenario:
+def scenarios(draw: st.DrawFn) -> Scenario[EngineConfig]:
     return build(DrawingChooser(draw), "drawn")
 
 
-def build(choose: Chooser, name: str) -> Scenario:
+def build(choose: Chooser, name: str) -> Scenario[EngineConfig]:
     """One scenario. Requests are in order of arrival, so an index is a row everywhere."""
     config = engine_config(choose)
     hash_block_tokens = choose.one_of((1, 5, 8, 16, 33, 64))
@@ -79,7 +44,7 @@ def build(choose: Chooser, name: str) -> Scenario:
     return Scenario(
         name=name,
         config=config,
-        step_time=step_time(choose, config),
+        step_time=step_time(choose),
         requests=tuple(requests),
         hash_block_tokens=hash_block_tokens,
         block_ids=True,
@@ -122,34 +87,6 @@ def acceptance(choose: Chooser, drafts: int) -> Cycle | Conditional:
     return Conditional(thresholds, seed=choose.integer(0, 2**63))
 
 
-def step_time(choose: Chooser, config: EngineConfig) -> Affine | Polynomial:
-    if choose.integer(1, 4) == 1:
-        tokens = choose.integer(8, 64)
-        return Polynomial(
-            prefill_fps=(choose.integer(0, 2**30), choose.integer(0, 2**40), 2**50),
-            segment_tokens=tokens,
-            start_ps=tuple(PS_PER_MS * 5 + i * PS_PER_MS // 9 for i in range(8)),
-            slope_ps=(*(choose.integer(-1000, PS_PER_MS // 1000) for _ in range(7)), choose.integer(0, 1000)),
-        )
-    term = Linear(
-        base_ps=choose.one_of((1, PS_PER_MS // 2, 5 * PS_PER_MS)),
-        prefill_token_ps=PS_PER_MS // 20,
-        work_fps=choose.one_of((0, 3 * 2**19 + 1)),
-        decode_row_ps=PS_PER_MS // 10,
-        context_ps=choose.one_of((0, PS_PER_MS // 1000)),
-        sequence_ps=choose.integer(0, 1000),
-    )
-    memory = Linear(base_ps=choose.integer(0, 6 * PS_PER_MS), context_ps=PS_PER_MS // 300)
-    host = Linear(base_ps=choose.integer(0, PS_PER_MS), sequence_ps=choose.integer(0, 5000))
-    return Affine(host=host, terms=choose.one_of(((term,), (term, memory))))
-
-
-def gap(choose: Chooser) -> int:
-    """Between arrivals: none, less than a pass, or long enough to go idle."""
-    longest = choose.one_of((0, 0, 5, 40, 2000))
-    return choose.integer(0, longest * PS_PER_MS)
-
-
 def request(choose: Chooser, index: int, arrival: int, config: EngineConfig, hash_block_tokens: int) -> ScenarioRequest:
     n_in, n_out, limit = lengths(choose, config)
     hash_ids = tuple(choose.integer(0, 1 if block else 3) for block in range(-(-n_in // hash_block_tokens)))
@@ -173,13 +110,7 @@ def spelled_request(
 ) -> ScenarioRequest:
     """Continues an earlier conversation, its answer included, or starts one."""
     n_in, n_out, limit = lengths(choose, config)
-    fresh = list(range(1000 * index, 1000 * index + n_in))
-    history: list[int] = []
-    if earlier:
-        before = choose.integer(0, len(earlier) - 1)
-        history = [*(earlier[before].tokens or ()), *earlier[before].outputs(before)]
-    kept = choose.one_of((0, n_in // 2, n_in))
-    tokens = (history[:kept] + fresh)[:n_in]
+    tokens = continued(choose, index, n_in, earlier)
     return ScenarioRequest(
         id=str(index),
         n_in=n_in,
@@ -187,7 +118,7 @@ def spelled_request(
         max_output_tokens=limit,
         arrival=arrival,
         priority=choose.integer(0, 2),
-        tokens=tuple(tokens),
+        tokens=tokens,
     )
 
 

@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from servetwin.conformance.scenario import Scenario
 from servetwin.conformance.vllm.replay import native, reference
 from servetwin.errors import ServetwinError
-from servetwin.reference.vllm import RunRecord
+from servetwin.reference.vllm import EngineConfig, RunRecord
 
-from .scenarios import random_scenario, scenarios
+from .vllm_scenarios import random_scenario, scenarios
 
 
-def check(scenario: Scenario) -> None:
+def check(scenario: Scenario[EngineConfig]) -> None:
     try:
         expected = reference(scenario)
     except ServetwinError as error:
@@ -43,7 +43,7 @@ def test_scenarios_that_once_differed(seed: int) -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(scenarios())
-def test_drawn_scenarios(scenario: Scenario) -> None:
+def test_drawn_scenarios(scenario: Scenario[EngineConfig]) -> None:
     check(scenario)
 
 

@@ -1,0 +1,114 @@
+//! SGLang's options.
+
+use super::fault;
+use crate::error::InputError;
+use serde::Deserialize;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub enum Version {
+    #[serde(rename = "0.5.23")]
+    V0_5_23,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Policy {
+    Fcfs,
+    /// Longest prefix match first.
+    Lpm,
+}
+
+/// Options of one engine, under SGLang's names.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sglang {
+    pub version: Version,
+    pub page_size: u32,
+    /// Slots of the pool, a multiple of the page.
+    pub max_total_tokens: u32,
+    pub max_running_requests: u32,
+    pub context_length: u32,
+    /// None: prompts are never cut.
+    pub chunked_prefill_size: Option<u32>,
+    pub max_prefill_tokens: u32,
+    pub enable_mixed_chunk: bool,
+    pub schedule_policy: Policy,
+    pub schedule_conservativeness: f64,
+    pub disable_radix_cache: bool,
+    pub enable_priority_scheduling: bool,
+    pub schedule_low_priority_values_first: bool,
+    pub priority_scheduling_preemption_threshold: i32,
+    pub disable_priority_preemption: bool,
+    pub disable_overlap_schedule: bool,
+    /// Whether requests generate up to their limit whatever comes: then the scheduler counts with all of it.
+    pub ignore_eos: bool,
+}
+
+/// A replica keeps lists by residue of the page.
+const PAGE_SIZE_MAX: u32 = 1 << 16;
+
+impl Sglang {
+    /// # Errors
+    /// As [`super::check`].
+    pub(super) fn check(&self) -> Result<(), InputError> {
+        fault(self.page_size == 0, "page_size must be at least 1")?;
+        fault(self.page_size > PAGE_SIZE_MAX, "page_size is above 65,536")?;
+        fault(self.max_total_tokens > i32::MAX as u32, "max_total_tokens is above 2^31 - 1")?;
+        fault(self.max_total_tokens < self.page_size, "max_total_tokens is below one page")?;
+        fault(!self.max_total_tokens.is_multiple_of(self.page_size), "max_total_tokens is not whole pages")?;
+        fault(self.max_running_requests == 0, "max_running_requests must be at least 1")?;
+        fault(self.max_prefill_tokens == 0, "max_prefill_tokens must be at least 1")?;
+        fault(
+            self.chunked_prefill_size.is_some_and(|chunk| chunk < self.page_size),
+            "chunked_prefill_size is below one page",
+        )?;
+        let conservativeness = self.schedule_conservativeness;
+        fault(
+            !conservativeness.is_finite() || conservativeness < 0.0,
+            "schedule_conservativeness must be a number of at least 0",
+        )
+    }
+
+    /// The most tokens of one request, prompt and output, less the one that is never stored.
+    pub fn max_req_len(&self) -> u32 {
+        self.context_length.saturating_sub(1).min(self.max_total_tokens - 1)
+    }
+
+    /// Prompts of so many tokens and more are aborted.
+    pub fn max_req_input_len(&self) -> u32 {
+        self.max_req_len().saturating_sub(5)
+    }
+
+    /// The prompt that the engine computes of one of `tokens`: those that are too long are aborted, but
+    /// pass through the queue and one prefill as a single token.
+    pub fn prompt(&self, tokens: u32) -> u32 {
+        if tokens >= self.max_req_input_len() { 1 } else { tokens }
+    }
+
+    /// What the engine lets a request give that asks for `limit` tokens after `prompt`.
+    pub fn limit(&self, prompt: u32, limit: u32) -> u32 {
+        let context = self.max_req_len().saturating_sub(prompt).saturating_sub(1);
+        let held =
+            u64::from(prompt.div_ceil(self.page_size)) * u64::from(self.page_size) + u64::from(self.page_size) + 1;
+        let pool = u64::from(self.max_total_tokens).saturating_sub(held) as u32;
+        limit.min(context).min(pool)
+    }
+
+    pub fn ceil_page(&self, tokens: u32) -> u32 {
+        tokens.div_ceil(self.page_size) * self.page_size
+    }
+
+    pub fn floor_page(&self, tokens: u32) -> u32 {
+        tokens - tokens % self.page_size
+    }
+
+    /// Whether urgent requests may take the place of running ones.
+    pub fn preempts(&self) -> bool {
+        self.enable_priority_scheduling && !self.disable_priority_preemption
+    }
+
+    /// Whether decodes share passes with prefills.
+    pub fn mixes(&self) -> bool {
+        self.enable_mixed_chunk && self.chunked_prefill_size.is_some()
+    }
+}

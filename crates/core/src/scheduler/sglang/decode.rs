@@ -1,0 +1,64 @@
+//! A stepped decode pass.
+
+use super::{Kind, Sglang};
+use crate::scheduler::{Pass, Results};
+use crate::step_time::{Features, Stretch};
+
+impl Sglang<'_> {
+    /// One more token for each row of the batch. False if there is none.
+    pub(super) fn decode(&mut self, results: &mut Results, pass: &mut Pass) -> bool {
+        if self.running.is_empty() {
+            self.close_log_without_pass(pass);
+            return false;
+        }
+        self.open_log(pass);
+        if self.make_room_for_tokens() {
+            self.ratio.decay(1);
+        } else {
+            self.retract(pass, results);
+        }
+        if self.running.is_empty() {
+            self.close_log_without_pass(pass);
+            return false;
+        }
+        self.take_tokens();
+        let rows = self.decoding.len() as i64;
+        let features = Features::decode(rows, self.decoding.context(self.k + 1));
+        self.log_decodes(pass);
+        self.advance_rows(pass);
+        self.last = Kind::Decode;
+        self.finish_pass(&features, pass);
+        true
+    }
+
+    /// Whether the rows' next tokens find room.
+    pub(super) fn make_room_for_tokens(&mut self) -> bool {
+        let pages = self.decoding.due(self.k).len() as u32;
+        self.make_room(pages * self.s.engine.page_size)
+    }
+
+    /// Takes the pages of the rows' next tokens. The engine makes room for a page a row first.
+    pub(super) fn take_tokens(&mut self) {
+        let page_size = self.s.engine.page_size;
+        self.make_room(self.running.len() as u32 * page_size);
+        self.available -= self.decoding.due(self.k).len() as u32 * page_size;
+    }
+
+    /// The decoding rows' part of a pass.
+    pub(super) fn advance_rows(&mut self, pass: &mut Pass) {
+        pass.decoding = self.decoding.len() as i64;
+        pass.returning.append(&mut self.fresh);
+        self.k += 1;
+    }
+
+    /// A stepped pass is decided.
+    pub(super) fn finish_pass(&mut self, features: &Features, pass: &mut Pass) {
+        let time = self.s.step_time.of(features);
+        pass.times.push(Stretch { count: 1, first: time, step: 0 });
+        pass.passes = 1;
+        pass.serial = self.k;
+        pass.settled = true;
+        self.passes += 1;
+        self.log_state(pass, time);
+    }
+}

@@ -1,0 +1,63 @@
+//! Tokens on their way between the pool, the tree and the rows.
+
+use super::Sglang;
+use super::row::State;
+use crate::kv::radix::ROOT;
+
+impl Sglang<'_> {
+    /// Evicts cached prefixes until `tokens` are free. False if even then they are not.
+    pub(super) fn make_room(&mut self, tokens: u32) -> bool {
+        if tokens > self.available {
+            self.available += self.tree.evict(tokens - self.available);
+        }
+        tokens <= self.available
+    }
+
+    /// Enters what a row has stored, `stored` tokens, into the tree, and locks it there. What the tree
+    /// had already is given back.
+    pub(super) fn checkpoint(&mut self, slot: u32, stored: u32) {
+        let engine = self.s.engine;
+        if engine.disable_radix_cache {
+            return;
+        }
+        let row = &mut self.rows[slot as usize];
+        let whole = engine.floor_page(stored);
+        let inserted = self.tree.insert(row.request, whole, row.protected);
+        self.available += inserted.duplicates;
+        // The prompt gets a node of its own, so that what was generated can be evicted without it.
+        let prompt = engine.floor_page(row.prompt);
+        if 0 < prompt && prompt < whole {
+            self.tree.insert(row.request, prompt, prompt);
+        }
+        self.tree.lock(inserted.node);
+        self.tree.unlock(row.node);
+        row.node = inserted.node;
+        row.protected = whole;
+    }
+
+    /// Frees what a row holds beside the tree, `stored` tokens in all, and unlocks its prefix.
+    pub(super) fn release(&mut self, slot: u32, stored: u32) {
+        let row = &mut self.rows[slot as usize];
+        self.available += self.s.engine.ceil_page(stored) - row.protected;
+        row.protected = 0;
+        let node = std::mem::replace(&mut row.node, ROOT);
+        self.tree.unlock(node);
+    }
+
+    /// Panics unless every slot is accounted for once.
+    pub(super) fn check_memory(&self) {
+        let engine = self.s.engine;
+        let (mut held, mut locks) = (0, Vec::new());
+        let prefilling = self.chunked.iter().chain(&self.joining);
+        for &slot in prefilling.chain(&self.running) {
+            let row = &self.rows[slot as usize];
+            let stored = if row.state == State::Decoding { row.stored(self.k) } else { row.extend_end };
+            held += engine.ceil_page(stored) - row.protected;
+            locks.push(row.node);
+        }
+        let cached = self.tree.evictable() + self.tree.protected();
+        assert_eq!(self.available + cached + held, engine.max_total_tokens);
+        self.tree.check(&locks);
+        assert_eq!(self.decoding.len(), self.running.len());
+    }
+}

@@ -1,0 +1,246 @@
+//! SGLang's scheduler: one replica's requests, batch and radix cache.
+//!
+//! Prefills come first: while anything waits that may be admitted, a pass prefills; else it decodes.
+//! Rows that decode live in the [`DecodeSet`], whose counter counts passes in which they advance:
+//! decodes and mixed passes, not prefills.
+//!
+//! The rules are those of the recordings. `servetwin.reference` states them in plain Python, one
+//! pass at a time, and must agree in every record.
+//!
+//! Files in the order of a pass: `schedule` (what kind of pass, or a run of decodes), `prefill` (who
+//! is admitted) with `queue` (the order), `budget`, `ignore_eos` and `preempt`, `decode` with `retract`,
+//! `results`; `memory` moves tokens between pool, tree and rows; `row`, `promise` and `ratio` hold
+//! data, `trail` the log of passes.
+
+mod budget;
+mod decode;
+mod ignore_eos;
+mod memory;
+mod preempt;
+mod prefill;
+mod promise;
+mod queue;
+mod ratio;
+mod results;
+mod retract;
+mod row;
+mod schedule;
+mod trail;
+
+use super::{Ledger, Pass, Results, Scheduler, Setting};
+use crate::config::sglang as config;
+use crate::decode_set::DecodeSet;
+use crate::gaps::GapList;
+use crate::kv::radix::RadixTree;
+use crate::log::Log;
+use crate::log::sglang::PassRecord;
+use crate::record::Reason;
+use promise::Promises;
+use ratio::NewTokenRatio;
+use row::{Row, State, Waiting};
+use std::collections::VecDeque;
+
+impl Setting<'_, config::Sglang> {
+    /// Why this request could never run on a replica.
+    pub(super) fn refusal(&self, request: u32) -> Option<Reason> {
+        let prompt = u64::from(self.trace.input_tokens[request as usize]);
+        let limit = u64::from(self.trace.max_output_tokens[request as usize].max(1));
+        if prompt + limit > u64::from(self.engine.context_length) {
+            Some(Reason::Context)
+        } else if prompt >= u64::from(self.engine.max_req_input_len()) {
+            Some(if self.engine.max_total_tokens < self.engine.context_length { Reason::Pool } else { Reason::Context })
+        } else {
+            None
+        }
+    }
+}
+
+/// The kind of the last pass scheduled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Prefill,
+    Mixed,
+    Decode,
+}
+
+pub struct Sglang<'a> {
+    s: Setting<'a, config::Sglang>,
+    tree: RadixTree<'a>,
+    /// Free slots of the pool, in tokens.
+    available: u32,
+    rows: Vec<Row>,
+    vacant: Vec<u32>,
+    waiting: VecDeque<Waiting>,
+    entries: u64,
+    /// The decoding rows, in the order of the batch.
+    running: Vec<u32>,
+    decoding: DecodeSet,
+    promises: Promises,
+    /// The request whose prompt is being computed in parts.
+    chunked: Option<u32>,
+    /// Rows whose prompt the last pass completed: they join the batch before the next.
+    joining: Vec<u32>,
+    /// Rows that joined since the last pass that decoded.
+    fresh: Vec<u32>,
+    /// A prefill did not find the memory it was promised: the engine fails there, and goes no further.
+    out_of_memory: bool,
+    /// Nobody was left to admit, or nobody fitted: cleared when a request leaves.
+    batch_is_full: bool,
+    last: Kind,
+    ratio: NewTokenRatio,
+    /// Prefills tried with requests waiting, for the refresh of their prefixes.
+    attempts: u64,
+    /// The counter: passes scheduled in which the decode set advanced.
+    k: u64,
+    /// The counter before the last mixed pass.
+    mixed_at: Option<u64>,
+    first_order: u64,
+    next_order: u64,
+    last_decode_ps: i64,
+    last_end_ps: i64,
+    gaps: GapList,
+    passes: u64,
+    leaps: u64,
+    log: Vec<PassRecord>,
+}
+
+impl<'a> Sglang<'a> {
+    pub fn new(setting: Setting<'a, config::Sglang>, gap_limit: usize) -> Self {
+        let engine = setting.engine;
+        Sglang {
+            s: setting,
+            tree: RadixTree::new(setting.chains, engine.page_size),
+            available: engine.max_total_tokens,
+            rows: Vec::new(),
+            vacant: Vec::new(),
+            waiting: VecDeque::new(),
+            entries: 0,
+            running: Vec::new(),
+            decoding: DecodeSet::new(engine.page_size),
+            promises: Promises::default(),
+            chunked: None,
+            joining: Vec::new(),
+            fresh: Vec::new(),
+            out_of_memory: false,
+            batch_is_full: false,
+            last: Kind::Decode,
+            ratio: NewTokenRatio::new(engine.schedule_conservativeness),
+            attempts: 0,
+            k: 0,
+            mixed_at: None,
+            first_order: u64::MAX / 2,
+            next_order: u64::MAX / 2,
+            last_decode_ps: 0,
+            last_end_ps: 0,
+            gaps: GapList::new(gap_limit),
+            passes: 0,
+            leaps: 0,
+            log: Vec::new(),
+        }
+    }
+
+    fn position(&self, order: u64) -> usize {
+        self.running.partition_point(|&slot| self.rows[slot as usize].order < order)
+    }
+
+    /// A row joins the batch at the place its order says, with its next token still to come.
+    fn start_decoding(&mut self, slot: u32) {
+        let row = &mut self.rows[slot as usize];
+        row.state = State::Decoding;
+        row.joined = self.k;
+        row.finish_at = self.k + u64::from(row.target - row.delivered);
+        self.decoding.insert(row.member(slot));
+        self.promises.insert(row.limit_at(), slot, self.k);
+    }
+
+    /// A row stops decoding; the caller takes it off the list.
+    fn stop_decoding(&mut self, slot: u32) {
+        let row = &self.rows[slot as usize];
+        self.decoding.remove(row.member(slot));
+        self.promises.remove(row.limit_at(), slot);
+    }
+
+    fn enqueue(&mut self, mut waiting: Waiting) {
+        waiting.entry = self.entries;
+        self.entries += 1;
+        self.waiting.push_back(waiting);
+    }
+}
+
+impl Scheduler for Sglang<'_> {
+    fn has_work(&self) -> bool {
+        !self.running.is_empty() || !self.waiting.is_empty() || !self.joining.is_empty() || self.chunked.is_some()
+    }
+
+    fn arrive(&mut self, request: u32, arrival_ps: i64) -> bool {
+        if !self.has_work() && arrival_ps > self.last_end_ps {
+            self.ratio.reset(); // the engine was idle
+        }
+        let tokens = self.prompt(request);
+        self.enqueue(Waiting { request, slot: None, tokens, entry: 0, noted: 0, prefix: 0 });
+        let full = self.batch_is_full || self.running.len() >= self.s.engine.max_running_requests as usize;
+        // A log shows the queue's length in each pass.
+        self.s.log_passes || self.s.engine.preempts() || !full
+    }
+
+    fn schedule(&mut self, now_ps: i64, start_ps: i64, results: &mut Results, pass: &mut Pass) -> bool {
+        self.decide(now_ps, start_ps, results, pass)
+    }
+
+    fn settle(&mut self, pass: &mut Pass) {
+        self.take_run(pass);
+    }
+
+    fn update(&mut self, pass: &mut Pass, next: Option<&mut Pass>, results: &mut Results) {
+        debug_assert!(next.is_none());
+        self.take_results(pass, results);
+    }
+
+    fn passes(&self) -> u64 {
+        self.passes
+    }
+
+    fn running(&self) -> u32 {
+        (self.running.len() + self.joining.len() + usize::from(self.chunked.is_some())) as u32
+    }
+
+    fn waiting(&self) -> u32 {
+        self.waiting.len() as u32
+    }
+
+    fn used_blocks(&self, passes: i64) -> u32 {
+        let demand = if passes > 0 { self.decoding.demand(self.k, passes) as u32 } else { 0 };
+        let free = self.available + self.tree.evictable();
+        (self.s.engine.max_total_tokens - free) / self.s.engine.page_size + demand
+    }
+
+    fn usable_blocks(&self) -> u32 {
+        self.s.engine.max_total_tokens / self.s.engine.page_size
+    }
+
+    /// Each prefill that completes and each decode gives a token, and what is computed in parts is
+    /// never taken away: so there is always progress.
+    fn is_stalled(&self, _passes: u64) -> bool {
+        false
+    }
+
+    fn unfinished(&self) -> Vec<u32> {
+        let admitted = self.chunked.iter().chain(&self.joining).chain(&self.running);
+        let admitted = admitted.map(|&slot| self.rows[slot as usize].request);
+        admitted.chain(self.waiting.iter().map(|waiting| waiting.request)).collect()
+    }
+
+    fn log_stuck(&mut self, now_ps: i64) {
+        let mut live = self.unfinished();
+        live.sort_unstable();
+        self.log.push(PassRecord { t_ps: now_ps, stuck: Some(live), ..PassRecord::default() });
+    }
+
+    fn into_ledger(self) -> Ledger {
+        Ledger { gaps: self.gaps, passes: self.passes, leaps: self.leaps, log: Log::Sglang(self.log) }
+    }
+
+    fn check(&self) {
+        self.check_memory();
+    }
+}

@@ -1,0 +1,109 @@
+//! Taking requests out of the batch when their next tokens find no room.
+
+use super::Sglang;
+use super::ratio::RETRACT_DECODE_STEPS;
+use super::row::{State, Waiting};
+use crate::record::Reason;
+use crate::scheduler::{Pass, Results};
+
+impl Sglang<'_> {
+    /// Retracts rows until the others' next tokens fit: those with the fewest outputs first, of
+    /// these the longest prompts. Costs the batch, as in the engine: the rows that stay are left in
+    /// that order.
+    pub(super) fn retract(&mut self, pass: &mut Pass, results: &mut Results) {
+        let key = |slot: u32| {
+            let row = &self.rows[slot as usize];
+            (row.sampled(self.k), std::cmp::Reverse(row.prompt))
+        };
+        let mut kept = self.running.clone();
+        kept.sort_by_key(|&slot| std::cmp::Reverse(key(slot)));
+        let mut requeued = Vec::new();
+        while kept.len() > 1 && (requeued.is_empty() || !self.has_room_for(&kept)) {
+            let Some(slot) = kept.pop() else { break };
+            self.take_out(slot, kept.len(), results);
+            requeued.push(slot);
+        }
+        if kept.len() == 1 && !self.has_room_for(&kept) {
+            self.abort(kept[0], results);
+            kept.clear();
+        }
+        self.reorder(&kept);
+        let (mut given, mut limits) = (0, 0);
+        for &slot in &kept {
+            let row = &self.rows[slot as usize];
+            given += u64::from(row.sampled(self.k));
+            limits += u64::from(row.limit);
+        }
+        self.ratio.retracted(kept.len() as u64, given, limits);
+        for &slot in &requeued {
+            self.log_retracted(pass, slot);
+            self.requeue(slot);
+        }
+        self.batch_is_full = false;
+    }
+
+    /// Whether the next tokens of these rows find room.
+    fn has_room_for(&mut self, slots: &[u32]) -> bool {
+        let page_size = self.s.engine.page_size;
+        let k = self.k;
+        let due = slots.iter().filter(|&&slot| self.rows[slot as usize].stored(k).is_multiple_of(page_size));
+        let pages = due.count() as u32;
+        self.make_room(pages * page_size)
+    }
+
+    /// Frees what a row of the batch has stored, without entering it into the tree, and makes some
+    /// room for the `others`. The row stays on the list.
+    pub(super) fn take_out(&mut self, slot: u32, others: usize, results: &mut Results) {
+        let stored = self.rows[slot as usize].stored(self.k);
+        self.stop_decoding(slot);
+        self.release(slot, stored);
+        self.make_room(others as u32 * RETRACT_DECODE_STEPS);
+        let (k, mixed_at) = (self.k, self.mixed_at);
+        let fresh = self.fresh.iter().position(|&other| other == slot);
+        let row = &mut self.rows[slot as usize];
+        match fresh {
+            Some(position) => {
+                self.fresh.swap_remove(position);
+            }
+            None => row.last_emit_ps = self.last_decode_ps,
+        }
+        if let Some(before) = mixed_at.filter(|&before| before >= row.joined) {
+            row.noted = row.prompt + row.sampled(before);
+        }
+        row.delivered = row.sampled(k);
+        row.state = State::Waiting;
+        results.requests.preemptions[row.request as usize] += 1;
+    }
+
+    /// Puts a row that was taken out at the end of the queue.
+    pub(super) fn requeue(&mut self, slot: u32) {
+        let row = &self.rows[slot as usize];
+        let (request, tokens, noted) = (row.request, row.tokens(), row.noted);
+        self.enqueue(Waiting { request, slot: Some(slot), tokens, entry: 0, noted, prefix: 0 });
+        self.rows[slot as usize].entry = self.entries - 1;
+    }
+
+    /// The last request of all does not fit: the engine gives it up.
+    fn abort(&mut self, slot: u32, results: &mut Results) {
+        let stored = self.rows[slot as usize].stored(self.k);
+        self.stop_decoding(slot);
+        self.release(slot, stored);
+        self.fresh.clear();
+        let row = &self.rows[slot as usize];
+        results.requests.reason[row.request as usize] = Reason::Pool as u8;
+        results.requests.output_tokens[row.request as usize] = row.sampled(self.k);
+        self.vacant.push(slot);
+    }
+
+    /// Gives the batch a new order.
+    fn reorder(&mut self, kept: &[u32]) {
+        for &slot in kept {
+            self.decoding.remove(self.rows[slot as usize].member(slot));
+            self.rows[slot as usize].order = self.next_order;
+            self.next_order += 1;
+            self.decoding.insert(self.rows[slot as usize].member(slot));
+        }
+        self.running.clear();
+        self.running.extend(kept);
+    }
+}

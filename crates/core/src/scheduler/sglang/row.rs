@@ -1,0 +1,81 @@
+//! Requests that wait, and requests that have been admitted.
+
+use crate::decode_set::Member;
+
+/// A request in the queue.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Waiting {
+    pub(super) request: u32,
+    /// Its row, if it has run before.
+    pub(super) slot: Option<u32>,
+    /// Prompt and output so far.
+    pub(super) tokens: u32,
+    /// Its place in the order in which requests came into the queue.
+    pub(super) entry: u64,
+    /// Tokens that the engine has noted for it, as of the last time it was tried; 0 if never.
+    pub(super) noted: u32,
+    /// Cached tokens, as of the last look at the tree.
+    pub(super) prefix: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    Waiting,
+    Prefilling,
+    Decoding,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Row {
+    pub(super) request: u32,
+    pub(super) state: State,
+    /// Position in the batch: greater is later.
+    pub(super) order: u64,
+    pub(super) entry: u64,
+    pub(super) prompt: u32,
+    /// Tokens it will give: at least 1, which a prefill gives whatever was asked for.
+    pub(super) target: u32,
+    /// Tokens it would give for all the scheduler knows.
+    pub(super) limit: u32,
+    /// Tokens delivered; of a decoding row, those before it joined the batch.
+    pub(super) delivered: u32,
+    /// Of a prefilling row: where the part to compute begins, and ends.
+    pub(super) prefix: u32,
+    pub(super) extend_end: u32,
+    /// Tokens at its beginning that belong to the tree, and the node they end with.
+    pub(super) protected: u32,
+    pub(super) node: u32,
+    /// Of a decoding row: the counter when it joined, and after the pass that gives the last token.
+    pub(super) joined: u64,
+    pub(super) finish_at: u64,
+    /// Tokens that the engine has noted for it when it was admitted.
+    pub(super) noted: u32,
+    pub(super) last_emit_ps: i64,
+}
+
+impl Row {
+    /// Prompt and output of a row that is not decoding.
+    pub(super) fn tokens(&self) -> u32 {
+        self.prompt + self.delivered
+    }
+
+    pub(super) fn member(&self, slot: u32) -> Member {
+        let offset = i64::from(self.prompt) + i64::from(self.target) - self.finish_at as i64 - 1;
+        Member { slot, order: self.order, offset, finish_at: self.finish_at }
+    }
+
+    /// Tokens given in passes scheduled so far, of a decoding row.
+    pub(super) fn sampled(&self, k: u64) -> u32 {
+        (i64::from(self.target) - (self.finish_at as i64 - k as i64)) as u32
+    }
+
+    /// Tokens stored in passes scheduled so far, of a decoding row: all but the last it gave.
+    pub(super) fn stored(&self, k: u64) -> u32 {
+        self.prompt + self.sampled(k) - 1
+    }
+
+    /// The counter when it would have given all of its limit.
+    pub(super) fn limit_at(&self) -> i64 {
+        i64::from(self.limit) - i64::from(self.target) + self.finish_at as i64
+    }
+}

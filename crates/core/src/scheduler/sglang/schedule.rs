@@ -1,0 +1,121 @@
+//! Deciding a pass, or a run of decodes that are all alike.
+
+use super::{Kind, Sglang};
+use crate::scheduler::{Pass, Results};
+
+impl Sglang<'_> {
+    /// See [`crate::scheduler::Scheduler::schedule`].
+    pub(super) fn decide(&mut self, now_ps: i64, start_ps: i64, results: &mut Results, pass: &mut Pass) -> bool {
+        if self.out_of_memory {
+            return false;
+        }
+        pass.clear();
+        pass.start_ps = start_ps;
+        pass.decided_ps = now_ps;
+        self.join_batch();
+        pass.waiting = self.waiting.len() as u32;
+        let passes = self.run_length();
+        if passes > 0 {
+            self.schedule_run(passes, pass);
+        } else if !self.prefill(results, pass) && (self.out_of_memory || !self.decode(results, pass)) {
+            return false;
+        }
+        pass.set_end();
+        true
+    }
+
+    /// Puts what the last pass computed where it belongs: an open chunk into the tree, completed
+    /// prompts into the batch.
+    fn join_batch(&mut self) {
+        if let Some(slot) = self.chunked {
+            let end = self.rows[slot as usize].extend_end;
+            self.checkpoint(slot, end);
+            self.rows[slot as usize].prefix = end;
+            self.batch_is_full = false;
+        }
+        let mixed = self.last == Kind::Mixed;
+        if self.joining.is_empty() {
+            return;
+        }
+        if mixed || self.running.is_empty() {
+            self.batch_is_full = false; // the pass's batch is the batch from now on
+        }
+        let joining = std::mem::take(&mut self.joining);
+        let count = joining.len() as u64;
+        // In a mixed pass the decoding rows come after the others.
+        if mixed {
+            self.first_order -= count;
+        }
+        let first = if mixed { self.first_order } else { self.next_order };
+        for (index, &slot) in joining.iter().enumerate() {
+            self.rows[slot as usize].order = first + index as u64;
+            self.start_decoding(slot);
+        }
+        self.fresh.extend(&joining);
+        if mixed {
+            self.running.splice(0..0, joining.iter().copied());
+        } else {
+            self.next_order += count;
+            self.running.extend(&joining);
+        }
+        self.joining = joining;
+        self.joining.clear();
+    }
+
+    /// How many passes from here on only decode the rows that decode now, evict nothing, and admit nobody.
+    fn run_length(&mut self) -> i64 {
+        let engine = self.s.engine;
+        let full = self.running.len() >= engine.max_running_requests as usize;
+        let admits = !self.waiting.is_empty() && (engine.preempts() || !self.batch_is_full && !full);
+        // Gaps differ in the first decode after a prefill.
+        let follows_decode = self.last == Kind::Decode && self.fresh.is_empty();
+        if admits || !follows_decode || self.chunked.is_some() {
+            return 0;
+        }
+        let Some(finish_at) = self.decoding.first_finish() else { return 0 };
+        let passes =
+            (finish_at as i64 - self.k as i64).min((self.s.max_passes - self.passes).min(i64::MAX as u64) as i64);
+        let wanted = if self.s.leap { passes } else { passes.min(1) };
+        if wanted <= 0 { 0 } else { self.passes_within_memory(wanted) }
+    }
+
+    /// The most passes, up to `wanted`, in which nothing is evicted nor retracted. A decode pass
+    /// begins by making room for a page a row, whatever it needs.
+    fn passes_within_memory(&self, wanted: i64) -> i64 {
+        let pages = i64::from(self.available / self.s.engine.page_size);
+        if self.tree.evictable() == 0 {
+            return self.decoding.passes_within(self.k, pages, wanted);
+        }
+        let spare = pages - self.decoding.len() as i64;
+        if spare < 0 { 0 } else { (self.decoding.passes_within(self.k, spare, wanted) + 1).min(wanted) }
+    }
+
+    fn schedule_run(&mut self, passes: i64, pass: &mut Pass) {
+        let rows = self.decoding.len() as i64;
+        self.s.step_time.decode_stretches(rows, self.decoding.context(self.k + 1), passes, &mut pass.times);
+        pass.passes = passes;
+        pass.serial = self.k + passes as u64;
+        pass.decoding = rows;
+        pass.is_run = true;
+        pass.settled = false;
+    }
+
+    /// Takes the pages of a run whose length is final.
+    pub(super) fn take_run(&mut self, pass: &mut Pass) {
+        if pass.settled {
+            return;
+        }
+        pass.settled = true;
+        if self.s.log_passes {
+            self.log_run(pass);
+        }
+        self.available -= self.decoding.demand(self.k, pass.passes) as u32 * self.s.engine.page_size;
+        self.ratio.decay(pass.passes);
+        self.k = pass.serial;
+        self.passes += pass.passes as u64;
+        self.leaps += u64::from(pass.passes > 1);
+        for stretch in &pass.times.stretches {
+            self.gaps.push(stretch.first, stretch.step, stretch.count, pass.decoding);
+        }
+    }
+}

@@ -1,0 +1,4 @@
+"""Results side by side.
+
+`comparison.py` finds what differs; `terminal.py` and `page.py` show it.
+"""

@@ -1,0 +1,94 @@
+"""The figures that are set against each other, and which way is better."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Better = Literal["lower", "higher", None]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One figure of a summary.
+
+    Attributes:
+        key: its name in `Result.summary`.
+        title: for people; with its unit.
+        better: which way is better; None if it says nothing about that.
+        kind: how it is written: a number, a share, or yes and no.
+    """
+
+    key: str
+    title: str
+    better: Better = None
+    kind: Literal["number", "share", "flag"] = "number"
+
+
+def _latency(metric: str, title: str, *statistics: str) -> list[Metric]:
+    return [Metric(f"{metric}.{name}", f"{title} {name} (ms)", "lower") for name in statistics]
+
+
+METRICS = (
+    Metric("slo.met", "Service level met", "higher", "flag"),
+    Metric("slo.attainment", "Requests within limits", "higher", "share"),
+    *_latency("ttft_ms", "TTFT", "mean", "p50", "p90", "p95", "p99"),
+    *_latency("tpot_ms", "TPOT", "mean", "p50", "p90", "p95", "p99"),
+    *_latency("itl_ms", "ITL", "p50", "p95", "p99"),
+    *_latency("e2e_ms", "E2E", "mean", "p50", "p90", "p95", "p99"),
+    *_latency("queue_ms", "Queue", "p50", "p95", "p99"),
+    Metric("output_tokens_per_s", "Output tokens/s", "higher"),
+    Metric("output_tokens_per_s_per_gpu", "Output tokens/s per GPU", "higher"),
+    Metric("requests_per_s", "Requests/s", "higher"),
+    Metric("goodput.requests_per_s", "Goodput (requests/s)", "higher"),
+    Metric("prefix_reuse", "Prefix reuse", "higher", "share"),
+    Metric("preemptions", "Preemptions", "lower"),
+    Metric("completed", "Completed", "higher"),
+    Metric("rejected", "Rejected", "lower"),
+    Metric("unfinished", "Unfinished", "lower"),
+    Metric("duration_s", "Duration (s)"),
+    Metric("gpu_hours", "GPU-hours", "lower"),
+    Metric("cost_per_million_output_tokens", "Cost per 1M output tokens", "lower"),
+)
+
+
+LEAST_SHARE = 0.0005
+"""What is shown as 0.0 % is neither better nor worse."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A metric of all results; None where a result does not have it."""
+
+    metric: Metric
+    values: list[float | None]
+
+    def difference(self, place: int) -> float | None:
+        """From the first result to this one."""
+        first, value = self.values[0], self.values[place]
+        return None if first is None or value is None else float(value) - float(first)
+
+    def share(self, place: int) -> float | None:
+        """The difference as a share of the first; None where there is nothing to relate it to."""
+        difference, first = self.difference(place), self.values[0]
+        return None if difference is None or not first or self.metric.kind == "flag" else difference / abs(float(first))
+
+    def verdict(self, place: int) -> Literal["better", "worse", None]:
+        """Whether this result does better than the first, by more than a rounding of the share that is shown."""
+        difference, share = self.difference(place), self.share(place)
+        if not difference or self.metric.better is None or (share is not None and abs(share) < LEAST_SHARE):
+            return None
+        return "better" if (difference < 0) == (self.metric.better == "lower") else "worse"
+
+    def as_json(self) -> dict[str, Any]:
+        others = range(1, len(self.values))
+        return {
+            "metric": self.metric.key,
+            "title": self.metric.title,
+            "better": self.metric.better,
+            "kind": self.metric.kind,
+            "values": self.values,
+            "differences": [self.difference(place) for place in others],
+            "shares": [self.share(place) for place in others],
+            "verdicts": [self.verdict(place) for place in others],
+        }

@@ -1,0 +1,47 @@
+"""A page's parts put together, and written."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from ..._core import __version__
+from ...result.result import Result
+from .view import view
+
+HERE = Path(__file__).parent
+
+COMMON = ("dom.js", "scales.js", "charts.js", "bars.js", "parts.js")
+REPORT = (*COMMON, "report.js", "replicas.js", "slowest.js", "about.js")
+
+
+def report_page(result: Result) -> str:
+    """The report of one result, as HTML that needs nothing else. The same for the same result."""
+    spec, workload = result.provenance["spec"], result.provenance["workload"]
+    title = f"{spec.get('model', 'servetwin')}, {spec.get('replicas', 1)} replicas, {workload['requests']:,} requests"
+    return page(title, REPORT, {"view": view(result)})
+
+
+def page(title: str, scripts: tuple[str, ...], data: dict[str, Any]) -> str:
+    filled = {
+        "version": __version__,
+        "title": html.escape(title),
+        "style": _asset("style.css"),
+        "script": "\n".join(_asset(name) for name in scripts),
+        "data": embedded(data),
+    }
+    # In one go: what was put in is not looked through again.
+    return re.sub(r"\{\{(\w+)\}\}", lambda mark: filled[mark[1]], _asset("template.html"))
+
+
+def embedded(data: Any) -> str:
+    """JSON that ends no element it stands in, whatever names a trace has."""
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+
+
+def _asset(name: str) -> str:
+    return (HERE / name).read_text(encoding="utf-8")

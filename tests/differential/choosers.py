@@ -1,0 +1,87 @@
+"""Where the choices of a random scenario come from, and what all engines' scenarios share.
+
+A `Chooser` lets hypothesis shrink the choices, and a seed repeat them.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Protocol, TypeVar
+
+from hypothesis import strategies as st
+
+from servetwin.conformance.scenario import PS_PER_MS, ScenarioRequest
+from servetwin.reference import Affine, Linear, Polynomial
+
+T = TypeVar("T")
+
+
+class Chooser(Protocol):
+    """Where the choices come from."""
+
+    def integer(self, low: int, high: int) -> int:
+        """Both ends included."""
+
+    def one_of(self, choices: Sequence[T]) -> T: ...
+
+
+class SeededChooser:
+    def __init__(self, seed: int) -> None:
+        self._random = random.Random(seed)
+
+    def integer(self, low: int, high: int) -> int:
+        return self._random.randint(low, high)
+
+    def one_of(self, choices: Sequence[T]) -> T:
+        return self._random.choice(choices)
+
+
+class DrawingChooser:
+    def __init__(self, draw: st.DrawFn) -> None:
+        self._draw = draw
+
+    def integer(self, low: int, high: int) -> int:
+        return self._draw(st.integers(low, high))
+
+    def one_of(self, choices: Sequence[T]) -> T:
+        return self._draw(st.sampled_from(choices))
+
+
+def step_time(choose: Chooser) -> Affine | Polynomial:
+    if choose.integer(1, 4) == 1:
+        tokens = choose.integer(8, 64)
+        return Polynomial(
+            prefill_fps=(choose.integer(0, 2**30), choose.integer(0, 2**40), 2**50),
+            segment_tokens=tokens,
+            start_ps=tuple(PS_PER_MS * 5 + i * PS_PER_MS // 9 for i in range(8)),
+            slope_ps=(*(choose.integer(-1000, PS_PER_MS // 1000) for _ in range(7)), choose.integer(0, 1000)),
+        )
+    term = Linear(
+        base_ps=choose.one_of((1, PS_PER_MS // 2, 5 * PS_PER_MS)),
+        prefill_token_ps=PS_PER_MS // 20,
+        work_fps=choose.one_of((0, 3 * 2**19 + 1)),
+        decode_row_ps=PS_PER_MS // 10,
+        context_ps=choose.one_of((0, PS_PER_MS // 1000)),
+        sequence_ps=choose.integer(0, 1000),
+    )
+    memory = Linear(base_ps=choose.integer(0, 6 * PS_PER_MS), context_ps=PS_PER_MS // 300)
+    host = Linear(base_ps=choose.integer(0, PS_PER_MS), sequence_ps=choose.integer(0, 5000))
+    return Affine(host=host, terms=choose.one_of(((term,), (term, memory))))
+
+
+def gap(choose: Chooser) -> int:
+    """Between arrivals: none, less than a pass, or long enough to go idle."""
+    longest = choose.one_of((0, 0, 5, 40, 2000))
+    return choose.integer(0, longest * PS_PER_MS)
+
+
+def continued(choose: Chooser, index: int, n_in: int, earlier: Sequence[ScenarioRequest]) -> tuple[int, ...]:
+    """A prompt that continues an earlier conversation, its answer included, or starts one."""
+    fresh = list(range(1000 * index, 1000 * index + n_in))
+    history: list[int] = []
+    if earlier:
+        before = choose.integer(0, len(earlier) - 1)
+        history = [*(earlier[before].tokens or ()), *earlier[before].outputs(before)]
+    kept = choose.one_of((0, n_in // 2, n_in))
+    return tuple((history[:kept] + fresh)[:n_in])

@@ -1,0 +1,52 @@
+"""The native SGLang leaves the records of the reference, bit for bit, on one replica."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+
+from servetwin.conformance.scenario import Scenario
+from servetwin.conformance.sglang.replay import native, reference
+from servetwin.errors import ServetwinError
+from servetwin.reference.sglang import EngineConfig, RunRecord
+
+from .sglang_scenarios import random_scenario, scenarios
+
+
+def check(scenario: Scenario[EngineConfig]) -> None:
+    expected = outcome(reference, scenario)
+    assert outcome(native, scenario) == expected
+
+
+def outcome(replayer: object, scenario: Scenario[EngineConfig]) -> RunRecord | str:
+    """The records, or that the engine fails."""
+    try:
+        return replayer(scenario)  # type: ignore[operator,no-any-return]
+    except ServetwinError as error:
+        if "SGLang fails here" not in str(error):
+            raise
+        return "fails"
+
+
+@pytest.mark.parametrize("first", range(0, 400, 50))
+def test_seeded_scenarios(first: int) -> None:
+    for seed in range(first, first + 50):
+        check(random_scenario(seed))
+
+
+@settings(max_examples=200, deadline=None)
+@given(scenarios())
+def test_drawn_scenarios(scenario: Scenario[EngineConfig]) -> None:
+    check(scenario)
+
+
+def test_a_difference_is_seen() -> None:
+    """The canary: another conservativeness must not pass for this one."""
+    differing = 0
+    for seed in range(60):
+        scenario = random_scenario(seed)
+        other = replace(scenario.config, schedule_conservativeness=0.7)
+        differing += outcome(native, replace(scenario, config=other)) != outcome(reference, scenario)
+    assert differing > 0

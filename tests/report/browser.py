@@ -1,0 +1,77 @@
+"""Pages in a real browser that cannot reach anything."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+CLIPBOARD = "navigator.clipboard.writeText = (text) => { window.copied = text; return Promise.resolve(); };"
+"""In place of the real one, which the whole machine shares."""
+
+
+def executable() -> str:
+    """The browser's path; skips the test if there is none."""
+    found = next(filter(None, map(shutil.which, NAMES)), None)
+    if found is None:
+        pytest.skip(f"no browser at hand ({', '.join(NAMES)})")
+    return found
+
+
+@contextmanager
+def browser() -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    # Chromium's sandbox does not work for the superuser, who runs tests in containers.
+    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+    with playwright.sync_playwright() as started:
+        opened = started.chromium.launch(executable_path=executable(), args=arguments)
+        yield opened
+        opened.close()
+
+
+@dataclass
+class Opened:
+    """A page, and what it said and asked for."""
+
+    page: Any
+    said: list[str] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
+
+    def figure(self, name: str) -> Any:
+        return self.page.locator(f"[data-chart='{name}']")
+
+    def table(self, name: str) -> Any:
+        return self.page.locator(f"[data-table='{name}']")
+
+    def copied(self, place: Any, what: str) -> str:
+        """What the button of that name copies."""
+        place.locator("details.menu > summary").click()
+        place.get_by_role("button", name=f"Copy {what}").click()
+        return str(self.page.evaluate("window.copied"))
+
+
+@contextmanager
+def opened(browser: Any, file: Path, *, width: int = 1280, scheme: str = "light") -> Iterator[Opened]:
+    """The page, ready; afterwards it must have asked for nothing but itself, and complained of nothing."""
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, offline=True)
+    page = context.new_page()
+    found = Opened(page)
+    page.on("console", lambda message: found.said.append(message.text))
+    page.on("pageerror", lambda error: found.said.append(str(error)))
+    page.on("request", lambda request: found.asked.append(request.url))
+    page.add_init_script(CLIPBOARD)
+    address = file.absolute().as_uri()
+    page.goto(address)
+    page.wait_for_function("document.documentElement.dataset.ready")
+    yield found
+    assert found.said == []
+    assert found.asked == [address]
+    context.close()
