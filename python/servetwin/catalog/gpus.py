@@ -50,6 +50,8 @@ class Gpu:
     pcie_bytes_per_s: float
     """To the host, one direction."""
     smi_mib: int
+    processors: int
+    """Streaming multiprocessors, or compute units."""
     large_batches: bool
     """Whether vLLM gives it the larger defaults: 70 GiB or more and not an A100."""
     price: Price | None = None
@@ -83,6 +85,7 @@ def _gpu(
     link: Link,
     pcie: float,
     smi_mib: int,
+    processors: int,
     *,
     large: bool = True,
     price: tuple[float, tuple[str, str]] | None = None,
@@ -91,7 +94,9 @@ def _gpu(
     bf16, fp8, fp4, int8 = (rate * TERA for rate in rates)
     listed = None if price is None else Price(price[0], *price[1])
     memory = round(memory_gib * GIB)
-    return Gpu(name, title, memory, bandwidth, bf16, fp8, fp4, int8, link, pcie * GB, smi_mib, large, listed)
+    return Gpu(
+        name, title, memory, bandwidth, bf16, fp8, fp4, int8, link, pcie * GB, smi_mib, processors, large, listed
+    )
 
 
 GPUS = {
@@ -107,11 +112,21 @@ GPUS = {
             _NVLINK3,
             31.5,
             40_960,
+            108,
             large=False,
             price=(1.48, _LAMBDA),
         ),
         _gpu(
-            "a100-80g", "NVIDIA A100 SXM 80GB", 79.15, 2.039 * TB, (312, 0, 0, 624), _NVLINK3, 31.5, 81_920, large=False
+            "a100-80g",
+            "NVIDIA A100 SXM 80GB",
+            79.15,
+            2.039 * TB,
+            (312, 0, 0, 624),
+            _NVLINK3,
+            31.5,
+            81_920,
+            108,
+            large=False,
         ),
         # NVIDIA H100 data sheet. SXM5: 3.35 TB/s, with sparsity 1,979 TFLOPS BF16 and 3,958 FP8 (half of it without),
         # NVLink 900 GB/s both ways. PCIe: 2 TB/s, 1,513 and 3,026. NVL: 3.9 TB/s, 1,671 and 3,341.
@@ -124,6 +139,7 @@ GPUS = {
             _NVLINK4,
             63,
             81_559,
+            132,
             price=(3.78, _LAMBDA),
         ),
         _gpu(
@@ -135,9 +151,10 @@ GPUS = {
             _BRIDGE,
             63,
             81_559,
+            114,
             price=(2.86, _LAMBDA),
         ),
-        _gpu("h100-nvl", "NVIDIA H100 NVL 94GB", 93.10, 3.9 * TB, (835.5, 1670.5, 0, 1670.5), _BRIDGE, 63, 95_830),
+        _gpu("h100-nvl", "NVIDIA H100 NVL 94GB", 93.10, 3.9 * TB, (835.5, 1670.5, 0, 1670.5), _BRIDGE, 63, 95_830, 132),
         # NVIDIA H200 data sheet, SXM: 4.8 TB/s, the H100's arithmetic.
         _gpu(
             "h200",
@@ -148,6 +165,7 @@ GPUS = {
             _NVLINK4,
             63,
             143_771,
+            132,
             price=(4.54, _SPHERON),
         ),
         # NVIDIA HGX B200 data sheet, one of eight: 7.7 TB/s, 2.25 PFLOPS BF16, 4.5 FP8 and INT8, 9 FP4, NVLink 1.8 TB/s
@@ -161,11 +179,14 @@ GPUS = {
             _NVLINK5,
             63,
             183_359,
+            148,
             price=(6.03, _SPHERON),
         ),
         # NVIDIA HGX B300 data sheet, one of eight: 62 TB/s for all, 2.25 PFLOPS BF16, 4.5 FP8, 14 FP4 (dense), 307 TOPS
         # INT8 with sparsity.
-        _gpu("b300", "NVIDIA B300 SXM 288GB", 267.69, 7.75 * TB, (2250, 4500, 14000, 153.5), _NVLINK5, 126, 275_040),
+        _gpu(
+            "b300", "NVIDIA B300 SXM 288GB", 267.69, 7.75 * TB, (2250, 4500, 14000, 153.5), _NVLINK5, 126, 275_040, 148
+        ),
         # NVIDIA GB200 NVL72 data sheet, one of 72: 8 TB/s, 2.5 PFLOPS BF16, 5 FP8 and INT8, 10 FP4. Half the price of a
         # superchip.
         _gpu(
@@ -177,14 +198,19 @@ GPUS = {
             _NVL72,
             63,
             189_471,
+            148,
             price=(4.54, _SPHERON),
         ),
         # NVIDIA GB300 NVL72 data sheet, one of 72: 8 TB/s, 2.5 PFLOPS BF16, 5 FP8, 15 FP4 (dense), 330 TOPS INT8.
-        _gpu("gb300", "NVIDIA GB300 NVL72 288GB", 276.50, 8.0 * TB, (2500, 5000, 15000, 165), _NVL72, 126, 284_208),
+        _gpu(
+            "gb300", "NVIDIA GB300 NVL72 288GB", 276.50, 8.0 * TB, (2500, 5000, 15000, 165), _NVL72, 126, 284_208, 148
+        ),
         # NVIDIA L4 data sheet, with sparsity: 300 GB/s, 242 TFLOPS BF16, 485 FP8 and INT8.
-        _gpu("l4", "NVIDIA L4 24GB", 22.03, 0.3 * TB, (121, 242.5, 0, 242.5), _PCIE4, 31.5, 23_034, large=False),
+        _gpu("l4", "NVIDIA L4 24GB", 22.03, 0.3 * TB, (121, 242.5, 0, 242.5), _PCIE4, 31.5, 23_034, 58, large=False),
         # NVIDIA L40S data sheet: 864 GB/s, 362 TFLOPS BF16, 733 FP8 and INT8 without sparsity.
-        _gpu("l40s", "NVIDIA L40S 48GB", 44.39, 0.864 * TB, (362.05, 733, 0, 733), _PCIE4, 31.5, 46_068, large=False),
+        _gpu(
+            "l40s", "NVIDIA L40S 48GB", 44.39, 0.864 * TB, (362.05, 733, 0, 733), _PCIE4, 31.5, 46_068, 142, large=False
+        ),
         # NVIDIA Ada GPU architecture paper, table 2: 1,008 GB/s; with FP32 accumulate 165.2 TFLOPS BF16 and 330.3 FP8;
         # 660.6 TOPS INT8; no NVLink.
         _gpu(
@@ -196,6 +222,7 @@ GPUS = {
             _PCIE4,
             31.5,
             24_564,
+            128,
             large=False,
         ),
         # NVIDIA RTX Blackwell PRO architecture paper, table 4: 1,792 GB/s; with FP32 accumulate 503.8 TFLOPS BF16,
@@ -209,6 +236,7 @@ GPUS = {
             _PCIE5,
             63,
             97_887,
+            188,
         ),
         # AMD Instinct data sheets. MI300X: 5.3 TB/s, 1,307.4 TFLOPS BF16, 2,614.9 FP8 and INT8; seven Infinity Fabric
         # links of 128 GB/s both ways. MI325X: 6 TB/s, the same arithmetic. MI355X: 8 TB/s, 2,516.6, 5,033.2 and FP4
@@ -222,6 +250,7 @@ GPUS = {
             Link("Infinity Fabric", 448 * GB, 8),
             63,
             196_592,
+            304,
             price=(1.85, ("Vultr, " + _RESEARCH[0], _RESEARCH[1])),
         ),
         _gpu(
@@ -233,6 +262,7 @@ GPUS = {
             Link("Infinity Fabric", 448 * GB, 8),
             63,
             262_128,
+            304,
             price=(1.95, ("TensorWave, " + _RESEARCH[0], _RESEARCH[1])),
         ),
         _gpu(
@@ -244,6 +274,7 @@ GPUS = {
             Link("Infinity Fabric", 537.6 * GB, 8),
             63,
             294_896,
+            256,
         ),
     )
 }

@@ -78,6 +78,11 @@ class Model:
         return sum(layer.count for layer in self.stack)
 
     @property
+    def mixer(self) -> Mixer:
+        """Of its first layers."""
+        return self.stack[0].mixer
+
+    @property
     def heads(self) -> int:
         """Attention heads that ranks share."""
         return min(layer.mixer.heads for layer in self.stack)

@@ -50,7 +50,12 @@ SINGLE = {
 
 PER_REQUEST = ("ttft_ms", "tpot_ms", "e2e_ms")
 
-EVIDENCE = {"analytic": "analytic (from data sheets, not calibrated)", "given": "given (taken at its word)"}
+EVIDENCE = {
+    "analytic": "analytic (from data sheets, not calibrated)",
+    "given": "given (taken at its word)",
+    "fitted": "fitted (to operator timings of this GPU; passes not calibrated)",
+    "transferred": "transferred (operator timings of another GPU of its generation)",
+}
 """What a word alone does not tell."""
 
 NOTED = (

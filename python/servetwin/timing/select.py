@@ -9,10 +9,14 @@ from ..catalog.engine import check_fp8
 from ..spec import Spec
 from ..spec.timing import AnalyticTiming, LinearTiming, PolynomialTiming
 from ..units import HORIZON_PS
-from .analytic import Analytic
 from .base import Lowered, PassLimits, TimingModel
+from .composed import Composed, lacking
 from .linear import Linear
 from .polynomial import Polynomial
+from .roofline import Roofline
+
+COMPUTE_EFFICIENCY, MEMORY_EFFICIENCY = 0.7, 0.8
+"""Of a roofline, where none is given."""
 
 MACHINE = 8
 """GPUs of the largest machine; links that join more join a rack."""
@@ -51,7 +55,7 @@ def lower(spec: Spec, model: TimingModel, limits: PassLimits) -> Lowered:
     return lowered
 
 
-def _analytic(spec: Spec, engine: ResolvedEngine, options: AnalyticTiming) -> Analytic:
+def _analytic(spec: Spec, engine: ResolvedEngine, options: AnalyticTiming) -> Composed | Roofline:
     if engine.model is None or engine.gpu is None:
         field = "model" if engine.model is None else "gpu"
         raise spec.source.problem(
@@ -76,13 +80,19 @@ def _analytic(spec: Spec, engine: ResolvedEngine, options: AnalyticTiming) -> An
             "all-reduces beyond it are not yet modelled",
             wanted=f"at most {domain}, or another kind of timing",
         )
-    return Analytic(
-        model=engine.model,
-        gpu=engine.gpu,
-        tensor=spec.parallel.tensor,
-        stored=engine.stored,
-        kv=engine.kv,
-        options=options,
+    model, gpu, tensor = engine.model, engine.gpu, spec.parallel.tensor
+    given = options.compute_efficiency is not None or options.memory_efficiency is not None
+    if not given and not lacking(model, gpu, tensor, engine.stored):
+        return Composed(model, gpu, tensor, engine.stored, engine.kv, options.host_ms)
+    return Roofline(
+        model,
+        gpu,
+        tensor,
+        engine.stored,
+        engine.kv,
+        options.compute_efficiency or COMPUTE_EFFICIENCY,
+        options.memory_efficiency or MEMORY_EFFICIENCY,
+        options.host_ms,
     )
 
 

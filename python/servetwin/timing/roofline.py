@@ -18,7 +18,6 @@ from dataclasses import dataclass
 
 from ..catalog import Gpu, Model, Stored
 from ..catalog.formats import Format
-from ..spec.timing import AnalyticTiming
 from ..units import PS_PER_MS, PS_PER_S, PS_PER_US, nearest_ps
 from .base import FRACTION_BITS, Evidence, Lowered, PassLimits, affine, affine_limit, fixed_point
 
@@ -27,13 +26,15 @@ ALLREDUCE_LATENCY_US = 8.0
 
 
 @dataclass(frozen=True)
-class Analytic:
+class Roofline:
     model: Model
     gpu: Gpu
     tensor: int
     stored: Stored
     kv: Format
-    options: AnalyticTiming
+    compute_efficiency: float
+    memory_efficiency: float
+    host_ms: float
     evidence: Evidence = Evidence.ANALYTIC
 
     @property
@@ -41,9 +42,9 @@ class Analytic:
         assumed: dict[str, float | str] = {
             "model": self.model.name,
             "gpu": self.gpu.title,
-            "compute_efficiency": self.options.compute_efficiency,
-            "memory_efficiency": self.options.memory_efficiency,
-            "host_ms": self.options.host_ms,
+            "compute_efficiency": self.compute_efficiency,
+            "memory_efficiency": self.memory_efficiency,
+            "host_ms": self.host_ms,
         }
         if self.tensor > 1:
             assumed["allreduce_latency_us"] = ALLREDUCE_LATENCY_US
@@ -65,8 +66,8 @@ class Analytic:
     def _arithmetic(self) -> dict[str, int]:
         model = self.model
         rate = self.gpu.flops(self.stored.mlp.arithmetic)
-        matrices = PS_PER_S / (rate * self.options.compute_efficiency * self.tensor)
-        attention = PS_PER_S / (self.gpu.bf16_flops * self.options.compute_efficiency * self.tensor)
+        matrices = PS_PER_S / (rate * self.compute_efficiency * self.tensor)
+        attention = PS_PER_S / (self.gpu.bf16_flops * self.compute_efficiency * self.tensor)
         # Of attention: what one more token of context adds.
         context = model.flops(1) - model.flops(0)
         token = round(2 * self._layer_parameters() * matrices)
@@ -83,7 +84,7 @@ class Analytic:
 
     def _memory(self) -> dict[str, int]:
         model = self.model
-        byte = PS_PER_S / (self.gpu.memory_bytes_per_s * self.options.memory_efficiency)
+        byte = PS_PER_S / (self.gpu.memory_bytes_per_s * self.memory_efficiency)
         # The input embedding is looked up, not read through.
         weights = model.token_weight_bytes(self.stored)
         token = round(model.cache_bytes(1, self.kv, self.tensor) * byte)
@@ -92,7 +93,7 @@ class Analytic:
         )
 
     def _fixed(self) -> dict[str, int]:
-        host = nearest_ps(self.options.host_ms, PS_PER_MS)
+        host = nearest_ps(self.host_ms, PS_PER_MS)
         if self.tensor == 1:
             return affine(base_ps=host)
         # Two all-reduces a layer (after attention and after the MLP) of one 2-byte hidden state a token; a ring
