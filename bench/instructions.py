@@ -15,9 +15,10 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 BUDGET = HERE / "instructions.json"
+ENGINES = ("vllm", "sglang")
 BATCHES = (16, 64, 256, 1024)
 FEW, MANY = 256, 1280
-"""Passes of the two runs whose difference is the cost of a stepped pass."""
+"""Passes, or arrivals, of the two runs whose difference is the cost of one."""
 
 
 def main() -> None:
@@ -42,12 +43,17 @@ def build() -> Path:
 
 
 def count_all(program: Path) -> dict[str, object]:
-    """Of a stepped pass by batch, and of whole runs."""
+    """By engine: of a stepped pass and of an arrival by batch, and of whole runs."""
+    rustc = subprocess.run(["rustc", "--version"], check=True, capture_output=True, text=True).stdout.strip()
+    return {"rustc": rustc} | {engine: count_engine(program, engine) for engine in ENGINES}
+
+
+def count_engine(program: Path, engine: str) -> dict[str, object]:
     return {
-        "rustc": subprocess.run(["rustc", "--version"], check=True, capture_output=True, text=True).stdout.strip(),
-        "stepped_pass": {str(batch): _stepped_pass(program, batch) for batch in BATCHES},
-        "dense": count(program, "dense"),
-        "sparse": count(program, "sparse"),
+        "stepped_pass": {str(batch): _each(program, engine, "decode", batch) for batch in BATCHES},
+        "arrival": {str(batch): _each(program, engine, "admit", batch) for batch in BATCHES},
+        "dense": count(program, engine, "dense"),
+        "sparse": count(program, engine, "sparse"),
     }
 
 
@@ -61,8 +67,8 @@ def count(program: Path, *arguments: object) -> int:
     return int(collected[1])
 
 
-def _stepped_pass(program: Path, batch: int) -> int:
-    few, many = (count(program, "decode", batch, passes) for passes in (FEW, MANY))
+def _each(program: Path, engine: str, work: str, batch: int) -> int:
+    few, many = (count(program, engine, work, batch, times) for times in (FEW, MANY))
     return round((many - few) / (MANY - FEW))
 
 

@@ -25,13 +25,35 @@ class Trace:
     def read_mooncake(
         path: str,
         *,
+        text: bytes | None = None,
         block_tokens: int = 512,
         limit: int | None = None,
         speedup: float = 1.0,
         max_output_tokens: int | None = None,
+        turns: str | None = None,
+    ) -> Trace: ...
+    @staticmethod
+    def from_rows(
+        file: str,
+        columns: dict[str, Any],
+        *,
+        fields: dict[str, str],
+        sha256: str,
+        notes_json: str,
+        block_tokens: int = 512,
+        limit: int | None = None,
+        speedup: float = 1.0,
+        max_output_tokens: int | None = None,
+        turns: str | None = None,
+        as_written: bool = False,
     ) -> Trace: ...
     @staticmethod
     def generate(config_json: str) -> Trace: ...
+    @staticmethod
+    def merge(traces: list[Trace]) -> Trace: ...
+    def transform(self, steps_json: str) -> Trace: ...
+    def like(self, options_json: str) -> Trace: ...
+    def profile(self) -> dict[str, Any]: ...
     @staticmethod
     def from_columns(
         *,
@@ -80,6 +102,11 @@ class RouterRequest:
     def max_output_tokens(self) -> int: ...
     @property
     def priority(self) -> int: ...
+    @property
+    def session(self) -> int: ...
+    @property
+    def cached_tokens(self) -> tuple[int, ...]:
+        """By replica: the tokens of its prompt that are in the cache now."""
 
 @final
 class ReplicaView:

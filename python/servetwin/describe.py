@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from .catalog import ResolvedEngine, resolve_engine
+from .describe_router import describe_instances, describe_router
 from .spec import Spec
-from .spec.router import PythonRouter
 from .timing import Lowered, TimingModel, lower, pass_limits, timing_model
-from .units import PS_PER_MS, PS_PER_S, nearest_ps
+from .units import PS_PER_S, nearest_ps
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,8 @@ def run_description(spec: Spec, deployment: Deployment, *, leap: bool, own_route
         "replicas": spec.replicas,
         "engine": dict(deployment.engine.options),
         "step_time": deployment.lowered.description,
-        "router": _router(spec, own_router),
+        "router": describe_router(spec, deployment.engine, own_router=own_router),
+        "instances": describe_instances(spec.router, own_router=own_router),
         "seed": spec.seed,
         "leap": leap,
         "stall_passes": spec.stall_passes,
@@ -62,9 +63,9 @@ def gpu_hour(spec: Spec, engine: ResolvedEngine) -> GpuHour | None:
     return None if listed is None else GpuHour(listed.usd, f"US dollars: {listed.source}, {listed.date}")
 
 
-def summary_options(spec: Spec, engine: ResolvedEngine) -> dict[str, Any]:
+def summary_options(spec: Spec, deployment: Deployment) -> dict[str, Any]:
     """What the core needs to compute the metrics."""
-    hour = gpu_hour(spec, engine)
+    hour = gpu_hour(spec, deployment.engine)
     window = spec.metrics.window
     slo = None
     if spec.slo is not None:
@@ -75,18 +76,7 @@ def summary_options(spec: Spec, engine: ResolvedEngine) -> dict[str, Any]:
         "warmup_ps": nearest_ps(spec.metrics.warmup, PS_PER_S),
         "window_ps": None if window is None else nearest_ps(window, PS_PER_S),
         "gpus": spec.gpus,
+        "kv_blocks": deployment.engine.blocks * spec.replicas,
         "gpu_price_per_hour": None if hour is None else hour.price,
         "slo": slo,
     }
-
-
-def _router(spec: Spec, own_router: bool) -> dict[str, Any]:
-    if isinstance(spec.router, PythonRouter):
-        return {
-            "kind": "python",
-            "interval_ps": nearest_ps(spec.router.interval_ms, PS_PER_MS),
-            "delay_ps": nearest_ps(spec.router.delay_ms, PS_PER_MS),
-        }
-    if own_router:
-        return {"kind": "python", "interval_ps": 0, "delay_ps": 0}
-    return {"kind": spec.router.kind}

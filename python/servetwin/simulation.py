@@ -17,7 +17,7 @@ from .result.result import Result, Timings
 from .spec import Spec, load_spec, make_spec
 from .spec.router import PythonRouter
 from .spec.workload import TraceWorkload
-from .workload import check_blocks, open_workload
+from .workload import check_blocks, check_sessions, open_workload
 
 if TYPE_CHECKING:
     from ._core import Trace
@@ -57,11 +57,13 @@ def simulate(
     started = time.perf_counter()
     opened = open_workload(spec) if trace is None else trace
     check_blocks(spec, opened)
+    if router is None:
+        check_sessions(spec, opened)
     parsed = time.perf_counter()
     config = run_description(spec, deployment, leap=leap, own_router=router is not None)
     with native_errors():
         run = native_simulate(opened, json.dumps(config), router=router, progress=progress)
-        summary = json.loads(run.summary(json.dumps(summary_options(spec, deployment.engine))))
+        summary = json.loads(run.summary(json.dumps(summary_options(spec, deployment))))
     timings = Timings(
         parse_s=parsed - started,
         simulate_s=time.perf_counter() - parsed,

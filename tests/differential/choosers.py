@@ -78,7 +78,7 @@ def gap(choose: Chooser) -> int:
 
 def continued(choose: Chooser, index: int, n_in: int, earlier: Sequence[ScenarioRequest]) -> tuple[int, ...]:
     """A prompt that continues an earlier conversation, its answer included, or starts one."""
-    fresh = list(range(1000 * index, 1000 * index + n_in))
+    fresh = list(range(1000 * (index + 1), 1000 * (index + 1) + n_in))
     history: list[int] = []
     if earlier:
         before = choose.integer(0, len(earlier) - 1)

@@ -79,6 +79,7 @@ def engine_config(choose: Chooser) -> EngineConfig:
         disable_priority_preemption=prioritised and choose.integer(1, 4) == 1,
         schedule_low_priority_values_first=prioritised and choose.one_of((False, True)),
         priority_scheduling_preemption_threshold=choose.integer(0, 5),
+        disable_overlap_schedule=choose.one_of((True, False)),
         ignore_eos=choose.one_of((False, False, True)),
     )
 

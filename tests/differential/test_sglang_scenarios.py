@@ -45,11 +45,16 @@ FEATURES = (
     "abort",
     "context limit",
     "stuck",
+    "overlap",
+    "retraction under overlap",
+    "preemption under overlap",
+    "stop under overlap",
 )
 
 
 def features(scenario: Scenario[EngineConfig], run: RunRecord) -> list[str]:
     config, passes = scenario.config, run.passes
+    overlaps = not config.disable_overlap_schedule
     hit = any(r.cached for r in run.requests)
     reached = {
         "retraction": any(p.retracted for p in passes),
@@ -65,6 +70,10 @@ def features(scenario: Scenario[EngineConfig], run: RunRecord) -> list[str]:
         "abort": bool(aborted(scenario, scenario.requests)),
         "context limit": any(r.n_in + r.n_out >= config.max_request_tokens - 1 for r in run.requests if r.n_out > 1),
         "stuck": run.stuck is not None,
+        "overlap": overlaps,
+        "retraction under overlap": overlaps and any(p.retracted for p in passes),
+        "preemption under overlap": overlaps and any(p.preempted for p in passes),
+        "stop under overlap": overlaps and any(one.n_out < one.max_output_tokens for one in scenario.requests),
     }
     return [feature for feature, present in reached.items() if present]
 
@@ -73,7 +82,7 @@ def check_invariants(scenario: Scenario[EngineConfig], run: RunRecord) -> None:
     config, name = scenario.config, scenario.name
     time = 0
     for one in run.passes:
-        assert one.t_ps >= time, name
+        assert one.scheduled_at_ps <= one.t_ps >= time, name
         time = one.t_ps + one.dt_ps
         assert (one.dt_ps > 0) == bool(one.scheduled), name
         assert 0 <= one.available <= one.available + one.evictable <= config.max_total_tokens, name

@@ -39,20 +39,33 @@ def counted() -> dict[str, Any]:
     return counts
 
 
+def flat(counts: dict[str, Any]) -> dict[str, int]:
+    """By name, as `sglang, arrival, 64`."""
+    named: dict[str, int] = {}
+    for key, value in counts.items():
+        if isinstance(value, dict):
+            named |= {f"{key}, {rest}": count for rest, count in flat(value).items()}
+        elif isinstance(value, int):
+            named[key] = value
+    return named
+
+
 def departures(counted: dict[str, Any], budget: dict[str, Any]) -> list[str]:
     """What costs more than its budget allows, or so much less that the budget no longer guards anything."""
-    pairs = {name: (counted[name], budget[name]) for name in ("dense", "sparse")}
-    passes = counted["stepped_pass"], budget["stepped_pass"]
-    pairs |= {f"stepped pass, batch {batch}": (passes[0][batch], passes[1][batch]) for batch in passes[1]}
+    counts, allowed = flat(counted), flat(budget)
+    assert counts.keys() == allowed.keys()
     return [
-        f"{name}: {count:,} instructions, the budget is {allowed:,} ± {SHARE:.0%}"
-        for name, (count, allowed) in pairs.items()
-        if abs(count - allowed) > SHARE * allowed
+        f"{name}: {counts[name]:,} instructions, the budget is {allowed[name]:,} ± {SHARE:.0%}"
+        for name in counts
+        if abs(counts[name] - allowed[name]) > SHARE * allowed[name]
     ]
 
 
-def test_a_stepped_pass_does_not_cost_the_batch(counted: dict[str, Any]) -> None:
-    assert counted["stepped_pass"]["1024"] <= GROWTH * counted["stepped_pass"]["16"]
+@pytest.mark.parametrize("engine", ["vllm", "sglang"])
+@pytest.mark.parametrize("what", ["stepped_pass", "arrival"])
+def test_neither_a_stepped_pass_nor_an_arrival_costs_the_batch(counted: dict[str, Any], engine: str, what: str) -> None:
+    by_batch = counted[engine][what]
+    assert by_batch["1024"] <= GROWTH * by_batch["16"]
 
 
 def test_runs_keep_to_their_budget(counted: dict[str, Any], budget: dict[str, Any]) -> None:
@@ -60,5 +73,5 @@ def test_runs_keep_to_their_budget(counted: dict[str, Any], budget: dict[str, An
 
 
 def test_a_run_that_doubles_is_noticed(budget: dict[str, Any]) -> None:
-    doubled = {**budget, "dense": 2 * budget["dense"]}
-    assert [fault.split(":")[0] for fault in departures(doubled, budget)] == ["dense"]
+    doubled = {**budget, "vllm": {**budget["vllm"], "dense": 2 * budget["vllm"]["dense"]}}
+    assert [fault.split(":")[0] for fault in departures(doubled, budget)] == ["vllm, dense"]

@@ -26,6 +26,8 @@ COLUMNS = (
     "preemptions",
     "status",
     "reason",
+    "route_reason",
+    "route_overlap_tokens",
 )
 SERIES = ("time_ps", "replica", "running", "waiting", "used_blocks")
 
@@ -48,6 +50,17 @@ def records(run: _core.Run) -> dict[str, Any]:
         **{name: run.column(name) for name in COLUMNS},
         **{f"series.{name}": run.series(name) for name in SERIES},
     }
+
+
+def outcome(world: World, *, router: object | None = None, **changes: Any) -> dict[str, Any]:
+    """The records of a run, or the error that the engine itself would raise."""
+    try:
+        run = world.simulate(router=router, **changes)
+        return records(run) | {"leaps": run.leaps}
+    except _core.InputError as error:
+        if "fails here" not in str(error):
+            raise
+        return {"failure": str(error)}
 
 
 @st.composite
@@ -116,8 +129,38 @@ def step_times(draw: st.DrawFn) -> dict[str, Any]:
     return {"kind": "affine", "host": draw(affine), "terms": draw(st.lists(affine, max_size=3))}
 
 
+def engines() -> st.SearchStrategy[dict[str, Any]]:
+    return vllm_engines() | sglang_engines()
+
+
 @st.composite
-def engines(draw: st.DrawFn) -> dict[str, Any]:
+def sglang_engines(draw: st.DrawFn) -> dict[str, Any]:
+    page_size = draw(st.sampled_from([1, 1, 4, 16, 64]))
+    chunk = draw(st.sampled_from([None, 64, 64, 128, 320]))
+    return {
+        "name": "sglang",
+        "version": "0.5.23",
+        "page_size": page_size,
+        "max_total_tokens": draw(st.integers(3, 12)) * 64,
+        "max_running_requests": draw(st.integers(1, 12)),
+        "context_length": draw(st.sampled_from([96, 220, 4096])),
+        "chunked_prefill_size": chunk,
+        "max_prefill_tokens": draw(st.sampled_from([40, 200, 16384])),
+        "enable_mixed_chunk": draw(st.booleans()),
+        "schedule_policy": draw(st.sampled_from(["fcfs", "lpm"])),
+        "schedule_conservativeness": draw(st.sampled_from([0.0, 0.05, 0.3, 1.0])),
+        "disable_radix_cache": draw(st.integers(0, 3)) == 0,
+        "enable_priority_scheduling": draw(st.booleans()),
+        "disable_priority_preemption": draw(st.integers(0, 3)) == 0,
+        "schedule_low_priority_values_first": draw(st.booleans()),
+        "priority_scheduling_preemption_threshold": draw(st.integers(0, 1)),
+        "disable_overlap_schedule": draw(st.booleans()),
+        "ignore_eos": draw(st.integers(0, 3)) == 0,
+    }
+
+
+@st.composite
+def vllm_engines(draw: st.DrawFn) -> dict[str, Any]:
     version = draw(st.sampled_from(["0.32", "0.32", "0.19"]))
     block_size = draw(st.sampled_from([1, 4, 8, 16, 64]))
     drafts = draw(st.sampled_from([0, 0, 0, 2, 3]))
@@ -158,14 +201,97 @@ def acceptances() -> st.SearchStrategy[dict[str, Any]]:
     return cycle | chance
 
 
+def telemetry() -> st.SearchStrategy[dict[str, int]]:
+    """Fresh, sampled, or sampled and late."""
+    times = [(0, 0), (MS, 0), (37 * MS, 0), (MS, 5 * MS), (37 * MS, 9 * MS)]
+    return st.sampled_from(times).map(lambda time: {"interval_ps": time[0], "delay_ps": time[1]})
+
+
+@st.composite
+def kv_aware_routers(draw: st.DrawFn) -> dict[str, Any]:
+    return {
+        "kind": "kv_aware",
+        "overlap_score_credit": draw(st.sampled_from([1.0, 1.0, 0.3, 0.0])),
+        "overlap_score_credit_decay": draw(st.sampled_from([0.0, 0.0, 0.7])),
+        "prefill_load_scale": draw(st.sampled_from([1.0, 2.5, 0.0])),
+        "decode_active_request_weight": draw(st.sampled_from([0.0, 1.3])),
+        "temperature": draw(st.sampled_from([0.0, 0.0, 0.0, 0.5])),
+        "track_prefill_tokens": draw(st.integers(0, 4)) > 0,
+        "track_active_blocks": draw(st.integers(0, 4)) > 0,
+        "assume_kv_reuse": draw(st.integers(0, 4)) > 0,
+        "use_kv_events": draw(st.integers(0, 3)) > 0,
+        "ttl_ps": draw(st.sampled_from([0, 60 * MS, 10**13])),
+        "queue_threshold": draw(st.sampled_from([None, None, 0.5, 2.0])),
+        "queue_policy": draw(st.sampled_from(["fcfs", "lcfs", "wspt"])),
+    }
+
+
+def _kind(name: str, **options: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    return st.fixed_dictionaries({"kind": st.just(name), **options})
+
+
+_EVICTION = st.sampled_from([7 * MS, 100 * MS, 10**13])
+_LLM_D = _kind(
+    "llm_d",
+    queue_scorer_weight=st.sampled_from([2.0, 0.0]),
+    kv_cache_utilization_scorer_weight=st.sampled_from([2.0, 0.5]),
+    prefix_cache_scorer_weight=st.sampled_from([3.0, 0.0]),
+    max_prefix_tokens_to_match=st.sampled_from([16, 64, 131_072]),
+    lru_capacity_per_server=st.sampled_from([1, 12, 1000]),
+)
+
+ROUTERS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
+    **{name: _kind(name) for name in ("round_robin", "random", "least_requests")},
+    "least_tokens": _kind("least_tokens", expected_output_tokens=st.sampled_from([0, 20, 1000])),
+    "power_of_two": _kind("power_of_two", telemetry=st.none() | telemetry()),
+    "session_affinity": _kind(
+        "session_affinity",
+        assignment_mode=st.sampled_from(["random", "min_load", "min_group"]),
+        max_idle_ps=st.sampled_from([MS, 300 * MS]),
+        eviction_interval_ps=_EVICTION,
+    ),
+    "consistent_hashing": _kind(
+        "consistent_hashing",
+        key=st.sampled_from(["session", "prefix"]),
+        prefix_tokens=st.sampled_from([5, 40]),
+        virtual_nodes=st.sampled_from([1, 9]),
+        max_load_skew=st.sampled_from([None, 1.0, 1.5]),
+    ),
+    "prefix_hash": _kind(
+        "prefix_hash",
+        prefix_token_count=st.sampled_from([5, 40]),
+        load_factor=st.sampled_from([1.0, 1.25]),
+        virtual_nodes=st.sampled_from([1, 9]),
+    ),
+    "cache_aware": _kind(
+        "cache_aware",
+        cache_threshold=st.sampled_from([0.0, 0.3]),
+        balance_abs_threshold=st.sampled_from([0, 2, 64]),
+        balance_rel_threshold=st.sampled_from([1.0, 1.5]),
+        eviction_interval_ps=_EVICTION | st.just(0),
+        max_tree_size=st.sampled_from([0, 100, 400, 10**6]),
+    ),
+    "llm_d": st.builds(lambda router, age: router | age, _LLM_D, telemetry()),
+    "kv_aware": kv_aware_routers(),
+}
+"""Every native router, with thresholds that small worlds reach."""
+
+
+def instances() -> st.SearchStrategy[dict[str, Any]]:
+    several = st.fixed_dictionaries(
+        {"count": st.sampled_from([2, 3]), "deal": st.sampled_from(["round_robin", "hash"])}
+    )
+    return st.just({"count": 1, "deal": "round_robin"}) | several
+
+
 @st.composite
 def worlds(draw: st.DrawFn, *, replicas: int = 4, sessions: bool = True) -> World:
-    router = draw(st.sampled_from(["round_robin", "random", "least_requests"]))
     run = {
         "replicas": draw(st.integers(1, replicas)),
         "engine": draw(engines()),
         "step_time": draw(step_times()),
-        "router": {"kind": router},
+        "router": draw(st.one_of(*ROUTERS.values())),
+        "instances": draw(instances()),
         "seed": draw(st.integers(0, 2**32)),
         "leap": True,
         "stall_passes": 400,

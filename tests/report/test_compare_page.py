@@ -21,7 +21,9 @@ THREE = ("one replica", "preemptions", "twelve replicas")
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (420, "dark")])
-@pytest.mark.parametrize("names", [THREE, ("all rejected", "one request"), ("stalled", "names"), ("no output", "classes")])
+@pytest.mark.parametrize(
+    "names", [THREE, ("all rejected", "one request"), ("stalled", "names"), ("no output", "classes")]
+)
 def test_any_results_are_shown(
     browser: Any, comparison_of: Compared, names: tuple[str, ...], width: int, scheme: str
 ) -> None:

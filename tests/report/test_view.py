@@ -15,7 +15,7 @@ from servetwin import Result
 from servetwin.report.page.document import embedded, report_page
 from servetwin.report.page.groups import BANDS, MOST_REPLICAS
 from servetwin.report.page.quantiles import CURVE, Groups
-from servetwin.report.page.time import MOST_BINS, Bins
+from servetwin.report.page.time import MOST_BINS, Bins, round_up
 from servetwin.report.page.view import view
 
 from .worlds import CHAT, WORLDS, run, world
@@ -41,7 +41,9 @@ def by_definition(values: list[float], share: float) -> float:
     st.lists(st.tuples(st.integers(0, 5), st.floats(-1e9, 1e9)), max_size=60),
     st.lists(st.floats(0, 1), min_size=1, max_size=5),
 )
-def test_percentiles_of_groups_are_those_of_their_members(samples: list[tuple[int, float]], shares: list[float]) -> None:
+def test_percentiles_of_groups_are_those_of_their_members(
+    samples: list[tuple[int, float]], shares: list[float]
+) -> None:
     codes = pa.array([code for code, _ in samples], pa.int32())
     found = Groups(pa.array([value for _, value in samples], pa.float64()), codes, 6).quantiles(shares)
     for code in range(6):
@@ -58,6 +60,23 @@ def test_bins_cover_a_run(length_s: float, requests: int) -> None:
     assert all(0.4 * bins.width_s <= width <= 1.6 * bins.width_s for width in bins.seconds()) or bins.count == 1
     times = [0.0, bins.length_s / 3, bins.length_s, None]
     assert all(code is None or 0 <= code < bins.count for code in bins.of(pa.array(times, pa.float64())).to_pylist())
+
+
+@pytest.mark.parametrize(
+    ("width_s", "round_s"),
+    [
+        (0.011, 0.02),
+        (1.0, 1.0),
+        (3.1, 5.0),
+        (9.0, 10.0),
+        (11.0, 20.0),
+        (41.0, 60.0),
+        (3000.0, 3600.0),
+        (1e5, 172_800.0),
+    ],
+)
+def test_bins_are_as_people_count_time(width_s: float, round_s: float) -> None:
+    assert round_up(width_s) == pytest.approx(round_s)
 
 
 def test_distributions_are_those_of_the_summary(result: Result) -> None:
@@ -106,7 +125,8 @@ def test_bands_are_percentiles_of_what_arrived_in_the_bin() -> None:
         inside = [
             (row["first_token_ps"] - row["arrival_ps"]) / 1e9
             for row in rows
-            if number * width_ps <= row["arrival_ps"] - zero and (last or row["arrival_ps"] - zero < (number + 1) * width_ps)
+            if number * width_ps <= row["arrival_ps"] - zero
+            and (last or row["arrival_ps"] - zero < (number + 1) * width_ps)
         ]
         for band, share in BANDS.items():
             shown = found["groups"][0]["bands"]["ttft_ms"][band][number]
@@ -116,7 +136,7 @@ def test_bands_are_percentiles_of_what_arrived_in_the_bin() -> None:
 def test_slowest_requests_are_the_slowest() -> None:
     result = world("preemptions")
     found = view(result)
-    times = {row: entry for row, entry in enumerate(result.requests.to_pylist())}
+    times = dict(enumerate(result.requests.to_pylist()))
     latency = {row: (entry["last_token_ps"] - entry["arrival_ps"]) / 1e9 for row, entry in times.items()}
     expected = sorted(latency, key=lambda row: -latency[row])[: len(found["groups"][0]["slowest"]["e2e_ms"])]
     assert found["groups"][0]["slowest"]["e2e_ms"] == expected
@@ -159,6 +179,12 @@ def test_of_many_replicas_a_page_holds_the_slowest() -> None:
     assert sum(value > least for value in tails.values()) < MOST_REPLICAS
 
 
+def test_a_page_of_many_requests_on_many_replicas_is_small() -> None:
+    workload = {**CHAT, "requests": 100_000, "rate_per_s": 20_000, "output_tokens": 40}
+    page = report_page(run(replicas=1024, workload=workload, router="least_requests"))
+    assert len(page.encode()) < 4_000_000
+
+
 def test_a_page_is_the_same_for_the_same_result(result: Result) -> None:
     assert report_page(result) == report_page(result)
 
@@ -172,7 +198,11 @@ def test_a_page_loads_nothing(result: Result) -> None:
     assert outside.count("http") - outside.count("http-equiv") == 1
 
 
-@given(st.recursive(st.text() | st.integers() | st.none(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
+@given(
+    st.recursive(
+        st.text() | st.integers() | st.none(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
+    )
+)
 def test_data_ends_no_element(data: Any) -> None:
     text = embedded(data)
     assert json.loads(text) == data

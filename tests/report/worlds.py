@@ -36,7 +36,8 @@ def with_columns(result: Result, **columns: list[Any]) -> Result:
 
 def classed() -> Result:
     names = ["chat", "agents", None]
-    return with_columns(run(replicas=2), **{"class": [names[row % 3] for row in range(300)]})
+    failed = [row % 50 == 0 for row in range(300)]
+    return with_columns(run(replicas=2), recorded_failed=failed, **{"class": [names[row % 3] for row in range(300)]})
 
 
 def named(name: str) -> Result:
@@ -70,6 +71,7 @@ WORLDS = {
     "preemptions": lambda: run(engine={"max_model_len": 4096, "num_gpu_blocks": 260}),
     "classes": classed,
     "names": lambda: named("</script><img src=x onerror=alert(1)>&amp;\u2028é"),
+    "sglang": lambda: run(engine={"name": "sglang", "context_length": 4096, "max_total_tokens": 9600}),
     "some rejected": lambda: run(engine={"max_model_len": 1024, "num_gpu_blocks": 600}),
     "all rejected": lambda: run(engine={"max_model_len": 64, "num_gpu_blocks": 600}),
     "stalled": stalled,

@@ -136,3 +136,22 @@ def test_the_catalog_shows_what_it_knows(tmp_path: Path) -> None:
         failed = servetwin("catalog", *arguments)
         assert (failed.returncode, failed.stdout) == (2, ""), arguments
         assert "Traceback" not in failed.stderr
+
+
+def test_spec_import_writes_a_spec_that_simulates(tmp_path: Path) -> None:
+    line = "vllm serve meta-llama/Llama-3.1-8B --max-num-seqs 128 --tensor-parallel-size 2 --port 80"
+    made = servetwin("spec", "import", "--engine", "vllm", line)
+    assert made.returncode == 0
+    assert "# without effect here: --port" in made.stdout
+    spec = tmp_path / "spec.yaml"
+    made = servetwin("spec", "import", line, "--gpu", "h100", "-o", spec)
+    assert (made.returncode, made.stdout.splitlines()[0]) == (0, f"{spec}: written")
+    poisson = "workload={kind: poisson, requests: 20, rate_per_s: 5, input_tokens: 100, output_tokens: 10}"
+    assert servetwin("simulate", spec, "--set", poisson, "-q").returncode == 0
+
+
+def test_spec_flags_lists_what_is_known() -> None:
+    run = servetwin("spec", "flags", "--engine", "sglang", "page_size")
+    assert run.stdout.splitlines()[1].split() == ["--page-size", "modelled", "engine.page_size"]
+    assert servetwin("spec", "flags", "--engine", "vllm", "--version", "0.11").returncode == 2
+    assert servetwin("spec", "flags", "--engine", "vllm", "nonsense").returncode == 2

@@ -92,6 +92,8 @@ def test_a_faithful_recording_agrees(tmp_path: Path) -> None:
     assert oracle["totals"]["retractions"] > 0
     assert oracle["totals"]["cached"] > 0
     assert oracle["totals"]["finished"] == 4
+    last = oracle["steps"][-1]
+    assert last["avail_end"] + last["evict_end"] == 60 != last["avail"] + last["evict"]
     result = check(tmp_path)
     assert result.agrees
     assert result.steps == len(oracle["steps"])

@@ -69,10 +69,11 @@ def test_summary_options_carry_limits_and_window() -> None:
             "parallel": {"tensor": 2},
         }
     )
-    assert summary_options(spec, resolve(spec).engine) == {
+    assert summary_options(spec, resolve(spec)) == {
         "warmup_ps": 1_500_000_000_000,
         "window_ps": 60 * 10**12,
         "gpus": 4,
+        "kv_blocks": 202,
         "gpu_price_per_hour": None,
         "slo": {"ttft_ms": 2000.0, "tpot_ms": {"p95": 50.0}, "attainment": 0.95},
     }
@@ -80,8 +81,8 @@ def test_summary_options_carry_limits_and_window() -> None:
 
 def test_a_gpu_hour_costs_what_is_given_or_what_the_catalog_lists() -> None:
     listed = make_spec({**SMALL, "gpu": "h100"})
-    assert summary_options(listed, resolve(listed).engine)["gpu_price_per_hour"] == GPUS["h100"].price.usd  # type: ignore[union-attr]
+    assert summary_options(listed, resolve(listed))["gpu_price_per_hour"] == GPUS["h100"].price.usd  # type: ignore[union-attr]
     given = make_spec({**SMALL, "gpu": "h100", "cluster": {"gpu_price_per_hour": 2.5}})
-    assert summary_options(given, resolve(given).engine)["gpu_price_per_hour"] == 2.5
+    assert summary_options(given, resolve(given))["gpu_price_per_hour"] == 2.5
     unlisted = make_spec({**SMALL, "gpu": "l4"})
-    assert summary_options(unlisted, resolve(unlisted).engine)["gpu_price_per_hour"] is None
+    assert summary_options(unlisted, resolve(unlisted))["gpu_price_per_hour"] is None

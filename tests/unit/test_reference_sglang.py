@@ -82,10 +82,14 @@ def test_a_long_prompt_is_chunked_one_at_a_time() -> None:
     assert [one.chunked for one in record.passes] == [0, 0, 1, 1, None, None]
 
 
-def test_a_first_chunk_ends_at_a_page_and_so_does_its_charge() -> None:
-    """The 6 tokens take two pages of 4 out of 12: 4 are left for a chunk, not 6."""
-    record = simulate(request(0, 6, 1), request(1, 20, 1), page_size=4, chunked_prefill_size=12)
-    assert rows(record) == [[[0, 6, 0], [1, 4, 0]], [[1, 12, 4]], [[1, 4, 16]]]
+def test_a_first_chunk_ends_at_a_page_and_charges_are_whole_pages() -> None:
+    """Two prompts of 5 tokens take four pages of 4 out of five: a page is left for the third, not 8 tokens."""
+    record = simulate(
+        *(request(i, n_in, 1) for i, n_in in enumerate((5, 5, 30))),
+        page_size=4,
+        chunked_prefill_size=20,
+    )
+    assert rows(record) == [[[0, 5, 0], [1, 5, 0], [2, 4, 0]], [[2, 20, 4]], [[2, 6, 24]]]
 
 
 def test_mixed_passes_charge_decodes_to_the_chunk() -> None:
@@ -218,26 +222,50 @@ def test_the_cache_gives_way_to_prefills() -> None:
 
 
 def test_longest_prefix_first_holds_back_a_shared_prefix_until_it_is_cached() -> None:
-    """All three are new, and the last two begin alike: only one of them joins the first prefill's head."""
+    """1 and 2 begin alike, and nothing of them is cached: 2 goes behind all others."""
     shared = list(range(5000, 5040))
-    warm = request(0, 40, 1, prompt=shared)
     hit = request(3, 60, 1, prompt=[*shared, *range(20)], arrival_ps=10**12)
     alike = [
         request(i, 50, 1, prompt=[*range(7000, 7040), *range(100 * i, 100 * i + 10)], arrival_ps=10**12) for i in (1, 2)
     ]
-    record = simulate(warm, *alike, hit, schedule_policy="lpm", max_running_requests=2)
-    assert [[row[0] for row in one] for one in rows(record)] == [[0], [3, 1], [2]]
-    assert record.requests[3].cached == 40
-    assert record.requests[2].cached == 40
+    asked = [request(0, 40, 1, prompt=shared), *alike, hit, request(4, 30, 1, arrival_ps=10**12)]
+    record = simulate(*asked, schedule_policy="lpm", max_running_requests=3)
+    assert [[row[0] for row in one] for one in rows(record)] == [[0], [3, 1, 4], [2]]
+    assert [record.requests[i].cached for i in (3, 1, 4, 2)] == [40, 0, 0, 40]
 
 
-def test_fcfs_keeps_waiting_prefixes_from_eviction() -> None:
-    """At the first attempt to prefill, the prefix of one that waits counts as accessed."""
-    old, young = (request(i, 20, 1, arrival_ps=i * 10**10) for i in range(2))
-    big = request(2, 50, 3, arrival_ps=10**11)
-    back = request(3, 25, 1, prompt=[*old.prompt, 1, 2, 3, 4, 5], arrival_ps=10**11)
-    record = simulate(old, young, big, back, max_total_tokens=100, max_running_requests=1)
-    assert record.requests[3].cached == 20
+def test_fcfs_keeps_waiting_prefixes_from_eviction_every_32nd_time() -> None:
+    """What waits uses the oldest prefix of the cache. It survives if its turn is the 33rd attempt."""
+    for fillers, cached in ((29, 0), (30, 20)):
+        old, young = (request(i, 20, 1, arrival_ps=i * 10**10) for i in range(2))
+        between = [request(i, 1, 1, arrival_ps=i * 10**10) for i in range(2, 2 + fillers)]
+        late = 10**12
+        big = request(2 + fillers, 100 - fillers, 3, arrival_ps=late)
+        back = request(3 + fillers, 25, 1, prompt=[*old.prompt, 1, 2, 3, 4, 5], arrival_ps=late)
+        record = simulate(old, young, *between, big, back, max_total_tokens=130, max_running_requests=1)
+        assert record.requests[-1].cached == cached, fillers
+
+
+def test_outputs_are_evicted_without_their_prompt() -> None:
+    """Also where both were computed in one prefill: the first is retracted, and stored again as 10 + 13 tokens."""
+    first = request(0, 10, 25)
+    fresh = request(2, 25, 1, arrival_ps=10**12)
+    back = request(3, 12, 1, prompt=[*first.prompt, -1, -2], arrival_ps=2 * 10**12)
+    record = simulate(
+        *(first, request(1, 5, 20, arrival_ps=1), fresh, back),
+        max_total_tokens=40,
+        ignore_eos=False,
+        schedule_conservativeness=0.1,
+    )
+    assert [0, 23, 0] in [row for rows_of_pass in rows(record) for row in rows_of_pass]
+    assert record.requests[3].cached == 10
+
+
+def test_one_that_does_not_fit_waits_until_somebody_leaves() -> None:
+    """With the ratio, what is promised shrinks in every pass, and soon it would fit; but nobody looks."""
+    first = request(0, 10, 30, max_output_tokens=900)
+    record = simulate(first, request(1, 360, 1, arrival_ps=1), ignore_eos=False)
+    assert kinds(record) == "E" + 29 * "D" + "E"
 
 
 def urgent(**options: object) -> RunRecord:
@@ -262,6 +290,22 @@ def test_preemption_has_a_threshold_a_direction_and_a_switch() -> None:
         {"priority_scheduling_preemption_threshold": 0, "disable_priority_preemption": True},
     ):
         assert not any(one.preempted for one in urgent(**options).passes), options
+
+
+def test_nobody_is_preempted_in_vain() -> None:
+    """One of the two may be pushed out, and that would not be enough."""
+    asked = [request(i, 10, 20, arrival_ps=i, priority=p) for i, p in enumerate((0, 8))]
+    late = request(2, 5, 55, arrival_ps=5 * MS, priority=9)
+    record = simulate(
+        *asked,
+        late,
+        max_total_tokens=70,
+        max_running_requests=2,
+        enable_priority_scheduling=True,
+        priority_scheduling_preemption_threshold=5,
+    )
+    assert len(record.passes[2].scheduled) == 2
+    assert not any(one.preempted for one in record.passes)
 
 
 def test_priority_orders_the_queue() -> None:
@@ -301,6 +345,53 @@ def test_one_that_just_fits_is_never_admitted_without_a_cache() -> None:
     assert record.stuck is not None
     assert record.stuck.live == [0]
     assert not record.passes
+
+
+def overlapping(*requests: Request, **options: object) -> RunRecord:
+    return simulate(*requests, disable_overlap_schedule=False, **options)
+
+
+def test_overlap_decides_a_pass_while_the_one_before_runs() -> None:
+    record = overlapping(request(0, 10, 3, arrival_ps=7 * US))
+    assert rows(record) == [[[0, 10, 0]], [[0, 1, 10]], [[0, 1, 11]]], "none after the last by its limit"
+    assert [one.t_ps // US for one in record.passes] == [7, 1117, 2228]
+    assert [one.scheduled_at_ps // US for one in record.passes] == [7, 7, 1117]
+    assert record.requests[0].finish_ps == record.end_ps == 3340 * US
+    last = record.passes[-1]
+    assert (last.available_end, last.evictable_end) == (988, 12)
+
+
+def test_overlap_an_arrival_waits_for_a_decision_more() -> None:
+    asked = request(0, 4, 9), request(1, 4, 2, arrival_ps=1)
+    assert kinds(simulate(*asked))[:3] == "EED"
+    assert kinds(overlapping(*asked))[:3] == "EDE"
+
+
+def test_overlap_a_stop_before_the_limit_costs_a_pass_more() -> None:
+    """Its end is seen only when its next row is on the device, which stores one token more."""
+    early = request(0, 10, 3, max_output_tokens=50)
+    record = overlapping(early)
+    assert rows(record) == [[[0, 10, 0]], [[0, 1, 10]], [[0, 1, 11]], [[0, 1, 12]]]
+    assert [one.finished for one in record.passes] == [[], [], [0], []]
+    assert record.requests[0].n_out == 3
+    assert (record.passes[-1].available_end, record.passes[-1].evictable_end) == (987, 13)
+    assert len(rows(simulate(early))) == 3
+
+
+def test_overlap_a_retraction_loses_the_token_on_its_way() -> None:
+    record = overlapping(
+        request(0, 10, 25),
+        request(1, 5, 20, arrival_ps=1),
+        max_total_tokens=40,
+        ignore_eos=False,
+        schedule_conservativeness=0.1,
+    )
+    index, one = next((i, one) for i, one in enumerate(record.passes) if one.retracted)
+    (victim,) = one.retracted
+    kv = next(row[2] for row in record.passes[index - 1].scheduled if row[0] == victim)
+    again = next(two for two in record.passes[index:] if two.kind == "E").scheduled[0]
+    assert again[:2] == [victim, kv + 1 - again[2]], "its tokens without the one on its way"
+    assert record.requests[victim].n_out == (25, 20)[victim]
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ def test_every_request_ends_once_with_its_reason(trace: Path) -> None:
     result = run(trace)
     assert result.status == "completed"
     assert (result.summary["completed"], result.summary["rejected"]) == (200, 1)
-    assert result.rejections == {"prompt and output limit exceed max_model_len": 1}
+    assert result.rejections == {"prompt and output limit exceed the context": 1}
     last = result.requests.to_pylist()[-1]
     assert (last["status"], last["scheduled_ps"]) == ("rejected", None)
 
@@ -170,6 +170,44 @@ def test_what_is_not_its_json_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "result.json").write_text(text, encoding="latin-1")
     with pytest.raises(InputError, match="not a result"):
         servetwin.load(tmp_path)
+
+
+def test_classes_of_a_trace_are_a_column(tmp_path: Path) -> None:
+    classed = servetwin.Trace.from_columns(
+        arrival_ps=[0, 0, 0],
+        input_tokens=[8, 8, 8],
+        output_tokens=[8, 8, 8],
+        max_output_tokens=[8, 8, 8],
+        priority=[0, 0, 0],
+        after=[-1, -1, -1],
+        block_tokens=16,
+        block_ids=[0, 1, 2],
+        block_offsets=[0, 1, 2, 3],
+        class_names=["chat", "agents"],
+        classes=[1, 0, 1],
+    )
+    spec = {"timing": "polynomial", "engine": {"max_model_len": 2048, "num_gpu_blocks": 50}}
+    servetwin.simulate(spec, classed).write(tmp_path / "out")
+    assert servetwin.load(tmp_path / "out").requests["class"].to_pylist() == ["agents", "chat", "agents"]
+
+
+def test_a_newer_layout_is_refused(trace: Path, tmp_path: Path) -> None:
+    run(trace).write(tmp_path / "out")
+    file = tmp_path / "out" / "result.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"version": 2}))
+    with pytest.raises(InputError, match="newer servetwin; found 2"):
+        servetwin.load(tmp_path / "out")
+
+
+def test_the_page_of_an_older_result_does_not_remain(trace: Path, tmp_path: Path) -> None:
+    from servetwin.result.store import write
+
+    write(run(trace), tmp_path / "out", "<!DOCTYPE html>")
+    assert (tmp_path / "out" / "report.html").read_text() == "<!DOCTYPE html>"
+    (tmp_path / "out" / "notes.txt").write_text("mine")
+    run(trace, spec={"seed": 4}).write(tmp_path / "out")
+    assert not (tmp_path / "out" / "report.html").exists()
+    assert (tmp_path / "out" / "notes.txt").read_text() == "mine"
 
 
 def test_what_is_no_result_is_refused(tmp_path: Path) -> None:

@@ -38,6 +38,13 @@ NOW: dict[str, Any] = {"kind": "python", "interval_ps": 0, "delay_ps": 0}
 """A router that is shown the present."""
 
 
+KV_AWARE = """{
+    "kind": "kv_aware", "overlap_score_credit": 1, "overlap_score_credit_decay": 0, "prefill_load_scale": 1,
+    "decode_active_request_weight": 0, "temperature": 0, "track_prefill_tokens": true, "track_active_blocks": true,
+    "assume_kv_reuse": true, "use_kv_events": true, "ttl_ps": 0, "queue_threshold": null, "queue_policy": "fcfs"
+}"""
+
+
 def ticking(interval_ps: int, *, delay_ps: int = 0) -> dict[str, Any]:
     """A router that is shown what was sampled every `interval_ps`, `delay_ps` later."""
     return {"kind": "python", "interval_ps": interval_ps, "delay_ps": delay_ps}
@@ -207,6 +214,15 @@ def test_a_view_that_comes_through_before_an_arrival(leap: bool) -> None:
     router = ticking(PASS, delay_ps=5 * MS)
     run([0, 15 * MS - 1, 15 * MS], [9, 1, 1], leap=leap, router=router, witness=witness)
     assert [time_ps for time_ps, _, _ in witness.seen[1:]] == [0, PASS]
+
+
+@LEAPS
+def test_a_request_kept_back_before_an_arrival(leap: bool) -> None:
+    """Request 1 waits for request 0's first token, as which request 2 arrives: it has to wait for that of request 1."""
+    options = json.loads(KV_AWARE) | {"queue_threshold": 0.1}  # of 64 tokens: a prompt of 8 is too many
+    ran = run([0, 1, PASS], [3, 3, 3], leap=leap, router=options)
+    assert ran.routed_ps == [0, PASS, 2 * PASS]
+    assert ran.scheduled_ps == ran.routed_ps
 
 
 @LEAPS

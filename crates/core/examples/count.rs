@@ -1,16 +1,18 @@
 //! Work to count instructions of, by `bench/instructions.py`: the same in every run.
 //!
-//! `count decode ROWS PASSES`: one replica steps through PASSES passes, of which all but the first
-//! decode ROWS rows. Their prompts differ by a token each, so that a sixteenth of them needs a block
-//! in each pass.
+//! `count ENGINE decode ROWS PASSES`: one replica steps through PASSES passes, of which all but the
+//! first decode ROWS rows. Their prompts differ by a token each, so that a sixteenth of them needs a
+//! block in each pass.
 //!
-//! `count dense`, `count sparse`: a generated trace, with leaps, and its metrics: replicas that
-//! prefill all the time, and replicas that mostly decode undisturbed.
+//! `count ENGINE admit ROWS ARRIVALS`: ROWS rows decode, and ARRIVALS requests of one token come in
+//! one after the other.
+//!
+//! `count ENGINE dense`, `count ENGINE sparse`: a generated trace, with leaps, and its metrics:
+//! replicas that prefill all the time, and replicas that mostly decode undisturbed.
 
 use servetwin_core::config::{self, Run};
 use servetwin_core::generate::generate;
 use servetwin_core::metrics::{SummaryOptions, summarize};
-use servetwin_core::router::Router;
 use servetwin_core::simulation::{Outcome, simulate};
 use servetwin_core::trace::{NONE, Trace};
 use std::hint::black_box;
@@ -20,28 +22,17 @@ fn main() {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let number = |text: &str| -> u32 { text.parse().expect("a number") };
     match words[..] {
-        ["decode", rows, passes] => decode(number(rows), number(passes)),
-        ["dense"] => generated(20_000, 40.0, (2000, 100)),
-        ["sparse"] => generated(5_000, 1.0, (500, 800)),
-        _ => panic!("usage: count decode ROWS PASSES | dense | sparse"),
+        [engine, "decode", rows, passes] => decode(engine, number(rows), number(passes)),
+        [engine, "admit", rows, arrivals] => admit(engine, number(rows), number(arrivals)),
+        [engine, "dense"] => generated(engine, 20_000, 40.0, (2000, 100)),
+        [engine, "sparse"] => generated(engine, 5_000, 1.0, (500, 800)),
+        _ => panic!("usage: count vllm|sglang decode ROWS PASSES | admit ROWS ARRIVALS | dense | sparse"),
     }
 }
 
-fn decode(rows: u32, passes: u32) {
-    let run = description(1, 2 * rows * rows, false, Some(passes));
-    let count = rows as usize;
-    let trace = Trace {
-        arrival_ps: vec![0; count],
-        input_tokens: (1..=rows).collect(),
-        output_tokens: vec![2 * passes; count],
-        max_output_tokens: vec![2 * passes; count],
-        priority: vec![0; count],
-        after: vec![NONE; count],
-        block_tokens: rows,
-        // One block each, shared with none.
-        block_ids: (0..rows).collect(),
-        block_offsets: (0..=u64::from(rows)).collect(),
-    };
+fn decode(engine: &str, rows: u32, passes: u32) {
+    let run = description(engine, 1, 2 * rows * rows, false, Some(passes));
+    let trace = trace((1..=rows).map(|prompt| (0, prompt, 2 * passes)));
     let outcome = counted(&trace, &run);
     assert_eq!(outcome.passes, u64::from(passes));
     let first = outcome.requests.first_token_ps[0];
@@ -49,7 +40,34 @@ fn decode(rows: u32, passes: u32) {
     println!("{passes} passes of {rows} rows");
 }
 
-fn generated(requests: u32, rate_per_s: f64, (input, output): (u32, u32)) {
+fn admit(engine: &str, rows: u32, arrivals: u32) {
+    /// Between arrivals: some ten passes.
+    const DISTANCE_PS: i64 = 50_000_000_000;
+    let run = description(engine, 1, 2 * rows * rows, true, None);
+    let long = (1..=rows).map(|prompt| (0, prompt, 20 * arrivals));
+    let short = (1..=arrivals).map(|index| (i64::from(index) * DISTANCE_PS, 16, 1));
+    let outcome = counted(&trace(long.chain(short)), &run);
+    assert!(outcome.requests.end_ps.iter().all(|&time_ps| time_ps > 0));
+    println!("{arrivals} arrivals at {rows} rows, {} passes", outcome.passes);
+}
+
+/// Requests by arrival, prompt and output, with nothing in common.
+fn trace(requests: impl Iterator<Item = (i64, u32, u32)>) -> Trace {
+    let mut trace = Trace { block_tokens: 1024, block_offsets: vec![0], ..Trace::default() };
+    for (index, (arrival_ps, prompt, output)) in requests.enumerate() {
+        trace.arrival_ps.push(arrival_ps);
+        trace.input_tokens.push(prompt);
+        trace.output_tokens.push(output);
+        trace.max_output_tokens.push(output);
+        trace.priority.push(0);
+        trace.after.push(NONE);
+        trace.block_ids.push(index as u32);
+        trace.block_offsets.push(index as u64 + 1);
+    }
+    trace
+}
+
+fn generated(engine: &str, requests: u32, rate_per_s: f64, (input, output): (u32, u32)) {
     const REPLICAS: u32 = 8;
     let lengths = |p50: u32| format!(r#"{{"kind": "lognormal", "p50": {p50}, "p99": {}, "max": 16000}}"#, 5 * p50);
     let workload = generate(&format!(
@@ -61,7 +79,7 @@ fn generated(requests: u32, rate_per_s: f64, (input, output): (u32, u32)) {
         lengths(output),
     ))
     .expect("a workload");
-    let run = description(REPLICAS, 8192, true, None);
+    let run = description(engine, REPLICAS, 8192, true, None);
     let outcome = counted(&workload.trace, &run);
     println!("{} passes, {} leaps", outcome.passes, outcome.leaps);
 }
@@ -69,28 +87,40 @@ fn generated(requests: u32, rate_per_s: f64, (input, output): (u32, u32)) {
 /// What is counted: the run and its metrics. Not what the trace comes from, nor its hash.
 #[inline(never)]
 fn counted(trace: &Trace, run: &Run) -> Outcome {
-    let mut router = Router::RoundRobin { next: 0 };
-    let Ok(outcome) = simulate(trace, run, &mut router, &mut |_| true) else {
+    let Ok(outcome) = simulate(trace, run, None, &mut |_| true) else {
         unreachable!("no router of a user's, and nothing ends it early");
     };
     let options = SummaryOptions::from_json(
         r#"{"warmup_ps": 0, "window_ps": null, "gpus": 8, "gpu_price_per_hour": null, "slo": null}"#,
     )
     .expect("options");
-    black_box(summarize(&outcome.requests, &trace.input_tokens, &outcome.gaps, &options));
+    black_box(summarize(&outcome.requests, &trace.input_tokens, &trace.max_output_tokens, &outcome.gaps, &options));
     outcome
 }
 
-fn description(replicas: u32, budget: u32, leap: bool, max_passes: Option<u32>) -> Run {
-    let run = serde_json::json!({
-        "replicas": replicas,
-        "engine": {
-            "name": "vllm", "version": "0.32", "max_num_seqs": 1024, "max_num_batched_tokens": budget, "max_model_len": 1_000_000,
-            "block_size": 16, "num_gpu_blocks": 200_000, "enable_prefix_caching": true,
+/// Blocks, or pages, of 16 tokens; passes of up to `budget` prefill tokens.
+fn description(engine: &str, replicas: u32, budget: u32, leap: bool, max_passes: Option<u32>) -> Run {
+    let engine = match engine {
+        "vllm" => serde_json::json!({
+            "name": "vllm", "version": "0.32", "max_num_seqs": 2048, "max_num_batched_tokens": budget,
+            "max_model_len": 1_000_000, "block_size": 16, "num_gpu_blocks": 4_000_000, "enable_prefix_caching": true,
             "enable_chunked_prefill": true, "long_prefill_token_threshold": 0,
             "long_prefill_token_threshold_adaptive": false, "scheduling_policy": "fcfs", "watermark_blocks": 0,
             "scheduler_reserve_full_isl": true, "async_scheduling": false, "num_speculative_tokens": 0,
-        },
+        }),
+        "sglang" => serde_json::json!({
+            "name": "sglang", "version": "0.5.23", "page_size": 16, "max_total_tokens": 64_000_000,
+            "max_running_requests": 2048, "context_length": 1_000_000, "chunked_prefill_size": budget.max(16),
+            "max_prefill_tokens": budget.max(16), "enable_mixed_chunk": false, "schedule_policy": "fcfs",
+            "schedule_conservativeness": 1.0, "disable_radix_cache": false, "enable_priority_scheduling": false,
+            "schedule_low_priority_values_first": false, "priority_scheduling_preemption_threshold": 10,
+            "disable_priority_preemption": false, "disable_overlap_schedule": true, "ignore_eos": false,
+        }),
+        _ => panic!("{engine}: vllm or sglang"),
+    };
+    let run = serde_json::json!({
+        "replicas": replicas,
+        "engine": engine,
         // 5 ms, 15 µs a prefill token, 20 ns a token of context.
         "step_time": {
             "kind": "affine",

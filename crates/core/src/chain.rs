@@ -68,8 +68,7 @@ impl Chains {
             }
             offsets.push(pieces.len() as u32);
         }
-        let generated_is_shared =
-            (0..trace.len()).any(|r| content_blocks(trace, r, block_size) > trace.input_tokens[r] / block_size);
+        let generated_is_shared = nodes.generated_is_shared(trace, block_size);
         Chains { pieces, offsets, segments, generated_is_shared }
     }
 
@@ -95,7 +94,8 @@ impl Chains {
         self.segments + request
     }
 
-    /// Whether some request's generated text may be another's prompt.
+    /// Whether a request may find in the cache what another one is still generating. A later turn
+    /// of the same session does not: it waits for the end.
     pub fn generated_is_shared(&self) -> bool {
         self.generated_is_shared
     }
@@ -112,7 +112,45 @@ fn content_blocks(trace: &Trace, request: usize, block_size: u32) -> u32 {
     (known / u64::from(block_size)) as u32
 }
 
-/// The trie over block ids.
+/// A trie over block ids. Nearly every id has one context, so its first node is found by index; the
+/// rest by key.
+pub(crate) struct Trie {
+    pub(crate) parent: Vec<u32>,
+    first_node: Vec<u32>,
+    other_nodes: HashMap<(u32, u32), u32, FxBuildHasher>,
+}
+
+impl Trie {
+    pub(crate) fn new(trace: &Trace) -> Self {
+        let ids = trace.block_ids.iter().max().map_or(0, |&id| id as usize + 1);
+        Trie { parent: Vec::with_capacity(ids), first_node: vec![NONE; ids], other_nodes: HashMap::default() }
+    }
+
+    /// The node of `id` below node `at`, and whether it is new.
+    pub(crate) fn step(&mut self, at: u32, id: u32) -> (u32, bool) {
+        let first = self.first_node[id as usize];
+        let known = if first != NONE && self.parent[first as usize] == at {
+            Some(first)
+        } else if first != NONE {
+            self.other_nodes.get(&(at, id)).copied()
+        } else {
+            None
+        };
+        if let Some(node) = known {
+            return (node, false);
+        }
+        let node = self.parent.len() as u32;
+        self.parent.push(at);
+        if first == NONE {
+            self.first_node[id as usize] = node;
+        } else {
+            self.other_nodes.insert((at, id), node);
+        }
+        (node, true)
+    }
+}
+
+/// The nodes of all requests.
 struct Nodes {
     parent: Vec<u32>,
     branches: Vec<bool>,
@@ -122,13 +160,9 @@ struct Nodes {
 
 impl Nodes {
     fn new(trace: &Trace, block_size: u32) -> Self {
-        let ids = trace.block_ids.iter().max().map_or(0, |&id| id as usize + 1);
-        let mut parent: Vec<u32> = Vec::with_capacity(ids);
-        let mut has_child = Vec::with_capacity(ids);
-        let mut branches = Vec::with_capacity(ids);
-        // Nearly every id has one context, so its first node is found by index; the rest by key.
-        let mut first_node = vec![NONE; ids];
-        let mut other_nodes: HashMap<(u32, u32), u32, FxBuildHasher> = HashMap::default();
+        let mut trie = Trie::new(trace);
+        let mut has_child: Vec<bool> = Vec::with_capacity(trie.parent.capacity());
+        let mut branches: Vec<bool> = Vec::with_capacity(trie.parent.capacity());
         let mut of_id = Vec::with_capacity(trace.block_ids.len());
         let mut offsets = Vec::with_capacity(trace.len() + 1);
         offsets.push(0);
@@ -137,35 +171,51 @@ impl Nodes {
             let needed = tokens.div_ceil(u64::from(trace.block_tokens)) as usize;
             let mut at = NONE;
             for &id in &trace.blocks(request)[..needed] {
-                let first = first_node[id as usize];
-                let known = if first != NONE && parent[first as usize] == at {
-                    Some(first)
-                } else if first != NONE {
-                    other_nodes.get(&(at, id)).copied()
-                } else {
-                    None
-                };
-                at = known.unwrap_or_else(|| {
-                    let node = parent.len() as u32;
+                let (node, new) = trie.step(at, id);
+                if new {
                     if at != NONE {
                         branches[at as usize] = has_child[at as usize];
                         has_child[at as usize] = true;
                     }
-                    parent.push(at);
                     has_child.push(false);
                     branches.push(false);
-                    if first == NONE {
-                        first_node[id as usize] = node;
-                    } else {
-                        other_nodes.insert((at, id), node);
-                    }
-                    node
-                });
+                }
+                at = node;
                 of_id.push(at);
             }
             offsets.push(of_id.len() as u64);
         }
-        Nodes { parent, branches, of_id, offsets }
+        Nodes { parent: trie.parent, branches, of_id, offsets }
+    }
+
+    /// Whether a generated node has a user outside the line of turns that begins with its generator.
+    fn generated_is_shared(&self, trace: &Trace, block_size: u32) -> bool {
+        // Where the first node that holds generated text is in a request's path; none if none has a name.
+        let generated_from = |request: usize| {
+            let prompt = trace.input_tokens[request];
+            let named = content_blocks(trace, request, block_size) > prompt / block_size;
+            if named { (prompt / trace.block_tokens) as usize } else { usize::MAX }
+        };
+        if (0..trace.len()).all(|request| generated_from(request) == usize::MAX) {
+            return false;
+        }
+        let mut session: Vec<u32> = Vec::with_capacity(trace.len());
+        let mut first_user = vec![NONE; self.parent.len()];
+        for (request, &after) in trace.after.iter().enumerate() {
+            session.push(if after == NONE { request as u32 } else { session[after as usize] });
+            let own_from = generated_from(request);
+            for (depth, &node) in self.path(request).iter().enumerate() {
+                let first = first_user[node as usize];
+                if first == NONE {
+                    first_user[node as usize] = request as u32;
+                } else if depth >= own_from
+                    || depth >= generated_from(first as usize) && session[first as usize] != session[request]
+                {
+                    return true;
+                }
+            }
+        }
+        false
     }
 
     fn path(&self, request: usize) -> &[u32] {

@@ -1,12 +1,17 @@
 //! The frozen description of a run, as it comes in.
 
+mod router;
 pub mod sglang;
+pub mod trtllm;
 pub mod vllm;
 
 use crate::error::InputError;
 use crate::step_time::StepTime;
 use serde::Deserialize;
 use sglang::Sglang;
+
+pub use router::{Assignment, Deal, Instances, Key, KvAware, LlmD, QueuePolicy, Router, Telemetry};
+use trtllm::Trtllm;
 use vllm::Vllm;
 
 #[derive(Clone, Debug, Deserialize)]
@@ -16,6 +21,8 @@ pub struct Run {
     pub engine: Engine,
     pub step_time: StepTime,
     pub router: Router,
+    #[serde(default)]
+    pub instances: Instances,
     pub seed: u64,
     /// Whether passes may be summed in closed form; the result is the same.
     pub leap: bool,
@@ -46,25 +53,8 @@ pub struct Record {
 pub enum Engine {
     Vllm(Vllm),
     Sglang(Sglang),
+    Trtllm(Trtllm),
 }
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Router {
-    RoundRobin {},
-    Random {},
-    LeastRequests {},
-    /// A router given beside the description; it sees replicas as they were at the last multiple
-    /// of `interval_ps` at least `delay_ps` ago (`interval_ps` 0: as they are).
-    Python {
-        interval_ps: i64,
-        delay_ps: i64,
-    },
-}
-
-/// The shortest interval of telemetry, and the most samples on their way.
-const TICK_PS_MIN: i64 = 1_000_000;
-const DELAYED_MAX: i64 = 100_000;
 
 /// Checks what the core relies on; whoever wrote the description has explained it to the user.
 ///
@@ -77,17 +67,12 @@ pub fn check(run: &Run) -> Result<(), InputError> {
     let logs = run.record.passes || run.record.block_ids;
     fault(logs && run.replicas > 1, "passes are logged of a single replica")?;
     fault(run.stall_passes == 0, "stall_passes must be at least 1")?;
-    if let Router::Python { interval_ps, delay_ps } = run.router {
-        fault(interval_ps != 0 && interval_ps < TICK_PS_MIN, "interval_ps is below a microsecond")?;
-        fault(
-            delay_ps < 0 || delay_ps > interval_ps.saturating_mul(DELAYED_MAX),
-            "delay_ps is not 0 to 100,000 intervals",
-        )?;
-    }
+    router::check(&run.router, run.instances)?;
     run.step_time.check().or_else(|wrong| fault(true, wrong))?;
     match &run.engine {
         Engine::Vllm(engine) => engine.check(),
         Engine::Sglang(engine) => engine.check(),
+        Engine::Trtllm(engine) => engine.check(),
     }
 }
 

@@ -25,6 +25,27 @@ impl InputError {
     }
 }
 
+/// What is wrong with one row; the caller knows the file and the line.
+#[derive(Debug)]
+pub struct Fault {
+    pub field: Option<String>,
+    pub message: String,
+}
+
+impl Fault {
+    pub fn in_field(field: &str, message: impl Into<String>) -> Self {
+        Fault { field: Some(field.to_owned()), message: message.into() }
+    }
+
+    pub fn in_row(message: impl Into<String>) -> Self {
+        Fault { field: None, message: message.into() }
+    }
+
+    pub fn at(self, file: &str, line: u64) -> InputError {
+        InputError { file: Some(file.to_owned()), line: Some(line), field: self.field, message: self.message }
+    }
+}
+
 impl fmt::Display for InputError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(file) = &self.file {

@@ -1,31 +1,40 @@
-//! Generated workloads: Poisson arrivals, lognormal lengths, prompts that share their beginning.
+//! Generated workloads: arrivals, lengths, prompts that begin alike, sessions, mixes of classes.
 //!
-//! Each number is drawn from its own stream by its request's index, and all arithmetic is exact or
-//! IEEE basic operations, so that a seed gives the same workload on every platform, and its first
-//! n requests whatever comes after them.
+//! Each number is drawn from its own stream by what it is for, and all arithmetic is exact or IEEE
+//! basic operations, so that a seed gives the same workload on every platform, and its first n
+//! requests whatever comes after them.
+//!
+//! What arrives is a session: of one turn, unless its class says otherwise. Reading order: `config`
+//! says what can be asked; `arrivals` when sessions start; `lengths`, `prefix` and `sessions` what
+//! they are; `draws` and `portable` are the numbers below them all.
 
+mod arrivals;
 mod config;
-mod portable;
+mod draws;
+mod lengths;
+pub(crate) mod portable;
+mod prefix;
+mod sessions;
 
 use crate::error::InputError;
 use crate::random::draw;
 use crate::trace::{NONE, Trace};
-use crate::workload::{BLOCK_IDS_MAX, HORIZON_PS, Workload};
-pub use config::{Arrivals, Choice, Config, Lengths, Prefix};
+use crate::workload::{BLOCK_IDS_MAX, Classes, Labels, TOKENS_MAX, Workload};
+pub use arrivals::{Arrivals, Gaps, Rate, Step};
+pub(crate) use arrivals::{Clock, Piece};
+use arrivals::{GapSource, pieces};
+pub use config::{Class, Config, Limit};
+use draws::Chooser;
+pub(crate) use draws::{Draws, Stream};
+use lengths::LengthSource;
+pub use lengths::Lengths;
+use prefix::Prefixes;
+pub use prefix::{Choice, Prefix};
+use sessions::SessionSource;
+pub use sessions::Sessions;
 
-/// The 99th percentile of the standard normal distribution.
-const NORMAL_P99: f64 = 2.326_347_874_040_841;
-const PS_PER_S: f64 = 1e12;
-
-/// One a subsystem: what one of them draws does not depend on another's options.
-#[derive(Clone, Copy)]
-enum Stream {
-    Arrivals = 1,
-    InputTokens,
-    OutputTokens,
-    Sharing,
-    Group,
-}
+/// Ordinals of draws: later turns are far from all sessions.
+const TURN_STRIDE: u64 = 1 << 40;
 
 /// Generates what `config_json`, a `Config`, describes.
 ///
@@ -34,217 +43,206 @@ enum Stream {
 pub fn generate(config_json: &str) -> Result<Workload, InputError> {
     let config = Config::from_json(config_json)?;
     let mut generator = Generator::new(&config);
-    for request in 0..config.requests {
-        generator.push(u64::from(request))?;
+    match &config.arrivals {
+        Arrivals::AtOnce {} => generator.run(&config, |_| Some(0))?,
+        Arrivals::Open { gaps, rate } => {
+            let gaps = GapSource::new(gaps, config.seed);
+            let mut clock: Clock<Box<dyn Iterator<Item = Piece>>> = Clock::new(pieces(rate, config.seed));
+            generator.run(&config, |session| clock.advance(gaps.draw(session)))?;
+        }
     }
-    generator.finish()
+    generator.finish(&config)
 }
 
-struct Generator<'c> {
-    config: &'c Config,
+struct Generator {
     trace: Trace,
-    time_ps: i64,
-    input: LengthSource,
-    output: LengthSource,
-    prefixes: Option<Prefixes<'c>>,
+    classes: Vec<ClassSource>,
+    class_of: Vec<u32>,
+    shares: Chooser,
+    class_draws: Draws,
     next_id: u32,
-    cut_by_max_output_tokens: u64,
 }
 
-impl<'c> Generator<'c> {
-    fn new(config: &'c Config) -> Self {
-        let requests = config.requests as usize;
+impl Generator {
+    fn new(config: &Config) -> Self {
+        let requests = config.requests.unwrap_or(0) as usize;
         let mut block_offsets = Vec::with_capacity(requests + 1);
         block_offsets.push(0);
+        let seed_of = |class: usize| match class {
+            0 => config.seed,
+            _ => draw(config.seed, &[Stream::ClassSeed as u64, class as u64]),
+        };
+        let source = |(index, class)| ClassSource::new(class, config.block_tokens, seed_of(index));
         Generator {
-            config,
             trace: Trace {
                 arrival_ps: Vec::with_capacity(requests),
                 input_tokens: Vec::with_capacity(requests),
                 output_tokens: Vec::with_capacity(requests),
                 max_output_tokens: Vec::with_capacity(requests),
-                priority: vec![0; requests],
-                after: vec![NONE; requests],
+                priority: Vec::new(),
+                after: Vec::with_capacity(requests),
                 block_tokens: config.block_tokens,
                 block_ids: Vec::new(),
                 block_offsets,
             },
-            time_ps: 0,
-            input: LengthSource::new(&config.input_tokens, config.seed, Stream::InputTokens),
-            output: LengthSource::new(&config.output_tokens, config.seed, Stream::OutputTokens),
-            prefixes: config.prefix.as_ref().map(|prefix| Prefixes::new(prefix, config.seed)),
+            classes: config.classes.iter().enumerate().map(source).collect(),
+            class_of: Vec::with_capacity(requests),
+            shares: Chooser::new(config.classes.iter().map(|class| class.share)),
+            class_draws: Draws::new(config.seed, Stream::Class),
             next_id: 0,
-            cut_by_max_output_tokens: 0,
         }
     }
 
-    fn push(&mut self, request: u64) -> Result<(), InputError> {
-        let arrival_ps = self.arrival(request)?;
-        let input = self.input.draw(request);
-        let mut output = self.output.draw(request);
-        if let Some(limit) = self.config.max_output_tokens {
-            self.cut_by_max_output_tokens += u64::from(output > limit);
-            output = output.min(limit);
-        }
-        self.push_blocks(request, input)?;
-        self.trace.arrival_ps.push(arrival_ps);
-        self.trace.input_tokens.push(input);
-        self.trace.output_tokens.push(output);
-        self.trace.max_output_tokens.push(self.config.max_output_tokens.unwrap_or(output));
-        Ok(())
-    }
-
-    fn arrival(&mut self, request: u64) -> Result<i64, InputError> {
-        let Arrivals::Poisson { rate_per_s } = self.config.arrivals else { return Ok(0) };
-        let chance = uniform(draw(self.config.seed, &[Stream::Arrivals as u64, request]));
-        let gap_ps = -portable::ln(chance) * (PS_PER_S / rate_per_s);
-        if self.time_ps as f64 + gap_ps > HORIZON_PS as f64 {
-            return Err(InputError::in_field(
-                "arrivals.rate_per_s",
-                format!("request {request} arrives after 100 days; raise the rate, or ask for fewer requests"),
-            ));
-        }
-        self.time_ps += gap_ps.round_ties_even() as i64;
-        Ok(self.time_ps)
-    }
-
-    fn push_blocks(&mut self, request: u64, input: u32) -> Result<(), InputError> {
-        let blocks = input.div_ceil(self.config.block_tokens);
-        let ids = &mut self.trace.block_ids;
-        if ids.len() as u64 + u64::from(blocks) > BLOCK_IDS_MAX {
-            let message = format!("over {BLOCK_IDS_MAX} block ids; ask for fewer requests, or larger blocks");
-            return Err(InputError::in_field("requests", message));
-        }
-        let mut shared = 0;
-        if let Some(group) = self.prefixes.as_mut().and_then(|prefixes| prefixes.group_of(request)) {
-            let prefix_blocks =
-                self.config.prefix.as_ref().map_or(0, |prefix| prefix.tokens) / self.config.block_tokens;
-            shared = blocks.min(prefix_blocks);
-            // Only as much of a prefix as some request has is numbered: ids are dense.
-            while group.len() < shared as usize {
-                group.push(self.next_id);
-                self.next_id += 1;
+    /// `start_of`: when a session starts; none where that is beyond the horizon.
+    fn run(&mut self, config: &Config, mut start_of: impl FnMut(u64) -> Option<i64>) -> Result<(), InputError> {
+        let most = config.requests.map_or(NONE as usize - 1, |requests| requests as usize);
+        for session in 0.. {
+            let left = most - self.trace.len();
+            if left == 0 && config.requests.is_some() {
+                break;
             }
-            ids.extend_from_slice(&group[..shared as usize]);
+            if left == 0 {
+                return Err(InputError::in_field("duration_s", format!("more than {most} requests; shorten it")));
+            }
+            let start_ps = match (start_of(session), config.duration_ps) {
+                (Some(start_ps), Some(duration_ps)) if start_ps >= duration_ps => break,
+                (None, Some(_)) => break,
+                (Some(start_ps), _) => start_ps,
+                (None, None) => {
+                    let message = format!(
+                        "session {session} starts after 100 days or never; raise the rate, or ask for fewer requests"
+                    );
+                    return Err(InputError::in_field("arrivals.rate_per_s", message));
+                }
+            };
+            self.push_session(session, start_ps, left)?;
         }
-        let own = blocks - shared;
-        ids.extend(self.next_id..self.next_id + own);
-        self.next_id += own;
-        self.trace.block_offsets.push(ids.len() as u64);
+        if self.trace.is_empty() {
+            return Err(InputError::in_field("duration_s", "nothing arrives in it; lengthen it, or raise the rate"));
+        }
         Ok(())
     }
 
-    fn finish(self) -> Result<Workload, InputError> {
-        let limited = self.config.max_output_tokens.is_some();
+    fn push_session(&mut self, session: u64, start_ps: i64, left: usize) -> Result<(), InputError> {
+        let class = if self.classes.len() == 1 { 0 } else { self.shares.choose(self.class_draws.uniform(session)) };
+        let Generator { trace, classes, class_of, next_id, .. } = self;
+        let source = &mut classes[class];
+        let own = source.sessions_drawn;
+        source.sessions_drawn += 1;
+        let turns = source.sessions.as_mut().map_or(1, |sessions| sessions.turns(own)) as usize;
+        let turns = turns.min(left);
+        let mut input = source.input.draw(own);
+        let mut first_id = trace.block_ids.len();
+        for turn in 0..turns {
+            let ordinal = own + turn as u64 * TURN_STRIDE;
+            let (output, limit) = source.output(ordinal);
+            let context = u64::from(input) + u64::from(output);
+            let next = match &mut source.sessions {
+                Some(sessions) if turn + 1 < turns => sessions.next_prompt(ordinal + TURN_STRIDE, context),
+                _ => None,
+            };
+            let (arrival_ps, after) = match (turn, &mut source.sessions) {
+                (1.., Some(sessions)) => (sessions.think_time_ps(ordinal), trace.len() as u32 - 1),
+                _ => (start_ps, NONE),
+            };
+            // The next prompt holds the answer: its blocks are named. Of a last answer nobody asks.
+            let named = if next.is_some() { context } else { u64::from(input) };
+            let named = named.div_ceil(u64::from(trace.block_tokens));
+            if trace.block_ids.len() as u64 + named > BLOCK_IDS_MAX {
+                let message = format!("over {BLOCK_IDS_MAX} block ids; ask for fewer requests, or larger blocks");
+                return Err(InputError::in_field("requests", message));
+            }
+            let before = first_id;
+            first_id = trace.block_ids.len();
+            if turn > 0 {
+                trace.block_ids.extend_from_within(before..);
+            } else if let Some(prefixes) = &mut source.prefixes {
+                // What is generated is nobody's prefix.
+                let of_prompt = if next.is_some() { input / trace.block_tokens } else { named as u32 };
+                prefixes.push(own, of_prompt, next_id, &mut trace.block_ids);
+            }
+            let new = named as u32 - (trace.block_ids.len() - first_id) as u32;
+            trace.block_ids.extend(*next_id..*next_id + new);
+            *next_id += new;
+            trace.block_offsets.push(trace.block_ids.len() as u64);
+            trace.arrival_ps.push(arrival_ps);
+            trace.after.push(after);
+            trace.input_tokens.push(input);
+            trace.output_tokens.push(output);
+            trace.max_output_tokens.push(limit);
+            class_of.push(class as u32);
+            match next {
+                Some(next) => input = next,
+                None => break,
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(mut self, config: &Config) -> Result<Workload, InputError> {
+        self.trace.priority = vec![0; self.trace.len()];
+        let sum = |of: fn(&ClassSource) -> u64| self.classes.iter().map(of).sum::<u64>();
         let notes = serde_json::json!({
             "format": "generated",
-            "seed": self.config.seed,
-            "rows": self.config.requests,
-            "input_tokens_cut_to_min_or_max": self.input.cut,
-            "output_tokens_cut_to_min_or_max": self.output.cut,
-            "cut_by_max_output_tokens": self.cut_by_max_output_tokens,
-            "max_output_tokens": if limited { "given" } else { "the real output length" },
-            "with_shared_prefix": self.prefixes.as_ref().map_or(0, |prefixes| prefixes.shared),
+            "seed": config.seed,
+            "rows": self.trace.len(),
+            "sessions": sum(|class| class.sessions_drawn),
+            "sessions_ended_by_max_context_tokens":
+                sum(|class| class.sessions.as_ref().map_or(0, |sessions| sessions.ended_by_context)),
+            "input_tokens_cut_to_min_or_max": sum(|class| class.input.cut),
+            "output_tokens_cut_to_min_or_max": sum(|class| class.output.cut),
+            "cut_by_max_output_tokens": sum(|class| class.cut_by_limit),
+            "max_output_tokens": if config.classes.iter().all(|class| class.max_output_tokens.is_some()) {
+                "given"
+            } else {
+                "the real output length"
+            },
+            "with_shared_prefix": sum(|class| class.prefixes.as_ref().map_or(0, |prefixes| prefixes.shared)),
         });
-        Workload::from_trace(self.trace, notes)
+        let names = config.classes.iter().map(|class| class.name.as_deref());
+        let classes = names.collect::<Option<_>>().map(|names| Classes { names, of: self.class_of });
+        Workload::new(self.trace, Labels { classes, ..Labels::default() }, None, notes)
     }
 }
 
-/// From above 0 to 1, in steps of 2^-53.
-fn uniform(bits: u64) -> f64 {
-    ((bits >> 11) + 1) as f64 / (1u64 << 53) as f64
+/// Draws the requests of one class. Its n-th session is the same whatever other classes there are.
+struct ClassSource {
+    input: LengthSource,
+    output: LengthSource,
+    limit: Option<Limit>,
+    cut_by_limit: u64,
+    prefixes: Option<Prefixes>,
+    sessions: Option<SessionSource>,
+    sessions_drawn: u64,
 }
 
-/// From 0 to `below` - 1.
-fn index(bits: u64, below: u64) -> u64 {
-    ((u128::from(bits) * u128::from(below)) >> 64) as u64
-}
-
-/// A standard normal number by the polar method (Marsaglia, 1962).
-fn normal(seed: u64, stream: Stream, request: u64) -> f64 {
-    for attempt in 0.. {
-        let number = |which: u64| 2.0 * uniform(draw(seed, &[stream as u64, request, 2 * attempt + which])) - 1.0;
-        let (x, y) = (number(0), number(1));
-        let square = x * x + y * y;
-        if square > 0.0 && square < 1.0 {
-            return x * (-2.0 * portable::ln(square) / square).sqrt();
+impl ClassSource {
+    fn new(class: &Class, block_tokens: u32, seed: u64) -> Self {
+        ClassSource {
+            input: LengthSource::new(&class.input_tokens, seed, Stream::InputTokens),
+            output: LengthSource::new(&class.output_tokens, seed, Stream::OutputTokens),
+            limit: class.max_output_tokens,
+            cut_by_limit: 0,
+            prefixes: class.prefix.as_ref().map(|prefix| Prefixes::new(prefix, block_tokens, seed)),
+            sessions: class.sessions.as_ref().map(|sessions| SessionSource::new(sessions, seed)),
+            sessions_drawn: 0,
         }
     }
-    unreachable!("more than three of four attempts succeed")
-}
 
-struct LengthSource {
-    seed: u64,
-    stream: Stream,
-    median: f64,
-    sigma: f64,
-    least: u32,
-    most: u32,
-    /// How many were below or above.
-    cut: u64,
-}
-
-impl LengthSource {
-    fn new(lengths: &Lengths, seed: u64, stream: Stream) -> Self {
-        let (median, sigma, least, most) = match *lengths {
-            Lengths::Constant { value } => (f64::from(value), 0.0, value, value),
-            Lengths::Lognormal { p50, p99, min, max } => (p50, portable::ln(p99 / p50) / NORMAL_P99, min, max),
-        };
-        LengthSource { seed, stream, median, sigma, least, most, cut: 0 }
-    }
-
-    fn draw(&mut self, request: u64) -> u32 {
-        if self.least == self.most {
-            return self.least;
-        }
-        let length = self.median * portable::exp(self.sigma * normal(self.seed, self.stream, request));
-        let length = length.round_ties_even();
-        let within = length.clamp(f64::from(self.least), f64::from(self.most));
-        self.cut += u64::from(within != length);
-        within as u32
-    }
-}
-
-/// The groups of requests that begin alike.
-struct Prefixes<'c> {
-    prefix: &'c Prefix,
-    seed: u64,
-    /// The block ids of each group's prefix, as far as some request has it.
-    groups: Vec<Vec<u32>>,
-    /// With Zipf's law: the sums of the first weights; else empty.
-    weights: Vec<f64>,
-    shared: u64,
-}
-
-impl<'c> Prefixes<'c> {
-    fn new(prefix: &'c Prefix, seed: u64) -> Self {
-        let mut total = 0.0;
-        let weights = match prefix.choice {
-            Choice::Uniform {} => Vec::new(),
-            Choice::Zipf { exponent } => (1..=prefix.groups)
-                .map(|rank| {
-                    total += portable::exp(-exponent * portable::ln(f64::from(rank)));
-                    total
-                })
-                .collect(),
-        };
-        Prefixes { prefix, seed, groups: vec![Vec::new(); prefix.groups as usize], weights, shared: 0 }
-    }
-
-    fn group_of(&mut self, request: u64) -> Option<&mut Vec<u32>> {
-        if uniform(draw(self.seed, &[Stream::Sharing as u64, request])) > self.prefix.share {
-            return None;
-        }
-        self.shared += 1;
-        let bits = draw(self.seed, &[Stream::Group as u64, request]);
-        let group = match self.weights.last() {
-            None => index(bits, self.groups.len() as u64) as usize,
-            Some(total) => {
-                let place = uniform(bits) * total;
-                self.weights.partition_point(|&sum| sum < place).min(self.weights.len() - 1)
+    /// The real length and the one asked for.
+    fn output(&mut self, ordinal: u64) -> (u32, u32) {
+        let output = self.output.draw(ordinal);
+        match self.limit {
+            None => (output, output),
+            Some(Limit::Fixed { tokens }) => {
+                self.cut_by_limit += u64::from(output > tokens);
+                (output.min(tokens), tokens)
             }
-        };
-        Some(&mut self.groups[group])
+            Some(Limit::Factor { factor }) => {
+                let limit = (f64::from(output) * factor).ceil().min(f64::from(TOKENS_MAX));
+                (output, limit as u32)
+            }
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The metrics of a run, by dotted name. `docs/metrics.md` defines each; this is the code for it.
 
+mod limits;
 mod options;
 mod progressions;
 mod stats;
@@ -71,9 +72,15 @@ impl Serialize for Summary {
     }
 }
 
-/// Computes all metrics. `input_tokens` has one entry a request, as the columns of `requests`;
-/// `gaps` are those of the whole run.
-pub fn summarize(requests: &Requests, input_tokens: &[u32], gaps: &[Gaps], options: &SummaryOptions) -> Summary {
+/// Computes all metrics. `input_tokens` and `limits`, the most output tokens asked for, have one
+/// entry a request, as the columns of `requests`; `gaps` are those of the whole run.
+pub fn summarize(
+    requests: &Requests,
+    input_tokens: &[u32],
+    limits: &[u32],
+    gaps: &[Gaps],
+    options: &SummaryOptions,
+) -> Summary {
     let interval = Interval::new(requests, options);
     let slo = options.slo.as_ref();
     let mut counts = Counts::default();
@@ -106,6 +113,7 @@ pub fn summarize(requests: &Requests, input_tokens: &[u32], gaps: &[Gaps], optio
     write_rates(&mut summary, &counts, &interval, options.gpus);
     write_latencies(&mut summary, &latencies);
     write_cache(&mut summary, &counts);
+    limits::write(&mut summary, requests, limits, &interval, options.kv_blocks);
     write_service(&mut summary, &counts, &latencies, &interval, slo);
     write_cost(&mut summary, &counts, &interval, options);
     summary
@@ -139,6 +147,11 @@ impl Interval {
 
     fn counts_end(&self, time_ps: i64) -> bool {
         time_ps >= self.begin_ps && self.before_ps.is_none_or(|before_ps| time_ps < before_ps)
+    }
+
+    /// How much of the time between two points lies in it.
+    fn part_of(&self, from_ps: i64, to_ps: i64) -> i64 {
+        (to_ps.min(self.begin_ps + self.duration_ps) - from_ps.max(self.begin_ps)).max(0)
     }
 
     fn duration_s(&self) -> Option<f64> {

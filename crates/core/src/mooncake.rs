@@ -5,9 +5,7 @@
 //! words what is wrong with a single row; `assemble` joins rows to a trace.
 
 mod assemble;
-mod blocks;
 mod careful;
-mod decimal;
 mod row;
 mod scan;
 
@@ -17,55 +15,15 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-use crate::error::InputError;
-use crate::workload::{BLOCK_TOKENS_MAX, TOKENS_MAX, Workload, hex};
+use crate::error::{Fault, InputError};
+use crate::rows::Options;
+use crate::workload::{Workload, hex};
 use assemble::Assembly;
-use decimal::Speedup;
 
 /// How much is read at a time: a few cache-sized pieces rather than the whole file.
 const CHUNK_BYTES: usize = 256 << 10;
 /// A line longer than this is no row.
 const LINE_BYTES_MAX: usize = 1 << 30;
-
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// Tokens one hash id stands for: 512 in the public traces.
-    pub block_tokens: u32,
-    /// Only the first so many rows of the file.
-    pub limit: Option<u64>,
-    /// Divides arrival times and delays, each rounded to the nearest picosecond, halves to even.
-    /// Meant as the decimal it is written as, so 1.1 is eleven tenths exactly.
-    pub speedup: f64,
-    /// The output limit every client asked for; none: each asked for exactly its real length.
-    pub max_output_tokens: Option<u32>,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Options { block_tokens: 512, limit: None, speedup: 1.0, max_output_tokens: None }
-    }
-}
-
-/// What is wrong with one row; the caller knows the file and the line.
-#[derive(Debug)]
-struct Fault {
-    field: Option<String>,
-    message: String,
-}
-
-impl Fault {
-    fn in_field(field: &str, message: impl Into<String>) -> Self {
-        Fault { field: Some(field.to_owned()), message: message.into() }
-    }
-
-    fn in_row(message: impl Into<String>) -> Self {
-        Fault { field: None, message: message.into() }
-    }
-
-    fn at(self, file: &str, line: u64) -> InputError {
-        InputError { file: Some(file.to_owned()), line: Some(line), field: self.field, message: self.message }
-    }
-}
 
 /// Reads a whole trace.
 ///
@@ -98,8 +56,7 @@ fn why_unreadable(error: &io::Error) -> String {
 /// # Errors
 /// As `read_file`.
 pub fn read(mut source: impl Read, file: &str, options: &Options) -> Result<Workload, InputError> {
-    let speedup = check_options(options)?;
-    let mut assembly = Assembly::new(options, speedup);
+    let mut assembly = Assembly::new(options)?;
     let mut hasher = Sha256::new();
     let mut buffer: Vec<u8> = Vec::with_capacity(CHUNK_BYTES);
     let mut line = 1;
@@ -137,23 +94,6 @@ pub fn read(mut source: impl Read, file: &str, options: &Options) -> Result<Work
         }
     }
     assembly.finish(file, hex(&hasher.finalize()))
-}
-
-fn check_options(options: &Options) -> Result<Speedup, InputError> {
-    if options.block_tokens == 0 || options.block_tokens > BLOCK_TOKENS_MAX {
-        return Err(InputError::in_field(
-            "block_tokens",
-            format!("{} is not between 1 and {BLOCK_TOKENS_MAX}", options.block_tokens),
-        ));
-    }
-    if options.limit == Some(0) {
-        return Err(InputError::in_field("limit", "0 leaves no requests; leave it out to take all rows"));
-    }
-    if let Some(limit) = options.max_output_tokens.filter(|&limit| limit > TOKENS_MAX) {
-        return Err(InputError::in_field("max_output_tokens", format!("{limit} is above {TOKENS_MAX}")));
-    }
-    Speedup::new(options.speedup)
-        .ok_or_else(|| InputError::in_field("speedup", format!("{} is not between 0.001 and 1000000", options.speedup)))
 }
 
 /// Recognises by its first bytes what is plainly not JSON lines, to say what to do about it.

@@ -28,6 +28,8 @@ pub enum Reason {
     Predecessor = 5,
     /// Closed loop: no user came free to send it.
     NeverSent = 6,
+    /// The router kept it back to the end.
+    Held = 7,
 }
 
 /// One entry a request in every column; picoseconds, tokens.
@@ -43,8 +45,14 @@ pub struct Requests {
     pub output_tokens: Vec<u32>,
     pub cached_tokens: Vec<u32>,
     pub preemptions: Vec<u32>,
+    /// Blocks that were reserved for it, by its limit, and that it never took.
+    pub unused_blocks: Vec<u32>,
     pub status: Vec<u8>,
     pub reason: Vec<u8>,
+    /// Why it was sent where it was: an index into the router's reasons, or the greatest number.
+    pub route_reason: Vec<u32>,
+    /// Prompt tokens its replica was believed to have cached; the greatest number if the router did not ask.
+    pub route_overlap_tokens: Vec<u32>,
 }
 
 impl Requests {
@@ -60,8 +68,11 @@ impl Requests {
             output_tokens: vec![0; count],
             cached_tokens: vec![0; count],
             preemptions: vec![0; count],
+            unused_blocks: vec![0; count],
             status: vec![Status::Unfinished as u8; count],
             reason: vec![Reason::None as u8; count],
+            route_reason: vec![u32::MAX; count],
+            route_overlap_tokens: vec![u32::MAX; count],
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::clock::Agenda;
 use crate::config;
 use crate::log::Log;
 use crate::record::{Gaps, NEVER, Reason, Requests, Series, Status};
-use crate::router::{PolicyError, Router};
+use crate::router::{self, Fleet, Pick, Policy, PolicyError, Router};
 use crate::scheduler::{self, Results, Scheduler, Setting};
 use crate::telemetry::Telemetry;
 use crate::trace::{NONE, Trace};
@@ -34,6 +34,8 @@ pub struct Outcome {
     pub stalled: Vec<u32>,
     /// Passes of the first replica, if they were logged.
     pub log: Log,
+    /// What the codes in `requests.route_reason` mean, if the router is not the user's.
+    pub route_reasons: &'static [&'static str],
 }
 
 /// Why a run has no outcome.
@@ -41,21 +43,24 @@ pub struct Outcome {
 pub enum Failure {
     /// A user's router failed.
     Policy(PolicyError),
+    /// The engine of this replica would fail, with this error.
+    Engine(u32, &'static str),
     /// The simulated time goes beyond [`HORIZON_PS`].
     Horizon,
     /// `progress` wanted no more.
     Interrupted,
 }
 
-/// Runs `trace` on the deployment that `run` describes. `progress` is asked after every few
-/// thousand events whether to go on, and told the share of requests looked at so far.
+/// Runs `trace` on the deployment that `run` describes, with `policy` as its router if it is one of
+/// the user's. `progress` is asked after every few thousand events whether to go on, and told the
+/// share of requests looked at so far.
 ///
 /// # Errors
 /// See [`Failure`].
 pub fn simulate(
     trace: &Trace,
     run: &config::Run,
-    router: &mut Router,
+    policy: Option<&mut (dyn Policy + Send)>,
     progress: &mut dyn FnMut(f64) -> bool,
 ) -> Result<Outcome, Failure> {
     let chains = scheduler::chains(trace, &run.engine);
@@ -81,6 +86,7 @@ pub fn simulate(
         setting,
         limits,
         requests: Requests::new(trace.len()),
+        first_tokens: Vec::new(),
         ended: Vec::new(),
         gaps: Vec::new(),
         series: Series::default(),
@@ -91,12 +97,14 @@ pub fn simulate(
     };
     let open_loop = run.users.is_none() && trace.after.iter().all(|&after| after == NONE);
     let mut questions = Questions { progress, events: 0, looked_at: 0, requests: trace.len() };
+    let blocks = router::reads_contents(&run.router).then(|| scheduler::blocks(trace, &run.engine)).flatten();
+    let mut router = router::build(run, trace, blocks.as_ref().unwrap_or(&chains), policy);
     if router.is_static() && open_loop {
-        simulation.replica_by_replica(router, &mut questions)?;
+        simulation.replica_by_replica(&mut router, &mut questions)?;
     } else {
-        simulation.event_by_event(router, &mut questions)?;
+        simulation.event_by_event(&mut router, &mut questions)?;
     }
-    Ok(simulation.outcome())
+    Ok(simulation.outcome(router.reasons()))
 }
 
 /// Whether to go on: asked now and then, so that any run can be interrupted.
@@ -123,6 +131,7 @@ struct Simulation<'a> {
     setting: Setting<'a>,
     limits: Limits,
     requests: Requests,
+    first_tokens: Vec<u32>,
     ended: Vec<u32>,
     gaps: Vec<Gaps>,
     series: Series,
@@ -147,17 +156,17 @@ impl<'a> Simulation<'a> {
                 self.refuse(request, reason, arrival_ps);
                 continue;
             }
-            let Ok(replica) = router.route(request, arrival_ps, replicas, (arrival_ps, &[])) else {
-                unreachable!("only a user's policy fails")
+            let fleet = Fleet { workers: &[], views: &[], seen_ps: arrival_ps };
+            let Ok(Some(pick)) = router.route(request, arrival_ps, &fleet) else {
+                unreachable!("a static router neither fails nor waits")
             };
-            assigned[replica as usize].push(request);
+            self.note(request, arrival_ps, pick);
+            assigned[pick.replica as usize].push(request);
         }
         for replica in 0..replicas {
             let mut worker = self.worker(replica);
             for request in std::mem::take(&mut assigned[replica as usize]) {
                 let arrival_ps = self.trace.arrival_ps[request as usize];
-                self.requests.routed_ps[request as usize] = arrival_ps;
-                self.requests.replica[request as usize] = replica;
                 self.advance(&mut worker, (arrival_ps, Phase::Arrival), questions)?;
                 worker.arrive(request, arrival_ps);
                 questions.looked_at += 1;
@@ -173,11 +182,26 @@ impl<'a> Simulation<'a> {
         while let Some(next) = worker.next_event()
             && next < until
         {
-            worker.process(next, &mut Results { requests: &mut self.requests, ended: &mut self.ended });
+            self.process(worker, next);
+            self.first_tokens.clear();
             self.ended.clear();
             questions.after_event()?;
         }
         Ok(())
+    }
+
+    /// The next event of `worker`. What it brought is in `first_tokens` and `ended`.
+    fn process(&mut self, worker: &mut Worker, next: (i64, Phase)) {
+        let Self { requests, first_tokens, ended, .. } = self;
+        worker.process(next, &mut Results { requests, first_tokens, ended });
+    }
+
+    fn note(&mut self, request: u32, now_ps: i64, pick: Pick) {
+        let row = request as usize;
+        self.requests.routed_ps[row] = now_ps;
+        self.requests.replica[row] = pick.replica;
+        self.requests.route_reason[row] = pick.reason;
+        self.requests.route_overlap_tokens[row] = pick.overlap_tokens;
     }
 
     fn event_by_event(&mut self, router: &mut Router, questions: &mut Questions) -> Result<(), Failure> {
@@ -186,6 +210,8 @@ impl<'a> Simulation<'a> {
         let mut agenda = Agenda::new(replicas);
         let mut arrivals = Arrivals::new(self.trace, self.run.users);
         let mut telemetry = Telemetry::new(router, &workers);
+        // When a request that the router keeps back can be sent: at the time of the results that made room.
+        let mut release: Option<(i64, Phase)> = None;
         loop {
             questions.after_event()?;
             let arrival = arrivals.next_ps().map(|time_ps| (time_ps, Phase::Arrival));
@@ -198,8 +224,18 @@ impl<'a> Simulation<'a> {
                 (Some(_), None) => true,
                 _ => false,
             };
-            if before_event(tick) && arrival.is_none_or(|arrival| tick <= Some(arrival)) {
+            let before_arrival = |time: Option<(i64, Phase)>| arrival.is_none_or(|arrival| time <= Some(arrival));
+            if before_event(tick) && before_arrival(tick) {
                 telemetry.observe(&workers);
+            } else if let Some((now_ps, _)) = release
+                && before_event(release)
+                && before_arrival(release)
+            {
+                let sent = router.release(now_ps, &telemetry.fleet(now_ps, &workers));
+                release = release.filter(|_| sent.is_some());
+                if let Some((request, pick)) = sent {
+                    self.send(request, now_ps, pick, &mut workers, &mut agenda);
+                }
             } else if before_event(arrival) {
                 let (now_ps, request) = arrivals.pop();
                 if now_ps > HORIZON_PS {
@@ -212,23 +248,17 @@ impl<'a> Simulation<'a> {
                     arrivals.ended(request, now_ps, false);
                     continue;
                 }
-                let views = telemetry.views(now_ps, &workers);
-                let replica = router.route(request, now_ps, replicas, views).map_err(Failure::Policy)?;
-                self.requests.routed_ps[request as usize] = now_ps;
-                self.requests.replica[request as usize] = replica;
-                workers[replica as usize].arrive(request, now_ps);
-                agenda.set(replica, workers[replica as usize].next_event());
+                let fleet = telemetry.fleet(now_ps, &workers);
+                if let Some(pick) = router.route(request, now_ps, &fleet).map_err(Failure::Policy)? {
+                    self.send(request, now_ps, pick, &mut workers, &mut agenda);
+                }
             } else if let Some((next, replica)) = event {
                 let worker = &mut workers[replica as usize];
-                worker.process(next, &mut Results { requests: &mut self.requests, ended: &mut self.ended });
+                self.process(worker, next);
                 agenda.set(replica, worker.next_event());
-                let mut ended = std::mem::take(&mut self.ended);
-                for &request in &ended {
-                    router.ended(replica);
-                    arrivals.ended(request, next.0, true);
+                if self.tell(router, replica, next.0, &mut arrivals)? && router.keeps_back() {
+                    release = Some((next.0, Phase::Arrival));
                 }
-                ended.clear();
-                self.ended = ended;
             } else {
                 break;
             }
@@ -238,11 +268,41 @@ impl<'a> Simulation<'a> {
         }
         for row in 0..self.trace.len() {
             if self.requests.routed_ps[row] == NEVER && self.requests.status[row] == Status::Unfinished as u8 {
-                let reason = if self.trace.after[row] == NONE { Reason::NeverSent } else { Reason::Predecessor };
+                let reason = match self.trace.after[row] {
+                    _ if self.requests.arrival_ps[row] != NEVER => Reason::Held,
+                    NONE => Reason::NeverSent,
+                    _ => Reason::Predecessor,
+                };
                 self.requests.reason[row] = reason as u8;
             }
         }
         Ok(())
+    }
+
+    fn send(&mut self, request: u32, now_ps: i64, pick: Pick, workers: &mut [Worker], agenda: &mut Agenda) {
+        self.note(request, now_ps, pick);
+        let worker = &mut workers[pick.replica as usize];
+        worker.arrive(request, now_ps);
+        agenda.set(pick.replica, worker.next_event());
+    }
+
+    /// Tells router and clients what an event of `replica` brought. Returns whether it brought anything.
+    fn tell(
+        &mut self,
+        router: &mut Router,
+        replica: u32,
+        now_ps: i64,
+        arrivals: &mut Arrivals,
+    ) -> Result<bool, Failure> {
+        let news = !self.first_tokens.is_empty() || !self.ended.is_empty();
+        for request in self.first_tokens.drain(..) {
+            router.first_token(request, replica, now_ps).map_err(Failure::Policy)?;
+        }
+        for request in self.ended.drain(..) {
+            router.ended(request, replica, now_ps).map_err(Failure::Policy)?;
+            arrivals.ended(request, now_ps, true);
+        }
+        Ok(news)
     }
 
     fn refusal(&self, request: u32) -> Option<Reason> {
@@ -259,6 +319,7 @@ impl<'a> Simulation<'a> {
         let unfinished = worker.scheduler().unfinished();
         match worker.stopped() {
             Some(Stop::Horizon) => return Err(Failure::Horizon),
+            Some(Stop::Engine(error)) => return Err(Failure::Engine(replica, error)),
             Some(Stop::PassLimit) => {}
             Some(Stop::Stalled) | None if unfinished.is_empty() => {}
             Some(Stop::Stalled) | None => {
@@ -279,7 +340,7 @@ impl<'a> Simulation<'a> {
         Ok(())
     }
 
-    fn outcome(self) -> Outcome {
+    fn outcome(self, route_reasons: &'static [&'static str]) -> Outcome {
         Outcome {
             requests: self.requests,
             gaps: self.gaps,
@@ -288,6 +349,7 @@ impl<'a> Simulation<'a> {
             leaps: self.leaps,
             stalled: self.stalled,
             log: self.log,
+            route_reasons,
         }
     }
 }

@@ -1,10 +1,10 @@
 //! How replicas are seen from outside: sampled, and late.
 
-use crate::router::{ReplicaView, Router};
+use crate::router::{Fleet, ReplicaView, Router};
 use crate::worker::{Phase, Worker};
 use std::collections::VecDeque;
 
-/// What a user's router is shown, as old as its telemetry is.
+/// What a router is shown, as old as its telemetry is.
 pub struct Telemetry {
     wanted: bool,
     interval_ps: i64,
@@ -18,12 +18,9 @@ pub struct Telemetry {
 
 impl Telemetry {
     pub fn new(router: &Router, workers: &[Worker]) -> Self {
-        let (wanted, interval_ps, delay_ps) = match router {
-            Router::Policy { interval_ps, delay_ps, .. } => (true, *interval_ps, *delay_ps),
-            _ => (false, 0, 0),
-        };
+        let (interval_ps, delay_ps) = router.telemetry_ps().unwrap_or((0, 0));
         Telemetry {
-            wanted,
+            wanted: router.telemetry_ps().is_some(),
             interval_ps,
             delay_ps,
             next_tick_ps: 0,
@@ -62,7 +59,7 @@ impl Telemetry {
         }
     }
 
-    pub fn views(&mut self, now_ps: i64, workers: &[Worker]) -> (i64, &[ReplicaView]) {
+    pub fn fleet<'f, 'a>(&'f mut self, now_ps: i64, workers: &'f [Worker<'a>]) -> Fleet<'f, 'a> {
         if self.wanted && self.interval_ps == 0 {
             for (view, worker) in self.shown.iter_mut().zip(workers) {
                 *view = worker.view(now_ps);
@@ -70,6 +67,6 @@ impl Telemetry {
             self.shown_ps = now_ps;
         }
         self.deliver(now_ps);
-        (self.shown_ps, &self.shown)
+        Fleet { workers, views: &self.shown, seen_ps: self.shown_ps }
     }
 }

@@ -47,6 +47,8 @@ pub struct Worker<'a> {
 pub enum Stop {
     Stalled,
     PassLimit,
+    /// The engine itself would fail here, with this error.
+    Engine(&'static str),
     /// Its time goes beyond [`HORIZON_PS`].
     Horizon,
 }
@@ -154,6 +156,10 @@ impl<'a> Worker<'a> {
         } else {
             self.spare.push(pass);
             self.asleep = true;
+            if let Some(error) = self.scheduler.failure() {
+                self.stopped = Some(Stop::Engine(error));
+                return;
+            }
             if self.executing.is_none() && self.setting.log_passes {
                 self.scheduler.log_stuck(now_ps);
                 self.stopped = Some(Stop::Stalled);
@@ -191,9 +197,18 @@ impl<'a> Worker<'a> {
     }
 
     fn used_blocks(&self, time_ps: i64) -> u32 {
+        self.scheduler.used_blocks(self.decided_before(time_ps))
+    }
+
+    /// Whole blocks of the prompt of `request` that are cached at `time_ps`, before decisions of that time.
+    pub fn cached_blocks(&self, request: u32, time_ps: i64) -> u32 {
+        self.scheduler.cached_blocks(request, self.decided_before(time_ps))
+    }
+
+    /// Passes of an unsettled run that are decided before `time_ps`.
+    fn decided_before(&self, time_ps: i64) -> i64 {
         let run = self.queued.as_ref().or(self.executing.as_ref()).filter(|pass| !pass.is_settled());
-        let decided = run.map_or(0, |pass| pass.decided_before(time_ps, self.ahead));
-        self.scheduler.used_blocks(decided)
+        run.map_or(0, |pass| pass.decided_before(time_ps, self.ahead))
     }
 
     /// Points of the time series before `time_ps`: the state after all events up to them.

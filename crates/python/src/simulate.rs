@@ -11,7 +11,7 @@ use servetwin_core::config;
 use servetwin_core::error::InputError;
 use servetwin_core::log;
 use servetwin_core::metrics::{self, SummaryOptions};
-use servetwin_core::router::Router;
+use servetwin_core::router::Policy;
 use servetwin_core::simulation::{self, Failure, Outcome};
 use std::time::{Duration, Instant};
 
@@ -23,7 +23,7 @@ const TELL_EVERY: Duration = Duration::from_millis(50);
 pub struct Run {
     trace: Py<Trace>,
     outcome: Outcome,
-    route_reason: Vec<u32>,
+    /// What the numbers in the column route_reason mean.
     #[pyo3(get)]
     route_reasons: Vec<String>,
     #[pyo3(get)]
@@ -64,7 +64,8 @@ impl Run {
             "output_tokens" => column(py, &requests.output_tokens, u32::to_le_bytes)?,
             "cached_tokens" => column(py, &requests.cached_tokens, u32::to_le_bytes)?,
             "preemptions" => column(py, &requests.preemptions, u32::to_le_bytes)?,
-            "route_reason" => column(py, &self.route_reason, u32::to_le_bytes)?,
+            "route_reason" => column(py, &requests.route_reason, u32::to_le_bytes)?,
+            "route_overlap_tokens" => column(py, &requests.route_overlap_tokens, u32::to_le_bytes)?,
             "status" => PyBytes::new(py, &requests.status),
             "reason" => PyBytes::new(py, &requests.reason),
             _ => return Err(PyKeyError::new_err(name.to_owned())),
@@ -93,8 +94,9 @@ impl Run {
     /// Raises InputError naming the option at fault.
     fn summary(&self, py: Python<'_>, options_json: &str) -> PyResult<String> {
         let options = SummaryOptions::from_json(options_json).map_err(input_error)?;
-        let input_tokens = &self.trace.get().trace().input_tokens;
-        let summarize = || metrics::summarize(&self.outcome.requests, input_tokens, &self.outcome.gaps, &options);
+        let (trace, outcome) = (self.trace.get().trace(), &self.outcome);
+        let (inputs, limits) = (&trace.input_tokens, &trace.max_output_tokens);
+        let summarize = || metrics::summarize(&outcome.requests, inputs, limits, &outcome.gaps, &options);
         Ok(py.detach(summarize).to_json())
     }
 
@@ -129,20 +131,10 @@ pub fn simulate(
         }
     }
     let mut python_router = match (&run.router, &router) {
-        (config::Router::Python { interval_ps, .. }, Some(router)) => {
-            Some(PythonRouter::new(router, rows, *interval_ps > 0)?)
-        }
-        (config::Router::Python { .. }, None) => {
-            return Err(PyValueError::new_err("router kind python needs a router"));
-        }
+        (config::Router::Python(_), Some(router)) => Some(PythonRouter::new(router, rows, &run)?),
+        (config::Router::Python(_), None) => return Err(PyValueError::new_err("router kind python needs a router")),
         (_, Some(_)) => return Err(PyValueError::new_err("a router is given, but the router's kind is not python")),
         _ => None,
-    };
-    let mut native_router = match &run.router {
-        config::Router::RoundRobin {} => Some(Router::RoundRobin { next: 0 }),
-        config::Router::Random {} => Some(Router::Random { seed: run.seed }),
-        config::Router::LeastRequests {} => Some(Router::least_requests(run.replicas)),
-        config::Router::Python { .. } => None,
     };
     let mut failure: Option<PyErr> = None;
     let mut told_at = start;
@@ -166,16 +158,8 @@ pub fn simulate(
             }
         };
         py.detach(|| {
-            let mut user_router;
-            let router = match (&mut native_router, &mut python_router, &run.router) {
-                (Some(native), _, _) => native,
-                (None, Some(policy), config::Router::Python { interval_ps, delay_ps }) => {
-                    user_router = Router::Policy { policy, interval_ps: *interval_ps, delay_ps: *delay_ps };
-                    &mut user_router
-                }
-                _ => unreachable!("a router of kind python has its policy"),
-            };
-            simulation::simulate(rows, &run, router, &mut tell)
+            let policy = python_router.as_mut().map(|router| router as &mut (dyn Policy + Send));
+            simulation::simulate(rows, &run, policy, &mut tell)
         })
     };
     let outcome = outcome.map_err(|error| match error {
@@ -188,12 +172,18 @@ pub fn simulate(
                 "the run lasts over 100 days of simulated time; shorten the workload, or check units of pass times"
                     .to_owned(),
         }),
+        Failure::Engine(replica, error) => input_error(InputError {
+            file: None,
+            line: None,
+            field: None,
+            message: format!("{error} (replica {replica})"),
+        }),
         Failure::Interrupted => failure.unwrap_or_else(|| PyValueError::new_err("the run was interrupted")),
     })?;
-    let (route_reasons, route_reason) = match python_router {
-        Some(router) => (router.reasons, router.reason_of),
-        None => (Vec::new(), vec![u32::MAX; rows.len()]),
+    let route_reasons = match python_router {
+        Some(router) => router.reasons,
+        None => outcome.route_reasons.iter().map(|&reason| reason.to_owned()).collect(),
     };
     let simulate_s = start.elapsed().as_secs_f64();
-    Ok(Run { trace, outcome, route_reason, route_reasons, simulate_s })
+    Ok(Run { trace, outcome, route_reasons, simulate_s })
 }

@@ -1,15 +1,22 @@
 //! The workload, as Python holds it.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 
 use pyo3::exceptions::{PyKeyError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyDict};
 use servetwin_core::error::InputError;
 use servetwin_core::generate;
+use servetwin_core::like;
 use servetwin_core::mooncake;
+use servetwin_core::profile;
+use servetwin_core::rows;
+use servetwin_core::table;
 use servetwin_core::trace::{self, NONE};
-use servetwin_core::workload::{Classes, Labels, Workload};
+use servetwin_core::transform;
+use servetwin_core::workload::{Classes, Labels, Names, Workload};
 
 use crate::columns::{Given, column};
 use crate::errors::input_error;
@@ -28,20 +35,64 @@ impl Trace {
 
 #[pymethods]
 impl Trace {
-    /// Reads a Mooncake JSONL file. Raises InputError for the first thing wrong with it.
+    /// Reads a Mooncake JSONL file, or `text` in its place. Raises InputError for the first thing wrong with it.
     #[staticmethod]
-    #[pyo3(signature = (path, *, block_tokens=512, limit=None, speedup=1.0, max_output_tokens=None))]
+    #[pyo3(signature = (path, *, text=None, block_tokens=512, limit=None, speedup=1.0, max_output_tokens=None,
+        turns=None))]
+    #[expect(clippy::too_many_arguments, reason = "one an option")]
     fn read_mooncake(
         py: Python<'_>,
         path: PathBuf,
+        text: Option<PyBackedBytes>,
         block_tokens: u32,
         limit: Option<u64>,
         speedup: f64,
         max_output_tokens: Option<u32>,
+        turns: Option<&str>,
     ) -> PyResult<Self> {
-        let options = mooncake::Options { block_tokens, limit, speedup, max_output_tokens };
-        let read = py.detach(|| mooncake::read_file(&path, &options));
+        let options = rows::Options { block_tokens, limit, speedup, max_output_tokens, turns: turns_of(turns)? };
+        let read = py.detach(|| match text {
+            Some(text) => mooncake::read(&text[..], &path.display().to_string(), &options),
+            None => mooncake::read_file(&path, &options),
+        });
         Ok(Trace { workload: read.map_err(input_error)? })
+    }
+
+    /// The trace of rows that a reader made, in the order of arrival. `columns`: as `table::Table` names
+    /// them, lists or buffers; `fields`: what time, delay, input, output, ids and name are called in the file.
+    /// Raises InputError with file, line and field.
+    #[staticmethod]
+    #[pyo3(signature = (file, columns, *, fields, sha256, notes_json, block_tokens=512, limit=None, speedup=1.0,
+        max_output_tokens=None, turns=None, as_written=false))]
+    #[expect(clippy::too_many_arguments, reason = "one an option")]
+    fn from_rows(
+        py: Python<'_>,
+        file: &str,
+        columns: &Bound<'_, PyDict>,
+        fields: HashMap<String, String>,
+        sha256: String,
+        notes_json: &str,
+        block_tokens: u32,
+        limit: Option<u64>,
+        speedup: f64,
+        max_output_tokens: Option<u32>,
+        turns: Option<&str>,
+        as_written: bool,
+    ) -> PyResult<Self> {
+        let table = table(columns)?;
+        let options = rows::Options { block_tokens, limit, speedup, max_output_tokens, turns: turns_of(turns)? };
+        let serde_json::Value::Object(notes) = notes_of(Some(notes_json))? else { unreachable!("it checks") };
+        let field = |name: &str| fields.get(name).map_or(name, String::as_str).to_owned();
+        let fields = rows::Fields {
+            time: field("time"),
+            delay: field("delay"),
+            input: field("input"),
+            output: field("output"),
+            ids: field("ids"),
+            name: field("name"),
+        };
+        let built = py.detach(|| table::assemble(&table, &options, fields, file, sha256, notes, as_written));
+        Ok(Trace { workload: built.map_err(input_error)? })
     }
 
     /// Generates what a JSON description asks for. Raises InputError for one that makes no sense.
@@ -49,6 +100,21 @@ impl Trace {
     fn generate(py: Python<'_>, config_json: &str) -> PyResult<Self> {
         let generated = py.detach(|| generate::generate(config_json));
         Ok(Trace { workload: generated.map_err(input_error)? })
+    }
+
+    /// A trace after the steps of a JSON list, one after the other. Raises InputError; its field is
+    /// the number of the step and its name.
+    fn transform(&self, py: Python<'_>, steps_json: &str) -> PyResult<Self> {
+        let done = py.detach(|| transform::transform(&self.workload, steps_json));
+        Ok(Trace { workload: done.map_err(input_error)? })
+    }
+
+    /// All requests of several traces. Raises InputError.
+    #[staticmethod]
+    fn merge(py: Python<'_>, traces: Vec<Py<Trace>>) -> PyResult<Self> {
+        let workloads: Vec<&Workload> = traces.iter().map(|trace| &trace.get().workload).collect();
+        let merged = py.detach(|| transform::merge(&workloads));
+        Ok(Trace { workload: merged.map_err(input_error)? })
     }
 
     /// A trace of these columns, validated: lists, or buffers of integers of their width
@@ -99,6 +165,20 @@ impl Trace {
             Workload::new(trace, labels, sha256, notes)
         });
         Ok(Trace { workload: built.map_err(input_error)? })
+    }
+
+    /// Requests like these: how many, and over which time, is what a JSON description says. The
+    /// notes hold what was fitted. Raises InputError.
+    fn like(&self, py: Python<'_>, options_json: &str) -> PyResult<Self> {
+        let generated = py.detach(|| like::like(&self.workload, options_json));
+        Ok(Trace { workload: generated.map_err(input_error)? })
+    }
+
+    /// What the workload is like: rates, lengths, reuse, sessions.
+    fn profile<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let profile = py.detach(|| serde_json::to_string(&profile::profile(&self.workload)));
+        let profile = profile.map_err(|error| PyValueError::new_err(error.to_string()))?;
+        Ok(py.import("json")?.call_method1("loads", (profile,))?.cast_into::<PyDict>()?)
     }
 
     fn __len__(&self) -> usize {
@@ -162,6 +242,48 @@ impl Trace {
             },
         }
     }
+}
+
+fn turns_of(name: Option<&str>) -> PyResult<Option<rows::Turns>> {
+    let wrong = |name| PyValueError::new_err(format!("turns: {name} is not cumulative, delta or separate"));
+    name.map(|name| rows::Turns::of(name).ok_or_else(|| wrong(name))).transpose()
+}
+
+fn table(columns: &Bound<'_, PyDict>) -> PyResult<table::Table> {
+    fn names(given: &Bound<'_, PyAny>) -> PyResult<Names> {
+        Ok(given.extract::<Vec<String>>()?.iter().map(String::as_str).collect())
+    }
+    let mut table = table::Table::default();
+    let mut classes = (None, None);
+    for (name, given) in columns {
+        let name: String = name.extract()?;
+        match name.as_str() {
+            "time_ps" => table.time_ps = given.extract::<Given<i64>>()?.0,
+            "delay_ps" => table.delay_ps = given.extract::<Given<i64>>()?.0,
+            "elapsed_ps" => table.elapsed_ps = given.extract::<Given<i64>>()?.0,
+            "session" => table.session = given.extract::<Given<u32>>()?.0,
+            "session_names" => table.session_names = names(&given)?,
+            "input_tokens" => table.input_tokens = given.extract::<Given<u32>>()?.0,
+            "output_tokens" => table.output_tokens = given.extract::<Given<u32>>()?.0,
+            "reasoning_tokens" => table.reasoning_tokens = given.extract::<Given<u32>>()?.0,
+            "max_output_tokens" => table.max_output_tokens = given.extract::<Given<u32>>()?.0,
+            "priority" => table.priority = given.extract::<Given<i32>>()?.0,
+            "hash_ids" => table.hash_ids = given.extract::<Given<u64>>()?.0,
+            "hash_offsets" => table.hash_offsets = given.extract::<Given<u64>>()?.0,
+            "kept_blocks" => table.kept_blocks = given.extract::<Given<u32>>()?.0,
+            "lines" => table.lines = given.extract::<Given<u64>>()?.0,
+            "request_ids" => table.request_ids = Some(names(&given)?),
+            "class_names" => classes.0 = Some(given.extract()?),
+            "classes" => classes.1 = Some(given.extract()?),
+            "failed" => {
+                let Given(failed) = given.extract::<Given<u8>>()?;
+                table.failed = Some(failed.iter().map(|&mark| mark != 0).collect());
+            }
+            _ => return Err(PyKeyError::new_err(name)),
+        }
+    }
+    table.classes = classes_of(classes.0, classes.1)?;
+    Ok(table)
 }
 
 fn classes_of(names: Option<Vec<String>>, of: Option<Given<u32>>) -> PyResult<Option<Classes>> {

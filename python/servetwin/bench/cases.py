@@ -97,6 +97,27 @@ def _spec(
     }
 
 
+def _sglang_spec(replicas: int, page_size: int) -> dict[str, Any]:
+    """DynoSim's defaults for SGLang, in a pool as large as that of `_spec`, its loop without overlap."""
+    return _spec(replicas) | {
+        "engine": {
+            "name": "sglang",
+            "page_size": page_size,
+            "max_total_tokens": POOL_TOKENS,
+            "max_running_requests": 256,
+            "context_length": 262144,
+            "chunked_prefill_size": 8192,
+            "max_prefill_tokens": 16384,
+            "disable_overlap_schedule": True,
+        },
+    }
+
+
+def _sglang_pool(page_size: int) -> tuple[str, str]:
+    options = {"engine_type": "sglang", "block_size": page_size, "num_gpu_blocks": POOL_TOKENS // page_size}
+    return "--extra-engine-args", json.dumps(options)
+
+
 def _pool(block_size: int, num_gpu_blocks: int) -> tuple[str, str]:
     # The script of the peer gives a block size already; of two, the last counts.
     return "--extra-engine-args", json.dumps({"block_size": block_size, "num_gpu_blocks": num_gpu_blocks})
@@ -136,7 +157,16 @@ def _beside_peer(simulate: float, process: float | None = None) -> tuple[Target,
     return tuple(targets)
 
 
+def _kv_aware(replicas: int) -> dict[str, Any]:
+    return _spec(replicas, router={"kind": "kv_aware"})
+
+
+def _routed(router: str, replicas: int) -> dict[str, Any]:
+    return {**_generated(replicas, replicas * REQUESTS_A_REPLICA), "router": {"kind": router}}
+
+
 REQUESTS_A_REPLICA = 1000
+POOL_TOKENS = 512 * 16384
 STARVED_BLOCKS = 300
 """Of 512 tokens: enough for the longest request of the trace, too few for what arrives together."""
 
@@ -186,6 +216,17 @@ CASES: tuple[Case, ...] = (
     ),
     *(
         Case(
+            f"sglang-{page_size}",
+            f"b on SGLang, pages of {page_size}",
+            _sglang_spec(8, page_size),
+            TOOLAGENT,
+            peer=_sglang_pool(page_size),
+            targets=_beside_peer(50),
+        )
+        for page_size in (1, 64)
+    ),
+    *(
+        Case(
             f"f-{replicas}",
             f"10,000 requests 4,000/500, 64 users, replicas: {replicas}",
             _spec(replicas, workload={"users": 64}),
@@ -218,6 +259,27 @@ CASES: tuple[Case, ...] = (
             baseline=Baseline(_FEW_REPLICAS, _cost_growth),
         )
         for replicas in (32, 128, 1024)
+    ),
+    *(
+        Case(
+            f"kv-{replicas}",
+            f"b with kv_aware, replicas: {replicas}",
+            _kv_aware(replicas),
+            TOOLAGENT,
+            peer=("--router-mode", "kv_router"),
+            targets=_beside_peer(50),
+        )
+        for replicas in (8, 32, 128)
+    ),
+    *(
+        Case(
+            f"n-{router}",
+            f"r-1024 with {router}, beside 8 replicas with it",
+            _routed(router, 1024),
+            targets=(Target("cost_growth", 2, at_least=False),),
+            baseline=Baseline(Case(f"n-{router}-8", f"r-8 with {router}", _routed(router, 8)), _cost_growth),
+        )
+        for router in ("kv_aware", "least_requests", "cache_aware", "llm_d", "power_of_two", "prefix_hash")
     ),
     Case(
         "p",

@@ -1,4 +1,4 @@
-"""`servetwin spec`: check a spec, or print the schema of all."""
+"""`servetwin spec`: check a spec, print the schema of all, or make one of a launch line."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, help="Check a spec, or print the schema of specs.")
+from ..errors import InputError
+
+app = typer.Typer(no_args_is_help=True, help="Check a spec, print the schema of specs, or import one.")
 
 
 @app.command()
@@ -36,6 +38,8 @@ def check(
         "kv cache": f"{engine.kv_cache}, {memory}",
         "timing": f"{spec.timing.kind}, {deployment.timing.evidence.value}",
     }
+    if spec.source.left_out:
+        lines["left out"] = f"{', '.join(spec.source.left_out)}: options of the spec's own engine"
     typer.echo(f"{file}: right")
     for label, text in lines.items():
         typer.echo(f"  {label:<9} {text}")
@@ -49,3 +53,91 @@ def schema() -> None:
     from ..spec.schema import schema as spec_schema
 
     typer.echo(json.dumps(spec_schema(), indent=2))
+
+
+@app.command("import")
+def import_(
+    line: Annotated[
+        str,
+        typer.Argument(
+            help="The launch command, in quotes; or a Kubernetes manifest or shell script.",
+            metavar="LINE|FILE",
+            show_default=False,
+        ),
+    ],
+    engine: Annotated[
+        str | None, typer.Option(help="vllm, sglang or trtllm, where the line does not tell.", show_default=False)
+    ] = None,
+    version: Annotated[
+        str | None, typer.Option(help="Of the engine; the newest by default.", show_default=False)
+    ] = None,
+    gpu: Annotated[str | None, typer.Option(help="Such as h100; no launch line tells.", show_default=False)] = None,
+    replicas: Annotated[int | None, typer.Option(help="Copies of the engine.", min=1, show_default=False)] = None,
+    model_config: Annotated[
+        str | None,
+        typer.Option(help="A config.json in place of the model's name.", metavar="FILE", show_default=False),
+    ] = None,
+    acceptance: Annotated[
+        float | None, typer.Option(help="The chance of each draft, for n-gram speculation.", show_default=False)
+    ] = None,
+    container: Annotated[
+        str | None, typer.Option(help="Of a manifest with several engines.", metavar="NAME", show_default=False)
+    ] = None,
+    allow_unsupported: Annotated[
+        bool, typer.Option("--allow-unsupported", help="Leave out flags that are not modelled.")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Write the spec here.", metavar="FILE", show_default=False)
+    ] = None,
+) -> None:
+    """Make a spec of an engine's launch command, and say which flags do not matter here.
+
+    Exit codes: 0 made, 2 an unknown or unsupported flag, or a command that the engine would refuse.
+    """
+    from ..launch import import_file, import_line, words
+    from ..launch.write import write_spec, yaml_text
+
+    given = {
+        "engine": engine,
+        "version": version,
+        "gpu": gpu,
+        "replicas": replicas,
+        "model_config": model_config,
+        "acceptance": acceptance,
+        "allow_unsupported": allow_unsupported,
+    }
+    file = Path(line)
+    if words.is_file(line):
+        imported = import_file(file, container=container, **given)
+    elif container is not None:
+        raise InputError("never read: a line has no containers", field="--container")
+    else:
+        imported = import_line(words.find_command(words.split(line)), **given)  # type: ignore[arg-type]
+    if out is None:
+        typer.echo(yaml_text(imported), nl=False)
+        return
+    write_spec(imported, out)
+    typer.echo(f"{out}: written")
+    for note in imported.notes:
+        typer.echo(f"  {note}")
+
+
+@app.command()
+def flags(
+    engine: Annotated[str, typer.Option(help="vllm, sglang or trtllm.", show_default=False)],
+    version: Annotated[
+        str | None, typer.Option(help="Of the engine; the newest by default.", show_default=False)
+    ] = None,
+    flag: Annotated[str | None, typer.Argument(help="Only flags with this in their name.", show_default=False)] = None,
+) -> None:
+    """List an engine's flags: the field of a spec each becomes, or why it does not matter or is refused."""
+    from ..launch import find_table
+
+    table = find_table(engine, version)
+    wanted = (flag or "").lstrip("-").replace("_", "-")
+    shown = [one for one in table.flags.values() if wanted in one.name]
+    if not shown:
+        raise InputError("no such flag", field=flag, wanted="a part of a flag's name")
+    width = max(len(one.name) for one in shown)
+    for one in shown:
+        typer.echo(f"--{one.name:<{width}}  {one.status:<14}  {one.what}")

@@ -1,4 +1,4 @@
-"""The router protocol: one method, which sees frozen views and answers with a choice and its reason."""
+"""The router protocol: a method that sees frozen views and answers with a choice and its reason, and two hooks."""
 
 from __future__ import annotations
 
@@ -23,6 +23,19 @@ class RouterRequest(Protocol):
     @property
     def priority(self) -> int:
         """Smaller is served first, under a scheduler that heeds it."""
+        ...
+
+    @property
+    def session(self) -> int:
+        """The row of the first turn of its session; its own if it has none."""
+        ...
+
+    @property
+    def cached_tokens(self) -> Sequence[int]:
+        """By replica: tokens of its prompt that are in the cache now, in whole blocks.
+
+        Looked up only for a router with the attribute `reads_cache = True`; else an AttributeError.
+        """
         ...
 
 
@@ -67,10 +80,15 @@ class Choice(NamedTuple):
 
 
 class Router(Protocol):
-    """Called once a request, in order of arrival.
+    """`route` is called once a request, in order of arrival.
 
     May keep state of its own; mutates nothing else. Whatever it raises ends the run and passes through, with a
-    note of the request and the time.
+    note of the method, the request and the time. If it has them, these are called as well:
+
+    - `first_token(request: int, replica: int, time_ps: int)` when a request's first token reaches its client,
+    - `ended(request: int, replica: int, time_ps: int)` when a request leaves its replica.
+
+    With an attribute `reads_cache = True`, requests tell their `cached_tokens`.
     """
 
     def route(self, request: RouterRequest, replicas: Sequence[ReplicaView]) -> Choice: ...

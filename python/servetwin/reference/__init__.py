@@ -1,6 +1,6 @@
 """The engines' schedulers in plain Python, one pass at a time: how to learn an engine.
 
-One package an engine: `vllm` and `sglang`, each with an `engine.py`, the clock, to start from.
+One package an engine: `vllm`, `sglang` and `trtllm`, each with an `engine.py`, the clock, to start from.
 They share what is asked of a worker (`request.py`) and how long a pass takes (`step_time.py`).
 The native core must give the same records, to the last picosecond.
 """

@@ -18,7 +18,8 @@ class ProgressBar:
     """A context manager to be called with the share done. Imports and draws nothing in the first second,
     and nothing at all where standard error is no terminal."""
 
-    def __init__(self) -> None:
+    def __init__(self, doing: str = "simulating") -> None:
+        self._doing = doing
         self._started = time.monotonic()
         self._bar: tuple[Progress, TaskID] | None = None
         self._seen = sys.stderr is not None and sys.stderr.isatty()
@@ -46,4 +47,4 @@ class ProgressBar:
 
         progress = Progress(console=Console(stderr=True), transient=True)
         progress.start()
-        return progress, progress.add_task("simulating", total=1.0)
+        return progress, progress.add_task(self._doing, total=1.0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -64,6 +64,11 @@ NOTED = (
     "without_hash_ids",
     "delays_from_timestamps",
     "timestamps_without_effect",
+    "turns_at_their_own_times",
+    "overlapping_turns",
+    "shortened_turns",
+    "ids_without_effect",
+    "failed_without_length",
     "output_token_ids_without_effect",
     "policy_class_without_effect",
     "strict_priority_without_effect",
@@ -150,6 +155,7 @@ def said(result: Result) -> Iterator[Line]:
     if "prefix_reuse" in summary:
         preemptions = f"{summary['prefix_reuse']:.1%} of input tokens from the prefix cache, {preemptions}"
     yield "cache", preemptions, ""
+    yield from _limits(summary)
     yield from _service_level(result)
     yield from _evidence(result)
     timings = result.timings
@@ -168,6 +174,15 @@ def _requests(result: Result) -> str:
     if summary.get("duration_s"):
         text += f" in {summary['duration_s']:,.1f} simulated seconds"
     return text
+
+
+def _limits(summary: Mapping[str, Any]) -> Iterator[Line]:
+    if "output_limit_use" not in summary:
+        return
+    text = f"{summary['output_limit_use']:.1%} of the output tokens asked for came"
+    if "unused_reserve" in summary:
+        text += f"; {summary['unused_reserve']:.1%} of the cache was reserved for the rest"
+    yield "limits", text, ""
 
 
 def _service_level(result: Result) -> Iterator[Line]:
@@ -208,8 +223,13 @@ def _evidence(result: Result) -> Iterator[Line]:
 
 def _max_tokens(known: dict[str, Any]) -> str:
     given = known["spec"].get("workload", {}).get("max_output_tokens")
+    if isinstance(given, dict):
+        return f"max_output_tokens is {given['factor']:g} times each request's real output length, as given"
     if given is not None:
         return f"max_output_tokens is {given:,} for every request, as given"
+    classes = known["spec"].get("workload", {}).get("classes", {})
+    if any("max_output_tokens" in traffic for traffic in classes.values()):
+        return "max_output_tokens is as given by class, else each request's real output length"
     return "max_output_tokens is not given, so each request's is its real output length"
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from .._core import Run
+    from .._core import Run, Trace
 
 Code = Literal["q", "I", "B"]
 """A column's type, as `struct` writes it."""
@@ -35,26 +35,36 @@ SERIES_COLUMNS: dict[str, Code] = {"time_ps": "q", "replica": "I", "running": "I
 STATUSES = ("completed", "rejected", "unfinished")
 REASONS = (
     "",
-    "prompt and output limit exceed max_model_len",
+    "prompt and output limit exceed the context",
     "needs more blocks than the pool has",
-    "prompt exceeds max_num_batched_tokens without chunked prefill",
+    "prompt exceeds the token budget without chunked prefill",
     "its replica stopped making progress",
     "the request before it did not complete",
     "no user came free to send it",
+    "its router kept it back to the end",
 )
 """By the core's code; why a request did not complete."""
 
 _NEVER: dict[Code, int] = {"q": -1, "I": 2**32 - 1}
 
 
-def request_table(run: Run, names: Sequence[str] | None) -> pa.Table:
-    """One row a request, by name if the trace has names, with the router's reasons if it gave any."""
+def request_table(run: Run, trace: Trace) -> pa.Table:
+    """One row a request, with its name, its class and whether it failed when it was recorded, if the trace tells,
+    and the router's reasons if it gave any."""
     import pyarrow as pa
 
+    names = trace.request_ids
     columns = {} if names is None else {"request_id": pa.array(names, pa.string())}
+    if trace.class_names is not None:
+        columns["class"] = _named(_array(trace.column("class"), "I"), trace.class_names)
+    if trace.has_failed:
+        columns["recorded_failed"] = _array(trace.column("failed"), "B").cast(pa.bool_())
     columns |= {name: _array(run.column(name), code) for name, code in REQUEST_COLUMNS.items()}
     if run.route_reasons:
         columns["route_reason"] = _named(_array(run.column("route_reason"), "I"), run.route_reasons)
+    overlap = _array(run.column("route_overlap_tokens"), "I")
+    if overlap.null_count < len(overlap):
+        columns["route_overlap_tokens"] = overlap
     columns["status"] = _named(columns["status"], STATUSES)
     columns["reason"] = _named(columns["reason"], REASONS)
     return pa.table(columns)

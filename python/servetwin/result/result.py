@@ -87,7 +87,7 @@ class Result:
             rejections=_rejections(run.column("status"), reasons),
             stalled=[names[i] if names else str(i) for i, code in enumerate(reasons) if code == stalled_code],
             timings=dict(vars(timings)),
-            _requests=lambda: request_table(run, names),
+            _requests=lambda: request_table(run, trace),
             _series=lambda: series_table(run),
         )
 

@@ -22,7 +22,7 @@ FILES = ("requests.parquet", "series.parquet", "result.json")
 PAGE = "report.html"
 """The page of a result, which stands beside it if it was asked for."""
 
-FEW_VALUES = ("replica", "preemptions", "status", "reason", "route_reason")
+FEW_VALUES = ("replica", "preemptions", "status", "reason", "route_reason", "class")
 """Columns that are stored as a dictionary."""
 
 
@@ -32,8 +32,18 @@ VERSION = 1
 FIELDS = {"status": str, "summary": dict, "provenance": dict, "rejections": dict, "stalled": list, "timings": dict}
 """Of result.json."""
 
-PARTS = ("spec", "workload", "engine", "timing")
-"""Of its provenance."""
+KNOWN: dict[str, type | tuple[type, ...]] = {
+    "summary.completed": int,
+    **dict.fromkeys(("provenance.servetwin", "provenance.python", "provenance.spec_sha256"), str),
+    **dict.fromkeys(("provenance.spec", "provenance.workload", "provenance.engine", "provenance.timing"), dict),
+    "provenance.seed": int,
+    "provenance.workload.requests": int,
+    **{f"provenance.workload.{name}": str for name in ("kind", "sha256")},
+    **{f"provenance.engine.{name}": str for name in ("name", "version", "rules", "kv_cache", "kv_capacity")},
+    **{f"provenance.timing.{name}": str for name in ("kind", "evidence")},
+    "provenance.timing.assumptions": dict,
+}
+"""What is read within them, by dotted path."""
 
 
 def check_writable(directory: Path) -> None:
@@ -150,14 +160,16 @@ def _read_result(file: Path) -> dict[str, Any]:
             found=str(version),
             wanted=f"at most {VERSION}, or a newer servetwin",
         )
-    wrong = [name for name, kind in FIELDS.items() if not isinstance(stored.get(name), kind)]
-    wrong += [f"provenance.{part}" for part in PARTS if not isinstance(stored.get("provenance", {}).get(part), dict)]
-    if not wrong and not isinstance(stored["provenance"]["workload"].get("requests"), int):
-        wrong = ["provenance.workload.requests"]
-    if not wrong and not isinstance(stored["summary"].get("completed"), int):
-        wrong = ["summary.completed"]
-    if wrong:
-        raise InputError("not a result of servetwin: missing, or of another kind", file=str(file), field=wrong[0])
+    for path, kind in {**FIELDS, **KNOWN}.items():
+        if not isinstance(_at(stored, path), kind):
+            raise InputError("not a result of servetwin: missing, or of another kind", file=str(file), field=path)
+    return stored
+
+
+def _at(stored: Any, path: str) -> Any:
+    """What a dotted path leads to; None if it leads nowhere."""
+    for name in path.split("."):
+        stored = stored.get(name) if isinstance(stored, dict) else None
     return stored
 
 

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from .check_engine import check_engine
+from .check_router import check_router
 from .deployment import Spec
-from .router import PythonRouter
 from .timing import LinearTiming
-from .workload import TraceWorkload
+from .traffic import Generated, OpenLoop
+from .workload import LikeWorkload
+
+SHARES_TOLERANCE = 1e-6
+"""Decimals that somebody typed: they add up but for rounding."""
 
 
 def check(spec: Spec) -> None:
     """Raises SpecError for the first thing wrong."""
     _parallel(spec)
     check_engine(spec)
-    _router(spec)
-    _timing(spec)
+    check_router(spec)
     _workload(spec)
+    _timing(spec)
     _service_level(spec)
 
 
@@ -36,22 +40,39 @@ def _parallel(spec: Spec) -> None:
 
 
 def _workload(spec: Spec) -> None:
-    workload = spec.workload
-    if isinstance(workload, TraceWorkload) and workload.users is not None and spec.was_set("workload", "speedup"):
-        raise spec.source.problem(
-            ("workload", "speedup"), "never read with users: a closed loop has no arrival times", wanted="it left out"
-        )
+    workload, problem = spec.workload, spec.source.problem
+    if isinstance(workload, Generated):
+        _generated(spec, workload)
+    if isinstance(workload, LikeWorkload) and workload.requests is None and workload.duration_s is None:
+        raise problem(("workload", "requests"), "missing", wanted="it, or duration_s, or both")
+    for index, step in enumerate(workload.transforms if spec.users is not None else ()):
+        for name in ("speedup", "window"):
+            if getattr(step, name) is not None:
+                raise problem(
+                    ("workload", "transforms", index, name),
+                    "never read with users: a closed loop has no arrival times",
+                    wanted="it left out",
+                )
 
 
-def _router(spec: Spec) -> None:
-    router = spec.router
-    if isinstance(router, PythonRouter) and router.delay_ms > 0 and router.interval_ms == 0:
-        raise spec.source.problem(
-            ("router", "delay_ms"),
-            "never read: without an interval there are no samples to be late",
-            found=str(router.delay_ms),
-            wanted="interval_ms above 0, or it left out",
-        )
+def _generated(spec: Spec, workload: Generated) -> None:
+    problem = spec.source.problem
+    if workload.requests is None:
+        if not isinstance(workload, OpenLoop):
+            raise problem(("workload", "requests"), "missing")
+        if workload.duration_s is None:
+            raise problem(("workload", "requests"), "missing", wanted="it, or duration_s, or both")
+    if workload.classes is None:
+        for name in ("input_tokens", "output_tokens"):
+            if getattr(workload, name) is None:
+                raise problem(("workload", name), "missing", wanted="it, or classes that have their own")
+        return
+    for name in ("input_tokens", "output_tokens", "max_output_tokens", "prefix", "sessions"):
+        if getattr(workload, name) is not None:
+            raise problem(("workload", name), "never read beside classes, which have their own", wanted="it left out")
+    shares = sum(traffic.share for traffic in workload.classes.values())
+    if abs(shares - 1) > SHARES_TOLERANCE:
+        raise problem(("workload", "classes"), f"the shares add up to {shares:g}", wanted="1 in all")
 
 
 def _timing(spec: Spec) -> None:

@@ -14,7 +14,7 @@ from .lines import KeyPath, dotted
 from .router import RoundRobinRouter, Router
 from .service import Metrics, ServiceLevel
 from .timing import AnalyticTiming, Timing
-from .workload import PoissonWorkload, TraceWorkload, Workload
+from .workload import ClosedWorkload, Recorded, TraceWorkload, Workload
 
 
 class Parallel(SpecModel):
@@ -102,7 +102,7 @@ class Spec(SpecModel):
     @property
     def users(self) -> int | None:
         """Of a closed loop; None for an open one."""
-        return None if isinstance(self.workload, PoissonWorkload) else self.workload.users
+        return self.workload.users if isinstance(self.workload, (Recorded, ClosedWorkload)) else None
 
     def was_set(self, *path: str) -> bool:
         """Whether the user gave this field."""

@@ -73,14 +73,18 @@ def _kind_names(model: type[BaseModel], tag: str) -> tuple[str, ...]:
 def _models_at(path: KeyPath, data: Any) -> list[type[BaseModel]]:
     models: list[type[BaseModel]] = [Spec]
     for name in path:
+        if isinstance(data, list) and isinstance(name, int):
+            data = data[name]
+            continue
         tag = TAGS.get(str(name), "kind")
         data = data.get(name) if isinstance(data, dict) else None
-        models = [
-            inner
-            for model in models
-            if name in model.model_fields
-            for inner in _models(model.model_fields[str(name)].annotation)
-        ]
+        if any(name in model.model_fields for model in models):
+            models = [
+                inner
+                for model in models
+                if name in model.model_fields
+                for inner in _models(model.model_fields[str(name)].annotation)
+            ]
         if isinstance(data, dict) and tag in data:
             models = [model for model in models if data[tag] in _kind_names(model, tag)] or models
     return models

@@ -109,8 +109,8 @@ def _with(data: Any, path: KeyPath, value: Any) -> dict[str, Any]:
 
 
 def _problem(details: ErrorDetails, data: dict[str, Any], source: Source) -> SpecError:
-    path = _without_tags(details["loc"])
     kind = details["type"]
+    path = _without_tags(details["loc"], data, kind)
     found = _written(details["input"])
     context = details.get("ctx", {})
     if kind == "extra_forbidden":
@@ -140,12 +140,17 @@ def _problem(details: ErrorDetails, data: dict[str, Any], source: Source) -> Spe
     return source.problem(path, message.replace("input should be", "must be"), found=found)
 
 
-def _without_tags(location: tuple[str | int, ...]) -> KeyPath:
-    """pydantic puts the alternative it chose into the path; the file has no such level."""
-    head = location[:1]
-    if head and head[0] in TAGS:
-        return (*head, *location[2:])
-    return (*location[:2], *location[3:]) if head == ("slo",) else location
+def _without_tags(location: tuple[str | int, ...], data: Any, kind: str) -> KeyPath:
+    """pydantic puts the alternatives it chose into the path; the file has no such levels."""
+    path: list[str | int] = []
+    if location and location[0] in TAGS:
+        location = (*location[:1], *location[2:])  # a kind, which may have the name of one of its options
+    for part in location:
+        inside = part in data if isinstance(data, dict) else isinstance(data, list) and isinstance(part, int)
+        if inside:
+            data = data[part]
+            path.append(part)
+    return (*path, location[-1]) if kind == "missing" else tuple(path)
 
 
 def _written(value: Any) -> str | None:

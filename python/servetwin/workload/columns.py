@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -24,6 +24,15 @@ TYPES = {
     "class": "uint32",
     "failed": "uint8",
 }
+
+CODES: dict[str, Literal["q", "Q", "i", "I", "B"]] = {
+    "int64": "q",
+    "uint64": "Q",
+    "int32": "i",
+    "uint32": "I",
+    "uint8": "B",
+}
+"""Of each kind, as `struct` writes it."""
 
 
 def array(trace: Trace, name: str) -> pa.Array:
@@ -54,8 +63,8 @@ def sessions(trace: Trace) -> list[int | None]:
     return first
 
 
-def values(array: pa.Array | pa.ChunkedArray, kind: str) -> bytes:
-    """An array without nulls, cast to `kind`, as little-endian bytes for the core."""
+def values(array: pa.Array | pa.ChunkedArray, kind: str) -> memoryview:
+    """An array without nulls as numbers of `kind` for the core; over its own buffer if it is of that kind."""
     import pyarrow as pa
 
     one: Any = array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
@@ -63,5 +72,6 @@ def values(array: pa.Array | pa.ChunkedArray, kind: str) -> bytes:
     width = one.type.bit_width // 8
     buffer = one.buffers()[1]
     if buffer is None:
-        return b""
-    return bytes(memoryview(buffer)[one.offset * width : (one.offset + len(one)) * width])
+        return memoryview(b"").cast(CODES[kind])
+    part = memoryview(buffer)[one.offset * width : (one.offset + len(one)) * width]
+    return part.cast("B").cast(CODES[kind])

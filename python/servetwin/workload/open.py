@@ -3,30 +3,54 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
 from ..native import native_errors
 from ..spec import Spec
-from ..spec.workload import TraceWorkload
+from ..spec.traffic import Generated
+from ..spec.workload import LikeWorkload
 from .generate import generator_config
+from .like import like
+from .read import read_trace
 
 if TYPE_CHECKING:
     from .._core import Trace
 
 
 def open_workload(spec: Spec) -> Trace:
-    """Reads or generates it.
+    """Reads or generates it, and carries out its transforms.
 
     Raises SpecError without a trace or for what cannot be generated, InputError with file and line for a bad trace.
     """
+    trace = _source(spec)
+    steps = spec.workload.transforms
+    if not steps:
+        return trace
+    from .transform import transform
+
+    def locate(index: int, path: str) -> Path:
+        return spec.source.path(("workload", "transforms", index, "merge"), path)
+
+    try:
+        return transform(trace, steps, seed=spec.seed, locate=locate)
+    except InputError as error:
+        if error.file is not None:
+            raise
+        index, name = (error.field or "").split(".")
+        raise spec.source.problem(("workload", "transforms", int(index), name), error.message) from None
+
+
+def _source(spec: Spec) -> Trace:
     from .._core import Trace
 
     options = spec.workload
-    if not isinstance(options, TraceWorkload):
+    if isinstance(options, Generated):
+        config = json.dumps(generator_config(spec, options))
         try:
             with native_errors():
-                return Trace.generate(json.dumps(generator_config(spec, options)))
+                return Trace.generate(config)
         except InputError as error:
             field = (error.field or "").removeprefix("arrivals.").split(".")
             raise spec.source.problem(("workload", *field), error.message) from None
@@ -35,14 +59,35 @@ def open_workload(spec: Spec) -> Trace:
             ("workload", "trace"), "missing", wanted="the path of a trace, or --trace PATH, or a generated workload"
         )
     file = spec.source.path(("workload", "trace"), options.trace)
-    with native_errors():
-        return Trace.read_mooncake(
-            str(file),
-            block_tokens=options.block_tokens,
-            limit=options.limit,
-            speedup=options.speedup,
-            max_output_tokens=options.max_output_tokens,
+    reading: dict[str, Any] = {
+        "block_tokens": options.block_tokens,
+        "turns": options.turns,
+        "time_unit": options.time_unit,
+        "need_times": options.users is None,
+    }
+    if isinstance(options, LikeWorkload):
+        try:
+            trace = read_trace(file, options.format, **reading)
+            return like(trace, requests=options.requests, duration_s=options.duration_s, seed=spec.seed)
+        except InputError as error:
+            if error.file is not None:
+                raise
+            raise spec.source.problem(("workload", *(error.field or "").split(".")), error.message) from None
+    trace = read_trace(
+        file,
+        options.format,
+        limit=options.limit,
+        speedup=options.speedup,
+        max_output_tokens=options.max_output_tokens,
+        **reading,
+    )
+    if options.users is not None and spec.was_set("workload", "speedup") and not trace.notes["later_turns"]:
+        raise spec.source.problem(
+            ("workload", "speedup"),
+            "never read with users: a closed loop has no arrival times, and this trace no delays between turns",
+            wanted="it left out",
         )
+    return trace
 
 
 def check_blocks(spec: Spec, trace: Trace) -> None:

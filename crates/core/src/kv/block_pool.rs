@@ -149,38 +149,89 @@ impl BlockPool {
     /// Looks for the longest cached prefix of `path` and `private`, of at most `limit` blocks.
     /// Remembers what it found for [`Self::hold_found`].
     pub fn find(&mut self, path: &[Piece], private: u32, limit: u32) -> Hit {
-        self.found.clear();
-        let mut hit = Hit::default();
+        let mut found = std::mem::take(&mut self.found);
+        found.clear();
+        let mut unheld = 0;
+        let end_of = |run: u32| self.runs[run as usize].hi;
         let private_tail = Piece { segment: private, end: limit };
-        for piece in path.iter().chain(std::iter::once(&private_tail)) {
+        let blocks = self.walk(path.iter().chain(std::iter::once(&private_tail)), limit, end_of, |run, from, upto| {
+            found.push((run, from, upto));
+            if self.runs[run as usize].holders == 0 {
+                unheld += upto - from;
+            }
+        });
+        self.found = found;
+        Hit { blocks, unheld }
+    }
+
+    /// How many of the first `limit` blocks of `path` would be found once `taken` more blocks have
+    /// been handed out. Changes nothing. Costs the runs it finds, and those that are handed out.
+    pub fn cached(&self, path: &[Piece], limit: u32, taken: u32) -> u32 {
+        let handed_out = self.handed_out(taken);
+        let end_of = |run: u32| match handed_out.iter().find(|&&(other, _)| other == run) {
+            Some(&(_, end)) => end,
+            None => self.runs[run as usize].hi,
+        };
+        self.walk(path.iter(), limit, end_of, |_, _, _| {})
+    }
+
+    /// The runs that lose blocks when the next `taken` are handed out, each with the end it keeps;
+    /// only those that can be found.
+    fn handed_out(&self, mut taken: u32) -> Vec<(u32, u32)> {
+        let mut runs = Vec::new();
+        let mut at = self.head;
+        while taken > 0 && at != NIL {
+            let run = &self.runs[at as usize];
+            let lost = taken.min(run.len());
+            if run.segment < UNREACHABLE {
+                runs.push((at, run.hi - lost));
+            }
+            taken -= lost;
+            at = run.next;
+        }
+        runs
+    }
+
+    /// Whether a block of `segment` is cached.
+    pub fn caches(&self, segment: u32) -> bool {
+        self.ends.contains_key(&segment)
+    }
+
+    /// Follows `pieces` through the cache for at most `limit` blocks, telling `found` of each run
+    /// and the blocks used of it; a run counts up to `end_of` it. Returns the blocks found.
+    fn walk<'p>(
+        &self,
+        pieces: impl Iterator<Item = &'p Piece>,
+        limit: u32,
+        end_of: impl Fn(u32) -> u32,
+        mut found: impl FnMut(u32, u32, u32),
+    ) -> u32 {
+        let mut blocks = 0;
+        for piece in pieces {
             let end = piece.end.min(limit);
-            if end <= hit.blocks {
+            if end <= blocks {
                 continue;
             }
             let Some(&(first, _)) = self.ends.get(&piece.segment) else { break };
-            while hit.blocks < end {
+            while blocks < end {
                 let mut at = first;
                 let mut end = end;
-                while at != NIL && !(self.runs[at as usize].lo..self.runs[at as usize].hi).contains(&hit.blocks) {
+                while at != NIL && !(self.runs[at as usize].lo..end_of(at)).contains(&blocks) {
                     let run = &self.runs[at as usize];
-                    if run.lo > hit.blocks {
+                    if run.lo > blocks {
                         end = end.min(run.lo); // inserted earlier, so found first from there on
                     }
                     at = run.sibling;
                 }
                 if at == NIL {
-                    return hit;
+                    return blocks;
                 }
-                let run = &self.runs[at as usize];
-                let upto = end.min(run.hi);
-                self.found.push((at, hit.blocks, upto));
-                if run.holders == 0 {
-                    hit.unheld += upto - hit.blocks;
-                }
-                hit.blocks = upto;
+                let upto = end.min(end_of(at));
+                found(at, blocks, upto);
+                blocks = upto;
             }
         }
-        hit
+        blocks
     }
 
     /// Gives `slot`, which holds nothing, the blocks of the last [`Self::find`].

@@ -9,6 +9,7 @@ use crate::trace::Trace;
 pub struct PassRecord {
     pub t_ps: i64,
     pub dt_ps: i64,
+    pub scheduled_at_ps: i64,
     /// E(xtend), D(ecode), M(ixed); "-" if requests were retracted or preempted, but none ran.
     pub kind: &'static str,
     /// Request, tokens computed, tokens computed before.
@@ -32,7 +33,7 @@ pub struct PassRecord {
     pub stuck: Option<Vec<u32>>,
 }
 
-#[derive(serde::Serialize)]
+#[derive(Default, serde::Serialize)]
 struct RequestRecord {
     id: u32,
     arrival_ps: Option<i64>,
@@ -62,8 +63,13 @@ struct Records<'a> {
 pub(super) fn to_json(trace: &Trace, outcome: &Outcome, log: &[PassRecord]) -> String {
     let some = |time: i64| (time != NEVER).then_some(time);
     let columns = &outcome.requests;
-    let mut requests: Vec<RequestRecord> = (0..trace.len())
-        .map(|row| RequestRecord {
+    // What arrives after the engine is stuck is not looked at.
+    let end_ps = log.last().filter(|pass| pass.stuck.is_some()).map_or(i64::MAX, |pass| pass.t_ps);
+    let seen = |row: usize| columns.arrival_ps[row] <= end_ps;
+    let mut requests: Vec<RequestRecord> =
+        (0..trace.len()).map(|row| RequestRecord { id: row as u32, ..RequestRecord::default() }).collect();
+    for (row, request) in requests.iter_mut().enumerate().filter(|&(row, _)| seen(row)) {
+        *request = RequestRecord {
             id: row as u32,
             arrival_ps: some(columns.arrival_ps[row]),
             first_scheduled_ps: some(columns.scheduled_ps[row]),
@@ -73,13 +79,7 @@ pub(super) fn to_json(trace: &Trace, outcome: &Outcome, log: &[PassRecord]) -> S
             n_out: 0,
             cached: some(columns.scheduled_ps[row]).map(|_| columns.cached_tokens[row]),
             retractions: columns.preemptions[row],
-        })
-        .collect();
-    let end_ps = log.last().filter(|pass| pass.stuck.is_some()).map_or(i64::MAX, |pass| pass.t_ps);
-    for request in &mut requests {
-        if request.arrival_ps.is_some_and(|arrival_ps| arrival_ps > end_ps) {
-            request.arrival_ps = None; // what arrives after the engine is stuck is not looked at
-        }
+        };
     }
     for &request in log.iter().filter(|pass| pass.available_end.is_some()).flat_map(|pass| &pass.emitted) {
         requests[request as usize].n_out += 1;

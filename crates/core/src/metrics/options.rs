@@ -19,6 +19,9 @@ pub struct SummaryOptions {
     pub gpus: Option<u64>,
     #[serde(default)]
     pub gpu_price_per_hour: Option<f64>,
+    /// Cache blocks of all replicas.
+    #[serde(default)]
+    pub kv_blocks: Option<u64>,
     #[serde(default)]
     pub slo: Option<ServiceLevel>,
 }

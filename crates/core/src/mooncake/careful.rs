@@ -7,9 +7,9 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::error::Category;
 use serde_json::value::RawValue;
 
-use super::Fault;
-use super::decimal::{Scaled, scale};
 use super::row::{Field, KNOWN, Row};
+use crate::decimal::{Scaled, scale};
+use crate::error::Fault;
 use crate::workload::{HORIZON_PS, TOKENS_MAX};
 
 /// How much of what was found a message shows.

@@ -1,12 +1,14 @@
 use super::*;
 use crate::random::draw;
+use crate::rows::Turns;
 use crate::trace::NONE;
+use crate::workload::TOKENS_MAX;
 use crate::workload::check;
 
 const PS_PER_MS: i64 = 1_000_000_000;
 
 fn options() -> Options {
-    Options { block_tokens: 4, ..Options::default() }
+    Options { block_tokens: 4, turns: Some(Turns::Cumulative), ..Options::default() }
 }
 
 fn read_with(text: &str, options: &Options) -> Result<Workload, InputError> {
@@ -67,7 +69,7 @@ fn every_field_and_alias() {
     assert_eq!(read.trace.arrival_ps, [PS_PER_MS * 3 / 2, PS_PER_MS / 4]);
     assert_eq!(read.trace.after, [NONE, 0]);
     assert_eq!(read.trace.priority, [-3, 0]);
-    assert_eq!(read.trace.block_ids, [0, 1, 2, 3], "without hash_ids, nothing is shared");
+    assert_eq!(read.trace.block_ids, [0, 1, 0, 2], "without hash_ids, a later turn repeats its session");
     assert_eq!(read.labels.request_ids.unwrap().iter().collect::<Vec<_>>(), ["a", "b"]);
     for (note, count) in [
         ("sessions", 1),
@@ -90,7 +92,8 @@ fn unusual_writing_means_the_same() {
         r#"  { "timestamp" : 1500 , "input_length" : 5e2 , "output_length":2 , "session_id":"\u00e9","priority":1 }  "#,
         "\t{\"timestamp\":1500.000,\"input_length\":500,\"output_length\":2,\"session_id\":\"é\",\"priority\":1}\r\n",
         "\n  \n{\"timestamp\":1500,\"\\u0069nput_length\":500,\"output_length\":2,\"session_id\":\"é\",\"priority\":1}\n\n",
-        "\u{feff}{\"timestamp\":1500,\"input_length\":500,\"output_length\":2,\"hash_ids\":null,\"priority\":1.0}",
+        "\u{feff}{\"timestamp\":1500,\"input_length\":500,\"output_length\":2,\"session_id\":\"é\",\"hash_ids\":null,\
+         \"priority\":1.0}",
     ] {
         assert_eq!(rows(text).trace, plain.trace, "{text}");
     }

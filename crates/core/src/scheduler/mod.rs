@@ -5,6 +5,7 @@
 
 mod pass;
 pub mod sglang;
+pub mod trtllm;
 pub mod vllm;
 
 pub use pass::Pass;
@@ -17,6 +18,7 @@ use crate::record::{Reason, Requests};
 use crate::step_time::StepTime;
 use crate::trace::Trace;
 use sglang::Sglang;
+use trtllm::Trtllm;
 use vllm::Vllm;
 
 /// What all replicas share.
@@ -52,6 +54,7 @@ impl<'a> Setting<'a> {
         match self.engine {
             Engine::Vllm(engine) => self.of(engine).refusal(request),
             Engine::Sglang(engine) => self.of(engine).refusal(request),
+            Engine::Trtllm(engine) => self.of(engine).refusal(request),
         }
     }
 
@@ -60,6 +63,7 @@ impl<'a> Setting<'a> {
         match self.engine {
             Engine::Vllm(engine) => i64::from(engine.async_scheduling),
             Engine::Sglang(engine) => i64::from(!engine.disable_overlap_schedule),
+            Engine::Trtllm(_) => 0,
         }
     }
 
@@ -68,6 +72,7 @@ impl<'a> Setting<'a> {
         match self.engine {
             Engine::Vllm(engine) => AnyScheduler::Vllm(Box::new(Vllm::new(self.of(engine), gap_limit))),
             Engine::Sglang(engine) => AnyScheduler::Sglang(Box::new(Sglang::new(self.of(engine), gap_limit))),
+            Engine::Trtllm(engine) => AnyScheduler::Trtllm(Box::new(Trtllm::new(self.of(engine), gap_limit))),
         }
     }
 }
@@ -86,12 +91,43 @@ pub fn chains(trace: &Trace, engine: &Engine) -> Chains {
             chains.replace_by_one_token((0..trace.len() as u32).filter(aborted));
             chains
         }
+        Engine::Trtllm(engine) if engine.enable_block_reuse => Chains::new(trace, engine.tokens_per_block),
+        Engine::Trtllm(_) => Chains::unshared(),
+    }
+}
+
+/// Contents of requests in whole blocks, as routers count them; none where [`chains`] are just that.
+pub fn blocks(trace: &Trace, engine: &Engine) -> Option<Chains> {
+    match engine {
+        Engine::Vllm(_) | Engine::Trtllm(_) => None,
+        Engine::Sglang(engine) => Some(Chains::new(trace, engine.page_size)),
+    }
+}
+
+/// Tokens of a block, the unit in which a cache is shared.
+pub fn block_size(engine: &Engine) -> u32 {
+    match engine {
+        Engine::Vllm(engine) => engine.block_size,
+        Engine::Sglang(engine) => engine.page_size,
+        Engine::Trtllm(engine) => engine.tokens_per_block,
+    }
+}
+
+/// Tokens that a pass may compute, by which routers measure a backlog.
+pub fn batch_tokens(engine: &Engine) -> u32 {
+    match engine {
+        Engine::Vllm(engine) => engine.max_num_batched_tokens,
+        // Where chunks are off, a pass goes on until this many tokens are prefilled.
+        Engine::Sglang(engine) => engine.chunked_prefill_size.unwrap_or(engine.max_prefill_tokens),
+        Engine::Trtllm(engine) => engine.max_num_tokens,
     }
 }
 
 /// Where results go.
 pub struct Results<'a> {
     pub requests: &'a mut Requests,
+    /// Requests whose first token reached its client, in order.
+    pub first_tokens: &'a mut Vec<u32>,
     /// Requests that ended, in order.
     pub ended: &'a mut Vec<u32>,
 }
@@ -137,9 +173,25 @@ pub trait Scheduler {
     /// All blocks that requests can use.
     fn usable_blocks(&self) -> u32;
 
+    /// Whole blocks at the start of the prompt of `request` that the cache holds once the first
+    /// `passes` passes of an unsettled run are scheduled. Changes nothing: no hit, no time of use.
+    /// Blocks whose pass is under way count as cached, as they do for the scheduler itself.
+    fn cached_blocks(&self, request: u32, passes: i64) -> u32;
+
+    /// Whether a block of `segment` may be cached (see [`crate::chain`]). True is always right; false
+    /// lets a router forget that this replica had it.
+    fn may_cache(&self, _segment: u32) -> bool {
+        true
+    }
+
     /// Whether for more than `passes` passes no request got further than ever before, and the last
     /// of them preempted: a long prompt that is computed again does neither.
     fn is_stalled(&self, passes: u64) -> bool;
+
+    /// Where the engine itself would raise an error, the error. Nothing is asked of it any more.
+    fn failure(&self) -> Option<&'static str> {
+        None
+    }
 
     /// The requests that wait or run, in the order of the batch, then of the queue.
     fn unfinished(&self) -> Vec<u32>;
@@ -158,6 +210,7 @@ pub trait Scheduler {
 pub enum AnyScheduler<'a> {
     Vllm(Box<Vllm<'a>>),
     Sglang(Box<Sglang<'a>>),
+    Trtllm(Box<Trtllm<'a>>),
 }
 
 macro_rules! each {
@@ -165,6 +218,7 @@ macro_rules! each {
         match $any {
             AnyScheduler::Vllm($scheduler) => $call,
             AnyScheduler::Sglang($scheduler) => $call,
+            AnyScheduler::Trtllm($scheduler) => $call,
         }
     };
 }
@@ -210,8 +264,20 @@ impl Scheduler for AnyScheduler<'_> {
         each!(self, scheduler => scheduler.usable_blocks())
     }
 
+    fn cached_blocks(&self, request: u32, passes: i64) -> u32 {
+        each!(self, scheduler => scheduler.cached_blocks(request, passes))
+    }
+
+    fn may_cache(&self, segment: u32) -> bool {
+        each!(self, scheduler => scheduler.may_cache(segment))
+    }
+
     fn is_stalled(&self, passes: u64) -> bool {
         each!(self, scheduler => scheduler.is_stalled(passes))
+    }
+
+    fn failure(&self) -> Option<&'static str> {
+        each!(self, scheduler => scheduler.failure())
     }
 
     fn unfinished(&self) -> Vec<u32> {

@@ -68,6 +68,7 @@ impl Pass {
         self.times.clear();
         self.sampling.clear();
         self.returning.clear();
+        self.decoding = 0;
         self.dead = 0;
         self.is_run = false;
         self.logged = None;

@@ -17,7 +17,7 @@ UNORDERED = frozenset({"pre"})
 
 def render(scenario: Scenario[EngineConfig], run: RunRecord) -> Rendered:
     steps = [step(scenario, record) for record in run.passes]
-    decided = [record.t_ps for record in run.passes]
+    decided = [record.scheduled_at_ps for record in run.passes]
     if run.stuck is not None:
         live = scenario.names(run.stuck.live)
         steps.append({"t": scenario.milliseconds(run.stuck.t_ps), "stuck": True, "live": live})

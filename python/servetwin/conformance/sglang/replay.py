@@ -28,8 +28,8 @@ def native(scenario: Scenario[EngineConfig]) -> RunRecord:
 
 
 def described(config: EngineConfig) -> dict[str, Any]:
-    """As the core takes it; the recorder drives the loop without overlap."""
-    return {"name": "sglang", "version": "0.5.23", "disable_overlap_schedule": True, **asdict(config)}
+    """As the core takes it."""
+    return {"name": "sglang", "version": "0.5.23", **asdict(config)}
 
 
 def from_log(log: dict[str, Any], order: Sequence[int]) -> RunRecord:
@@ -39,13 +39,21 @@ def from_log(log: dict[str, Any], order: Sequence[int]) -> RunRecord:
     if log["stuck"] is not None:
         stuck = Stuck(log["stuck"]["t_ps"], sorted(order[row] for row in log["stuck"]["live"]))
     requests = [RequestRecord(**{**raw, "id": order[raw["id"]]}) for raw in log["requests"]]
-    ends = [one.t_ps + one.dt_ps for one in passes]
+    last_turn_ps = stuck.t_ps if stuck else max((one.scheduled_at_ps for one in passes), default=0)
+    ends = [one.t_ps + one.dt_ps for one in passes if one.available_end is not None]
     return RunRecord(
         passes=passes,
-        requests=sorted(requests, key=lambda one: one.id),
+        requests=[seen_by(last_turn_ps, one) for one in sorted(requests, key=lambda one: one.id)],
         end_ps=max([*ends, *([stuck.t_ps] if stuck else [])], default=0),
         stuck=stuck,
     )
+
+
+def seen_by(last_turn_ps: int, record: RequestRecord) -> RequestRecord:
+    """A request that would arrive only after the run was over never was, for the engine."""
+    if record.arrival_ps is None or record.arrival_ps > last_turn_ps:
+        return RequestRecord(record.id)
+    return record
 
 
 def pass_record(raw: dict[str, Any], order: Sequence[int]) -> PassRecord:

@@ -29,6 +29,8 @@ class EngineConfig:
     disable_priority_preemption: bool = False
     schedule_low_priority_values_first: bool = False
     priority_scheduling_preemption_threshold: int = 10
+    disable_overlap_schedule: bool = True
+    """False, as is SGLang's default: a pass is decided while the one before runs."""
     ignore_eos: bool = True
     """Whether requests say that they will use all their output tokens: a request's property in
     SGLang, that of all requests here."""

@@ -1,22 +1,31 @@
 """One worker on a virtual clock: arrivals, passes, outputs.
 
-The loop without overlap: decide a pass, run it, process its outputs.
+The loop without overlap decides a pass, runs it and processes its outputs. The overlap loop decides
+and launches the next pass first, so that the device never waits.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from ..request import Request
 from ..step_time import Features, StepTime
 from .config import EngineConfig
 from .records import PassRecord, RequestRecord, RunRecord, Stuck
 from .scheduler import Pass, Scheduler
-from .state import RequestState
 
 EMPTY_TURNS_ALLOWED = 5
 """One more in a row, with requests there and no batch of them, and the worker is stuck."""
+
+
+@dataclass
+class InFlight:
+    """A pass that was launched and whose outputs are not processed yet."""
+
+    plan: Pass
+    record: PassRecord
 
 
 def run(
@@ -38,6 +47,7 @@ class Worker:
     """One engine and its device, from the first arrival to the last pass."""
 
     def __init__(self, requests: Sequence[Request], config: EngineConfig, step_time: StepTime) -> None:
+        self.overlaps = not config.disable_overlap_schedule
         self.step_time = step_time
         self.scheduler = Scheduler(config)
         arrivals = [(r.arrival_ps, r) for r in requests if r.arrival_ps is not None]
@@ -45,19 +55,23 @@ class Worker:
         self.passes: list[PassRecord] = []
         self.records = [RequestRecord(request.index) for request in requests]
         self.now = 0
+        """When the next pass is decided."""
+        self.device_free = 0
 
     def run(self, max_passes: int | None) -> RunRecord:
         empty_turns = 0
+        launched: InFlight | None = None
         while max_passes is None or len(self.passes) < max_passes:
             self._add_arrivals()
             plan = self.scheduler.schedule()
-            if plan.kind != "-":
+            before, launched = launched, self._launch(plan)
+            due = before if self.overlaps else launched
+            if due is not None:
+                self._process(due)
+            if due is not None or launched is not None:
                 empty_turns = 0
-                self._execute(plan)
                 continue
             self.scheduler.idle()
-            if plan.preempted:
-                self._note_end(self._record(plan, 0))
             if not self.scheduler.has_requests:
                 if not self.arrivals:
                     break
@@ -79,15 +93,27 @@ class Worker:
     def _live(self) -> list[int]:
         return [r.id for r in self.records if r.arrival_ps is not None and r.finish_ps is None]
 
-    def _execute(self, plan: Pass) -> None:
-        record = self._record(plan, self.step_time.picoseconds(features(plan)))
+    def _launch(self, plan: Pass) -> InFlight | None:
+        """None if there is nothing to run."""
+        if not plan.rows:
+            if plan.preempted:
+                record = self._record(plan, self.now, 0)
+                record.available_end, record.evictable_end = record.available, record.evictable
+            return None
+        dt_ps = self.step_time.picoseconds(features(plan))
+        record = self._record(plan, max(self.now, self.device_free), dt_ps)
+        self.device_free = record.t_ps + dt_ps
         for request in plan.prefills:
             noted = self.records[request.spec.index]
             if noted.first_scheduled_ps is None:
                 noted.first_scheduled_ps = self.now
                 noted.cached = request.prefix
-        self.now += record.dt_ps
-        for request in self.scheduler.update(plan):
+        return InFlight(plan, record)
+
+    def _process(self, ended: InFlight) -> None:
+        record = ended.record
+        self.now = record.t_ps + record.dt_ps
+        for request in self.scheduler.update(ended.plan):
             noted = self.records[request.spec.index]
             noted.n_out = request.num_outputs
             if noted.first_token_ps is None:
@@ -95,21 +121,19 @@ class Worker:
             if request.finished:
                 noted.finish_ps = self.now
                 record.finished.append(noted.id)
-        self._note_end(record)
-
-    def _note_end(self, record: PassRecord) -> None:
         record.available_end = self.scheduler.cache.available
         record.evictable_end = self.scheduler.cache.evictable
 
-    def _record(self, plan: Pass, dt_ps: int) -> PassRecord:
+    def _record(self, plan: Pass, t_ps: int, dt_ps: int) -> PassRecord:
         scheduler = self.scheduler
         record = PassRecord(
-            t_ps=self.now,
+            t_ps=t_ps,
             dt_ps=dt_ps,
+            scheduled_at_ps=self.now,
             kind=plan.kind,
             scheduled=[
                 *([r.spec.index, r.extend_tokens, r.prefix] for r in plan.prefills),
-                *([r.spec.index, 1, context_before(r)] for r in plan.decodes),
+                *([r.spec.index, 1, r.kv_tokens - 1] for r in plan.decodes),
             ],
             waiting=len(scheduler.waiting),
             running=len(scheduler.running),
@@ -126,14 +150,9 @@ class Worker:
         return record
 
 
-def context_before(request: RequestState) -> int:
-    """Of a decode: its last output has no KV yet."""
-    return len(request.tokens) - 1
-
-
 def features(plan: Pass) -> Features:
-    """What the step time depends on."""
-    decode_context = sum(context_before(request) + 1 for request in plan.decodes)
+    """What the step time depends on, once the pass's slots are allotted."""
+    decode_context = sum(request.kv_tokens for request in plan.decodes)
     whole = [request for request in plan.prefills if request is not plan.chunked]
     return Features(
         prefill_tokens=sum(r.extend_tokens for r in plan.prefills),

@@ -14,7 +14,10 @@ class PassRecord:
     """One pass of the scheduler's loop that made a batch, or took requests out of one."""
 
     t_ps: int
+    """When the device starts on it."""
     dt_ps: int
+    scheduled_at_ps: int
+    """When it was decided: earlier than `t_ps` in the overlap loop."""
     kind: str
     """E(xtend), D(ecode), M(ixed), or - if requests were taken out and no batch was made."""
     scheduled: list[list[int]]
@@ -35,9 +38,9 @@ class PassRecord:
     chunked: int | None = None
     """The request whose prefill goes on in the next pass."""
     finished: list[int] = field(default_factory=list)
-    available_end: int = 0
-    """Once the pass's outputs are processed."""
-    evictable_end: int = 0
+    available_end: int | None = None
+    """Once the pass's outputs are processed; `None` if the run ended before."""
+    evictable_end: int | None = None
 
 
 @dataclass

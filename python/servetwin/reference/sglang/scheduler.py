@@ -49,6 +49,7 @@ class Scheduler:
     """One worker's queue, batch and cache.
 
     `schedule` is called for each pass, `update` once it has run, `idle` if there was none to run.
+    In the overlap loop the next pass is scheduled before the outputs of the one that runs are known.
     """
 
     def __init__(self, config: EngineConfig) -> None:
@@ -141,6 +142,8 @@ class Scheduler:
         if admission.chunked is not None:
             self.chunked = admission.chunked
         self.cache.extend(admission.admitted)
+        for request in admission.admitted:
+            request.retracted = False
         plan.prefills = admission.admitted
         plan.chunked = self.chunked
         if self.config.mixes:
@@ -182,6 +185,7 @@ class Scheduler:
 
     def _mix(self, plan: Pass) -> None:
         """Decodes join the prefill: all, or none if they lack memory."""
+        self._drop_ending()
         if not self.running or not self.cache.fits_decode(self.running):
             return
         self.cache.decode(self.running)
@@ -193,8 +197,14 @@ class Scheduler:
     # Decode
 
     def _decode(self, plan: Pass) -> None:
+        some_end = self._drop_ending()
+        if not self.running:
+            return
         if self.cache.fits_decode(self.running):
             self.ratio.decay()
+        elif some_end:
+            # Their slots come free with their last token: nobody is retracted, nobody decodes.
+            return
         else:
             plan.retracted = self._retract_some()
             self.is_full = False
@@ -203,6 +213,18 @@ class Scheduler:
                 self.waiting.add(request)
         self.cache.decode(self.running)
         plan.decodes = self.running
+
+    def _drop_ending(self) -> bool:
+        """Overlap: takes those out whose last token, by their limit, is on its way."""
+        if self.config.disable_overlap_schedule:
+            return False
+        ending = [r for r in self.last.rows if r.num_outputs + 1 >= r.max_new_tokens]
+        staying = [r for r in self.running if r not in ending]
+        some_end = len(staying) < len(self.running)
+        if some_end:
+            self.is_full = False
+        self.running = staying
+        return some_end
 
     def _retract_some(self) -> list[RequestState]:
         """At least one goes, those with the fewest outputs, then the longest prompts, first.
@@ -221,17 +243,23 @@ class Scheduler:
 
     def _retract(self, request: RequestState, left: int) -> None:
         """Its KV is freed, not stored, and more is evicted, for those that are left."""
+        request.retracted = True
         self.cache.release(request)
         self.cache.make_room(RETRACT_DECODE_STEPS * left)
 
     # After a pass has run
 
     def update(self, plan: Pass) -> list[RequestState]:
-        """Every row gets its token, but for the prompt that goes on. Returns those that got one."""
-        served = [request for request in plan.rows if request is not plan.chunked]
+        """Every row gets its token, but for the prompt that goes on. Returns those that got one.
+
+        Overlap: neither do those that have ended or been retracted since the pass was decided.
+        """
+        served = [r for r in plan.rows if r is not plan.chunked and not r.finished and not r.retracted]
         for request in served:
             outputs = request.spec.outputs
-            request.tokens.append(outputs[request.num_outputs] if request.num_outputs < len(outputs) else 0)
+            # Even a request that asks for no output gets a token, one that nobody else has.
+            own = -1 - request.spec.index
+            request.tokens.append(outputs[request.num_outputs] if request.num_outputs < len(outputs) else own)
             limit = min(request.max_new_tokens, len(outputs))
             request.finished = request.aborted or request.num_outputs >= limit
             if request.finished:

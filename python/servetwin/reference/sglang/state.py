@@ -39,6 +39,8 @@ class RequestState:
     locked: Node | None = None
     holds_row: bool = False
     """It has one of the engine's `max_running_requests` rows."""
+    retracted: bool = False
+    """It lost its KV, and has not been prefilled since."""
     finished: bool = False
 
     @property

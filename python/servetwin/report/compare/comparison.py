@@ -102,14 +102,16 @@ class Comparison:
 def names(folders: Sequence[Path]) -> list[str]:
     """The last part of each path, or all of it where others have the same."""
     last = [folder.resolve().name for folder in folders]
-    return [
-        name if last.count(name) == 1 and name else str(folder) for name, folder in zip(last, folders, strict=True)
-    ]
+    return [name if last.count(name) == 1 and name else str(folder) for name, folder in zip(last, folders, strict=True)]
 
 
 def _inputs(result: Result) -> dict[str, Any]:
     known = result.provenance
-    return {**_flat(known["spec"], ""), "(servetwin)": known["servetwin"], "(timing evidence)": known["timing"]["evidence"]}
+    return {
+        **_flat(known["spec"], ""),
+        "(servetwin)": known["servetwin"],
+        "(timing evidence)": known["timing"]["evidence"],
+    }
 
 
 def _flat(value: Any, path: str) -> dict[str, Any]:

@@ -43,6 +43,8 @@ METRICS = (
     Metric("goodput.requests_per_s", "Goodput (requests/s)", "higher"),
     Metric("prefix_reuse", "Prefix reuse", "higher", "share"),
     Metric("preemptions", "Preemptions", "lower"),
+    Metric("output_limit_use", "Output limits used", "higher", "share"),
+    Metric("unused_reserve", "Cache reserved, never used", "lower", "share"),
     Metric("completed", "Completed", "higher"),
     Metric("rejected", "Rejected", "lower"),
     Metric("unfinished", "Unfinished", "lower"),

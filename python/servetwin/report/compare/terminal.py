@@ -119,6 +119,9 @@ def share_text(row: Row, place: int) -> str:
 
 def _signed(value: float, whole: bool = False) -> str:
     text = f"{value:+,.0f}" if whole or abs(value) >= 100_000 else f"{value:+,.2f}"
+    if 0 < abs(value) < 0.005:
+        # What two decimals would hide.
+        text = f"{value:+.1g}"
     return text.replace("-", "−")
 
 

@@ -31,7 +31,8 @@ function outcomeSection() {
     [...rows, ...reasons], { label: "How requests ended" });
   const stalled = view.stalled.count
     ? h("p", { class: "note bad" }, `${whole(view.stalled.count)} hang on replicas that stopped making progress: ${view.stalled.names.join(", ")}${view.stalled.count > view.stalled.names.length ? " and more, which result.json names" : ""}`) : null;
-  const element = card("By outcome", reasons.length ? "Reasons count every request of the run" : null, copyMenu(table.data), table.element, stalled);
+  const failed = view.recorded_failed ? h("p", { class: "note" }, `${whole(view.recorded_failed)} of the trace's requests failed when they were recorded; here they ran like any other.`) : null;
+  const element = card("By outcome", reasons.length ? "Reasons count every request of the run" : null, copyMenu(table.data), table.element, stalled, failed);
   element.dataset.table = "outcome";
   return section("outcome", ["How requests ended", "Outcome"], null, h("div", { class: "grid" }, element, serviceTable()));
 }
@@ -68,7 +69,7 @@ function knownSection() {
     ["KV cache", level(engine.kv_capacity), said["kv cache"]],
     ["Output limits", null, said["max tokens"]],
     ["Workload", null, said.workload],
-    ["Router", null, Object.values(router || {}).join(", ")],
+    ["Router", null, Object.entries(router || {}).map(([name, value]) => (name === "kind" ? value : `${name} ${typeof value === "object" ? JSON.stringify(value) : value}`)).join(", ")],
     ["Seed", null, said.seed],
     ["Computed", null, `${said.computed || ""}, by servetwin ${view.provenance.servetwin}, Python ${view.provenance.python}`.replace(/^, /, "")],
   ].filter(([, , text]) => text);
@@ -81,8 +82,12 @@ function knownSection() {
 }
 
 function specSection() {
-  const spec = h("pre", { tabindex: "0", "aria-label": "The spec" }, view.spec_yaml);
-  const engine = Object.entries(view.provenance.engine).filter(([name]) => !["rules", "kv_capacity"].includes(name));
+  const forms = { short: view.short_spec_yaml, full: view.spec_yaml };
+  let form = forms.short === null ? "full" : "short";
+  const spec = h("pre", { tabindex: "0", "aria-label": "The spec" }, forms[form]);
+  const choice = forms.short === null ? null
+    : segments("Form of the spec", { short: "short", full: "with defaults" }, form, (next) => { form = next; spec.textContent = forms[form]; });
+  const engine = Object.entries(view.provenance.engine).filter(([name]) => !["rules", "kv_cache", "kv_capacity", "left_out"].includes(name));
   const listed = (rows, show) => h("div", { class: "scroll" }, h("table", {}, h("tbody", {},
     rows.map(([name, value]) => h("tr", {}, h("td", {}, h("code", {}, name)), h("td", { class: "number" }, show(value)))))));
   const metrics = { columns: ["metric", "value"], rows: Object.entries(summary) };
@@ -90,7 +95,7 @@ function specSection() {
     h("details", {}, h("summary", {}, `${metrics.rows.length} figures`), listed(metrics.rows, (value) => datum(Number(value), String(value)))));
   all.dataset.table = "metrics";
   return section("configuration", ["Configuration", "Spec"], null, h("div", { class: "grid" },
-    card("Spec", "With every default; a file of this runs it again", h("button", { type: "button", class: "tool", onclick: () => copy(view.spec_yaml, "the spec") }, "Copy YAML"), spec),
+    card("Spec", form === "short" ? "What makes the same run again" : "With every default", [choice, h("button", { type: "button", class: "tool", onclick: () => copy(forms[form], "the spec") }, "Copy YAML")], spec),
     card("Resolved engine", "After defaults and the GPU's memory", copyMenu(() => ({ columns: ["option", "value"], rows: engine })),
       listed(engine, (value) => (typeof value === "number" ? value.toLocaleString("en-US") : String(value))))), all);
 }

@@ -1,14 +1,16 @@
 "use strict";
 // Line charts: drawn as SVG, coloured by the style sheet, so that they follow the reader's scheme and print sharp.
 
-/** Charts that share an axis zoom together. */
+/** All charts; those that share an axis, by its name, zoom together. */
+const charts = [];
 const linked = new Map();
 
 /**
  * A chart in `host`. What it is given:
  *   label: what it shows, in words, for those who do not see it
- *   x, y: {kind: "linear" | "time" | "log" | "tail", title, show(value, step), domain, title}
- *   series: [{name, color, x, y, low, dash, width, faint, hidden, block, step, show}]; with `low` an area from low to y
+ *   x, y: {kind: "linear" | "time" | "log" | "tail", title, show(value, step), exact(value), domain, most}
+ *   series: [{name, color, x, y, low, upper, dash, width, faint, opacity, block, dots, step, show}]; with `low` an area
+ *     from low to y, whose upper edge is called `upper`
  *   rules: [{axis: "x" | "y", at, label}]; shades: [[from, to]] on x
  *   hover: "column" (what is at this x) or "row" (the same place in every series' lists, such as one percentile)
  *   heading(place, x): the first line of the box beside the pointer
@@ -17,7 +19,7 @@ const linked = new Map();
 function chart(host, given) {
   let spec = given;
   let zoom = null;
-  const hidden = new Set(spec.series.filter((one) => one.hidden).map((one) => one.name));
+  const hidden = new Set();
   const plot = h("div", { class: "plot" });
   const legend = h("div", { class: "legend", role: "group", "aria-label": "Series" });
   const tip = h("div", { class: "tip", hidden: true });
@@ -31,9 +33,8 @@ function chart(host, given) {
   }
 
   function drawLegend() {
-    const named = spec.series.filter((one) => !one.unnamed);
-    legend.hidden = named.length < 2;
-    legend.replaceChildren(...named.map((one) =>
+    legend.hidden = spec.series.length < 2;
+    legend.replaceChildren(...spec.series.map((one) =>
       h("button", { type: "button", class: one.block ? "block" : "", style: `--c:${one.color}`, "aria-pressed": String(!hidden.has(one.name)),
         onclick: () => {
           if (hidden.has(one.name)) hidden.delete(one.name);
@@ -187,7 +188,8 @@ function chart(host, given) {
       const far = spec.hover !== "row" && Math.abs(one.x[i] - x) > Math.abs((longest.x[1] ?? x) - longest.x[0]) * 1.01;
       if (far || !known(one.y[i]) || !known(one.x[i])) continue;
       const value = spec.hover === "row" ? one.x[i] : one.y[i];
-      rows.push(h("span", { style: `--c:${one.color}` }, h("i"), h("em", {}, one.name), (one.show || (spec.hover === "row" ? spec.x : spec.y).exact || plain)(value)));
+      const mark = h("i", { style: one.opacity ? `opacity:${Math.min(one.opacity * 1.6, 1)}` : "" });
+      rows.push(h("span", { style: `--c:${one.color}` }, mark, h("em", {}, one.upper || one.name), (one.show || (spec.hover === "row" ? spec.x : spec.y).exact || plain)(value)));
       if (!one.low) dots.push(h("circle", { cx: sx.at(one.x[i]), cy: sy.at(one.y[i]), r: 3.2, style: `fill:${one.color}` }));
     }
     if (!rows.length) return clear();
@@ -237,6 +239,7 @@ function chart(host, given) {
       };
     },
   };
+  charts.push(self);
   if (group) group.add(self);
   drawLegend();
   draw();

@@ -6,7 +6,13 @@ const longest = Math.max(...views.map((view) => view.bins.length_s));
 const midsOf = (view) => view.bins.seconds.map((width, n) => n * view.bins.width_s + width / 2);
 const binOf = (view) => (place, x) => `around ${moment(x, view.bins.width_s)}`;
 const withSign = (value, text) => (value > 0 ? "+" : value < 0 ? "−" : "") + text;
-const signed = (value) => (known(value) ? withSign(value, Math.abs(value) < 1 ? decimals(Math.abs(value), value ? 2 : 0) : plain(Math.abs(value))) : "–");
+/** A change; of what two decimals would hide, its first digit. */
+function signed(value) {
+  if (!known(value)) return "–";
+  const size = Math.abs(value);
+  if (size > 0 && size < 0.005) return withSign(value, String(Number(size.toPrecision(1))));
+  return withSign(value, size > 0 && size < 1 ? decimals(size, 2) : plain(size));
+}
 const swatch = (n) => h("i", { style: `display:inline-block;width:10px;height:10px;border-radius:2px;margin-right:7px;background:${COLORS[n]}` });
 
 function header() {

@@ -85,7 +85,7 @@ def describe(rows: Rows, split: Split, bins: Bins) -> list[dict[str, Any]]:
     return groups
 
 
-def _stats(values: memoryview) -> dict[str, float | None]:
+def _stats(values: memoryview[float]) -> dict[str, float | None]:
     if not values:
         return {"count": 0}
     from .quantiles import quantile

@@ -93,7 +93,7 @@ function navigation(sections, right) {
 
 function resetButton() {
   const button = h("button", { type: "button", class: "tool", hidden: true, onclick: () => {
-    for (const charts of linked.values()) for (const one of charts) one.setZoom(null);
+    for (const one of charts) one.setZoom(null);
     button.hidden = true;
   } }, "Reset zoom");
   document.addEventListener("zoomed", (event) => { button.hidden = event.detail.domain === null; });

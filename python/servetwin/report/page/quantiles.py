@@ -36,12 +36,12 @@ class Groups:
         by_group = pc.array_sort_indices(groups.take(by_value))
         ordered = values.take(by_value.take(by_group))
         self._buffers = ordered.cast(pa.float64()).buffers()
-        self._values = memoryview(self._buffers[1] or b"").cast("B").cast("d")
+        self._values: memoryview[float] = memoryview(self._buffers[1] or b"").cast("B").cast("d")
         self.counts = [0] * count
         for entry in pc.value_counts(groups).to_pylist():
             self.counts[entry["values"]] = entry["counts"]
 
-    def __iter__(self) -> Iterator[memoryview]:
+    def __iter__(self) -> Iterator[memoryview[float]]:
         """The values of each group, ascending."""
         first = 0
         for count in self.counts:
@@ -53,7 +53,7 @@ class Groups:
         return [[quantile(values, share) for share in shares] if values else None for values in self]
 
 
-def quantile(ascending: memoryview, share: float) -> float:
+def quantile(ascending: memoryview[float], share: float) -> float:
     """Between the closest ranks, linearly: at position (n - 1) · share."""
     position = (len(ascending) - 1) * share
     below = int(position)

@@ -82,9 +82,7 @@ def totals(rows: Rows) -> list[dict[str, Any]]:
         {
             "replica": rows.replica,
             "completed": pc.if_else(rows.completed, 1, 0),
-            **{
-                name: rows.number(name) for name in ("input_tokens", "output_tokens", "cached_tokens", "preemptions")
-            },
+            **{name: rows.number(name) for name in ("input_tokens", "output_tokens", "cached_tokens", "preemptions")},
         }
     ).filter(kept)
     names = [name for name in table.column_names if name != "replica"]

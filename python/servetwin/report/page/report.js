@@ -145,7 +145,7 @@ function bandChart(metric) {
   let kind = Math.max(...peak, 0) / typical > 60 ? "log" : "linear";
   const spec = () => {
     const band = group.bands[metric];
-    const area = (name, low, high, opacity) => ({ name, color: COLORS[0], x: mids, low: band[low], y: band[high], opacity, block: true, show: ms });
+    const area = (name, low, high, opacity) => ({ name, upper: high, color: COLORS[0], x: mids, low: band[low], y: band[high], opacity, block: true, show: ms });
     return {
       y: { kind, title: metric, show: msTick, exact: ms }, rules: ruleOf(view, metric, "y"),
       series: [area("p95–p99", "p95", "p99", 0.13), area("p90–p95", "p90", "p95", 0.24), area("p50–p90", "p50", "p90", 0.4),

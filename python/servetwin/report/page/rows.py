@@ -48,7 +48,7 @@ class Rows:
         table = result.requests.unify_dictionaries()
         column = {name: table[name].combine_chunks() for name in table.column_names}
         zero_ps = pc.min(column["arrival_ps"]).as_py() or 0
-        ends = [pc.max(column[name]).as_py() or zero_ps for name in ("arrival_ps", "end_ps", "last_token_ps")]
+        ends = [pc.max(column[name]).as_py() or zero_ps for name in column if name.endswith("_ps")]
         completed = pc.equal(column["status"].cast(pa.string()), "completed")
 
         def since(start: pa.Array, end: pa.Array, unit_ps: int) -> pa.Array:
@@ -103,6 +103,14 @@ class Rows:
         if not self.classes:
             return pa.nulls(len(self), pa.int32())
         return pc.index_in(self.column("class").cast(pa.string()), pa.array(self.classes, pa.string()))
+
+    @property
+    def recorded_failed(self) -> int:
+        """How many requests failed when the trace was recorded, if it tells."""
+        import pyarrow.compute as pc
+
+        name = "recorded_failed"
+        return int(pc.sum(self.column(name)).as_py() or 0) if name in self.table.column_names else 0
 
     def column(self, name: str) -> Any:
         return self.table[name].combine_chunks()

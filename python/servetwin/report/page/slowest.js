@@ -65,6 +65,8 @@ function about(request) {
     ["TTFT", ms(request.ttft_ms)], ["TPOT", ms(request.tpot_ms)], ["E2E", ms(request.e2e_ms)],
     ["input tokens", whole(request.input_tokens)], ["of these cached", `${whole(request.cached_tokens)} (${percent(request.cached_tokens / Math.max(request.input_tokens, 1))})`],
     ["output tokens", whole(request.output_tokens)], ["preempted", `${whole(request.preemptions)} ${request.preemptions === 1 ? "time" : "times"}`],
+    ...(request.recorded_failed ? [["when recorded", "it failed"]] : []),
+    ...(known(request.route_overlap_tokens) ? [["cached, by the router", `${whole(request.route_overlap_tokens)} tokens`]] : []),
     ...(request.route_reason ? [["routed because", request.route_reason]] : []),
   ];
   return [

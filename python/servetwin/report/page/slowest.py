@@ -15,7 +15,7 @@ MOST = 50
 
 TIMES = ("arrival_ps", "routed_ps", "scheduled_ps", "first_token_ps", "last_token_ps", "end_ps")
 COUNTS = ("input_tokens", "output_tokens", "cached_tokens", "preemptions")
-OPTIONAL = ("route_reason", "class")
+OPTIONAL = ("route_reason", "class", "recorded_failed", "route_overlap_tokens")
 
 
 def ranks(rows: Rows, splits: list[Split]) -> list[dict[str, list[int]]]:

@@ -52,7 +52,16 @@ class Bins:
         return {"width_s": self.width_s, "count": self.count, "length_s": self.length_s}
 
 
-def round_up(width: float) -> float:
-    """To the next 1, 2 or 5 of some power of ten."""
-    power = 10.0 ** math.floor(math.log10(width))
-    return next(step * power for step in (1, 2, 5, 10) if step * power >= width * (1 - 1e-9))
+DAY_S = 86_400
+CLOCK_S = (10, 20, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, DAY_S)
+
+
+def round_up(width_s: float) -> float:
+    """To a length that people count time in: 1, 2 or 5 of some power of ten up to 10 s, then as on a clock."""
+    least = width_s * (1 - 1e-9)
+    if width_s > DAY_S:
+        return float(math.ceil(least / DAY_S) * DAY_S)
+    if width_s > CLOCK_S[0]:
+        return float(next(step for step in CLOCK_S if step >= least))
+    power = 10.0 ** math.floor(math.log10(width_s))
+    return next(step * power for step in (1, 2, 5, 10) if step * power >= least)

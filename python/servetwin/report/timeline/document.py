@@ -102,7 +102,7 @@ def _served(pid: int, rows: list[Event]) -> list[Event]:
         for lane in range(max(used, default=-1) + 1):
             tid = first + lane
             events += [_name("thread", pid, f"{title} {lane + 1}", tid), _sort("thread", pid, tid, tid)]
-    arrows = {}
+    arrows: dict[int, Event] = {}
     for stay, lane in zip(waits, wait_lanes, strict=True):
         place = {"pid": pid, "tid": QUEUE + lane}
         events.append(_slice(place, "queued", stay.queued_ps, stay.waits_until_ps, {"request": _label(stay.row)}))
@@ -113,8 +113,8 @@ def _served(pid: int, rows: list[Event]) -> list[Event]:
     for (begun_ps, stay), lane in zip(runs, run_lanes, strict=True):
         place = {"pid": pid, "tid": 1 + lane}
         events += _run(stay, begun_ps, place)
-        if arrow := arrows.get(stay.row["row"]):
-            events.append({"ph": "f", "bp": "e", **arrow, **place, "ts": us(begun_ps)})
+        if stay.row["row"] in arrows:
+            events.append({"ph": "f", "bp": "e", **arrows[stay.row["row"]], **place, "ts": us(begun_ps)})
     return events
 
 
@@ -135,7 +135,8 @@ def _counters(points: Any, usable: int | None) -> list[Event]:
     events = []
     for point in points.to_pylist():
         place = {"ph": "C", "pid": point["replica"] + 1, "ts": us(point["time_ps"])}
-        use = {"blocks": point["used_blocks"]} if usable is None else {"%": round(100 * point["used_blocks"] / usable, 2)}
+        used = point["used_blocks"]
+        use = {"blocks": used} if usable is None else {"%": round(100 * used / usable, 2)}
         events += [
             {**place, "name": "running", "args": {"requests": point["running"]}},
             {**place, "name": "waiting", "args": {"requests": point["waiting"]}},

@@ -90,5 +90,6 @@ def end_ps(result: Result) -> int:
     """The last time anything is known of."""
     import pyarrow.compute as pc
 
-    columns = [result.requests[name] for name in ("arrival_ps", "last_token_ps", "end_ps")] + [result.series["time_ps"]]
+    # Of a request that never ends, the last that is known is any of these.
+    columns = [result.requests[name] for name in COLUMNS if name.endswith("_ps")] + [result.series["time_ps"]]
     return max(pc.max(column).as_py() or 0 for column in columns)

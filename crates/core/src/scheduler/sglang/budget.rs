@@ -1,7 +1,7 @@
 //! What a prefill may use: SGLang's PrefillAdder and PrefillBudget.
 
-use super::Sglang;
 use super::promise::CLIP_TOKENS;
+use super::{OnWay, Sglang};
 
 /// What is left of one prefill pass's budgets.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ impl Sglang<'_> {
     /// The budgets before the first request.
     pub(super) fn budget(&mut self) -> Budget {
         let mixed = if self.s.engine.mixes() { self.running.len() as i64 } else { 0 };
-        let rows = self.promises.sum(self.k);
+        let rows = self.sum_promises();
         let promised = if self.s.engine.ignore_eos {
             Promised::Whole(mixed + rows)
         } else if self.s.engine.preempts() {
@@ -57,6 +57,20 @@ impl Sglang<'_> {
         }
     }
 
+    /// What all rows of the batch are expected to take yet, for all the scheduler knows.
+    fn sum_promises(&mut self) -> i64 {
+        match self.on_way {
+            OnWay::Nothing => self.promises.sum(self.k),
+            OnWay::All => self.promises.sum(self.k - 1),
+            OnWay::Prefills => {
+                let left = |&slot: &u32| self.rows[slot as usize].limit_at() - self.k as i64;
+                let joined = self.fresh.iter().filter(|&&slot| self.rows[slot as usize].joined_by == self.decision);
+                let unknown = joined.map(left).filter(|&left| left < CLIP_TOKENS).count() as i64;
+                self.promises.sum(self.k) + unknown
+            }
+        }
+    }
+
     /// The sum as the engine forms it: costs the batch.
     fn literal_promises(&self) -> f64 {
         self.running.iter().map(|&slot| self.promise(slot)).fold(0.0, |sum, promise| sum + promise)
@@ -65,7 +79,7 @@ impl Sglang<'_> {
     /// What a row of the batch is expected to take yet.
     pub(super) fn promise(&self, slot: u32) -> f64 {
         let ratio = if self.s.engine.ignore_eos { 1.0 } else { self.ratio.current() };
-        let left = self.rows[slot as usize].limit_at() - self.k as i64;
+        let left = i64::from(self.rows[slot as usize].limit) - i64::from(self.known(slot));
         left.min(CLIP_TOKENS) as f64 * ratio
     }
 

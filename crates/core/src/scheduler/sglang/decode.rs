@@ -1,6 +1,7 @@
 //! A stepped decode pass.
 
-use super::{Kind, Sglang};
+use super::row::State;
+use super::{Kind, OnWay, Sglang};
 use crate::scheduler::{Pass, Results};
 use crate::step_time::{Features, Stretch};
 
@@ -12,10 +13,19 @@ impl Sglang<'_> {
             return false;
         }
         self.open_log(pass);
-        if self.make_room_for_tokens() {
-            self.ratio.decay(1);
-        } else {
-            self.retract(pass, results);
+        let drained = self.drain_ending_rows();
+        if !self.running.is_empty() {
+            if self.make_room_for_tokens() {
+                self.ratio.decay(1);
+            } else if drained {
+                self.close_log_without_pass(pass); // what these rows free comes with their results
+                return false;
+            } else {
+                self.retract(pass, results);
+            }
+        }
+        if self.failure.is_some() {
+            return false;
         }
         if self.running.is_empty() {
             self.close_log_without_pass(pass);
@@ -29,6 +39,36 @@ impl Sglang<'_> {
         self.last = Kind::Decode;
         self.finish_pass(&features, pass);
         true
+    }
+
+    /// Overlap: rows whose token on its way fills their limit take part in no further pass.
+    /// Returns whether there were any.
+    pub(super) fn drain_ending_rows(&mut self) -> bool {
+        if self.on_way == OnWay::Nothing || self.decoding.first_finish().is_none_or(|at| at > self.k) {
+            return false;
+        }
+        let ends = |&slot: &u32| {
+            let row = &self.rows[slot as usize];
+            row.limit <= row.target && row.is_on_way(self.decision, self.on_way)
+        };
+        let ending: Vec<u32> = self.decoding.finishing_by(self.k).filter(ends).collect();
+        for &slot in &ending {
+            self.leave_batch(slot);
+            self.rows[slot as usize].state = State::Draining;
+            self.draining.push(slot);
+        }
+        if !ending.is_empty() {
+            self.batch_is_full = false;
+        }
+        !ending.is_empty()
+    }
+
+    /// Takes a row off the batch.
+    pub(super) fn leave_batch(&mut self, slot: u32) {
+        let position = self.position(self.rows[slot as usize].order);
+        self.running.remove(position);
+        self.stop_decoding(slot);
+        self.fresh.retain(|&other| other != slot);
     }
 
     /// Whether the rows' next tokens find room.

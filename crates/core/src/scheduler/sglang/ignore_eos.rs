@@ -58,13 +58,12 @@ impl Sglang<'_> {
     fn gather(&self, first: Future, batch: &[u32], futures: &mut Vec<Future>) {
         futures.push(first);
         for &slot in &self.running {
-            let row = &self.rows[slot as usize];
-            let given = row.sampled(self.k);
+            let (row, given) = (&self.rows[slot as usize], self.known(slot));
             futures.push((i64::from(row.limit) - i64::from(given), i64::from(row.prompt + given)));
         }
         for &slot in batch {
             let row = &self.rows[slot as usize];
-            futures.push((i64::from(row.limit) - i64::from(row.delivered), i64::from(row.tokens())));
+            futures.push((i64::from(row.limit) - i64::from(row.given), i64::from(row.tokens())));
         }
         futures.retain(|&(left, _)| left > 0);
         futures.sort_by_key(|&(left, _)| left);

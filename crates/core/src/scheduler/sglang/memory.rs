@@ -49,9 +49,13 @@ impl Sglang<'_> {
         let engine = self.s.engine;
         let (mut held, mut locks) = (0, Vec::new());
         let prefilling = self.chunked.iter().chain(&self.joining);
-        for &slot in prefilling.chain(&self.running) {
+        for &slot in prefilling.chain(&self.running).chain(&self.draining) {
             let row = &self.rows[slot as usize];
-            let stored = if row.state == State::Decoding { row.stored(self.k) } else { row.extend_end };
+            let stored = match row.state {
+                State::Decoding => row.stored(self.k),
+                State::Draining => row.prompt + row.target - 1,
+                _ => row.extend_end,
+            };
             held += engine.ceil_page(stored) - row.protected;
             locks.push(row.node);
         }

@@ -43,16 +43,33 @@ use std::collections::VecDeque;
 impl Setting<'_, config::Sglang> {
     /// Why this request could never run on a replica.
     pub(super) fn refusal(&self, request: u32) -> Option<Reason> {
-        let prompt = u64::from(self.trace.input_tokens[request as usize]);
-        let limit = u64::from(self.trace.max_output_tokens[request as usize].max(1));
-        if prompt + limit > u64::from(self.engine.context_length) {
-            Some(Reason::Context)
-        } else if prompt >= u64::from(self.engine.max_req_input_len()) {
-            Some(if self.engine.max_total_tokens < self.engine.context_length { Reason::Pool } else { Reason::Context })
-        } else {
-            None
+        let engine = self.engine;
+        let prompt = self.trace.input_tokens[request as usize];
+        let limit = self.trace.max_output_tokens[request as usize];
+        if u64::from(prompt) + u64::from(limit) > u64::from(engine.context_length) {
+            return Some(Reason::Context);
         }
+        if prompt >= engine.max_req_input_len() {
+            let pool_is_shorter = engine.max_total_tokens < engine.context_length;
+            return Some(if pool_is_shorter { Reason::Pool } else { Reason::Context });
+        }
+        // Alone, it would leave too little by the test of `ignore_eos.rs`.
+        let paged = engine.ceil_page(prompt) + engine.page_size;
+        let left = engine.max_total_tokens.saturating_sub(paged + engine.limit(prompt, limit));
+        let plays_through = engine.ignore_eos && engine.disable_radix_cache;
+        (plays_through && left <= 1).then_some(Reason::Pool)
     }
+}
+
+/// What is on its way when a pass is decided: with overlap, the pass before, whose tokens the
+/// scheduler does not know yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum OnWay {
+    Nothing,
+    /// Tokens of the rows that join now.
+    Prefills,
+    /// Tokens of all rows of the batch.
+    All,
 }
 
 /// The kind of the last pass scheduled.
@@ -82,8 +99,15 @@ pub struct Sglang<'a> {
     joining: Vec<u32>,
     /// Rows that joined since the last pass that decoded.
     fresh: Vec<u32>,
-    /// A prefill did not find the memory it was promised: the engine fails there, and goes no further.
-    out_of_memory: bool,
+    draining: Vec<u32>,
+    on_way: OnWay,
+    /// Requests that have been taken out while a token was on its way: it is dropped.
+    dropped: Vec<u32>,
+    /// Decisions so far.
+    decision: u64,
+    failure: Option<&'static str>,
+    /// Rows were taken out in the current attempt to find a pass.
+    vacated: bool,
     /// Nobody was left to admit, or nobody fitted: cleared when a request leaves.
     batch_is_full: bool,
     last: Kind,
@@ -92,12 +116,14 @@ pub struct Sglang<'a> {
     attempts: u64,
     /// The counter: passes scheduled in which the decode set advanced.
     k: u64,
-    /// The counter before the last mixed pass.
-    mixed_at: Option<u64>,
+    /// The counter and the decision before the last mixed pass, and what was on its way then.
+    mixed_at: Option<(u64, u64, OnWay)>,
     first_order: u64,
     next_order: u64,
     last_decode_ps: i64,
     last_end_ps: i64,
+    /// Passes, or runs of them, that are decided and whose results are not in.
+    in_flight: u32,
     gaps: GapList,
     passes: u64,
     leaps: u64,
@@ -121,7 +147,12 @@ impl<'a> Sglang<'a> {
             chunked: None,
             joining: Vec::new(),
             fresh: Vec::new(),
-            out_of_memory: false,
+            draining: Vec::new(),
+            on_way: OnWay::Nothing,
+            dropped: Vec::new(),
+            decision: 0,
+            failure: None,
+            vacated: false,
             batch_is_full: false,
             last: Kind::Decode,
             ratio: NewTokenRatio::new(engine.schedule_conservativeness),
@@ -132,6 +163,7 @@ impl<'a> Sglang<'a> {
             next_order: u64::MAX / 2,
             last_decode_ps: 0,
             last_end_ps: 0,
+            in_flight: 0,
             gaps: GapList::new(gap_limit),
             passes: 0,
             leaps: 0,
@@ -148,7 +180,8 @@ impl<'a> Sglang<'a> {
         let row = &mut self.rows[slot as usize];
         row.state = State::Decoding;
         row.joined = self.k;
-        row.finish_at = self.k + u64::from(row.target - row.delivered);
+        row.joined_by = self.decision;
+        row.finish_at = self.k + u64::from(row.target - row.given);
         self.decoding.insert(row.member(slot));
         self.promises.insert(row.limit_at(), slot, self.k);
     }
@@ -160,6 +193,12 @@ impl<'a> Sglang<'a> {
         self.promises.remove(row.limit_at(), slot);
     }
 
+    /// Tokens that the scheduler knows a row of the batch has given.
+    fn known(&self, slot: u32) -> u32 {
+        let row = &self.rows[slot as usize];
+        row.sampled(self.k) - u32::from(row.is_on_way(self.decision, self.on_way))
+    }
+
     fn enqueue(&mut self, mut waiting: Waiting) {
         waiting.entry = self.entries;
         self.entries += 1;
@@ -169,11 +208,15 @@ impl<'a> Sglang<'a> {
 
 impl Scheduler for Sglang<'_> {
     fn has_work(&self) -> bool {
-        !self.running.is_empty() || !self.waiting.is_empty() || !self.joining.is_empty() || self.chunked.is_some()
+        !self.running.is_empty()
+            || !self.waiting.is_empty()
+            || !self.joining.is_empty()
+            || self.chunked.is_some()
+            || !self.draining.is_empty()
     }
 
     fn arrive(&mut self, request: u32, arrival_ps: i64) -> bool {
-        if !self.has_work() && arrival_ps > self.last_end_ps {
+        if !self.has_work() && self.in_flight == 0 && arrival_ps > self.last_end_ps {
             self.ratio.reset(); // the engine was idle
         }
         let tokens = self.prompt(request);
@@ -192,8 +235,7 @@ impl Scheduler for Sglang<'_> {
     }
 
     fn update(&mut self, pass: &mut Pass, next: Option<&mut Pass>, results: &mut Results) {
-        debug_assert!(next.is_none());
-        self.take_results(pass, results);
+        self.take_results(pass, next, results);
     }
 
     fn passes(&self) -> u64 {
@@ -201,7 +243,7 @@ impl Scheduler for Sglang<'_> {
     }
 
     fn running(&self) -> u32 {
-        (self.running.len() + self.joining.len() + usize::from(self.chunked.is_some())) as u32
+        (self.running.len() + self.joining.len() + self.draining.len() + usize::from(self.chunked.is_some())) as u32
     }
 
     fn waiting(&self) -> u32 {
@@ -218,14 +260,23 @@ impl Scheduler for Sglang<'_> {
         self.s.engine.max_total_tokens / self.s.engine.page_size
     }
 
+    fn cached_blocks(&self, request: u32, _passes: i64) -> u32 {
+        let tokens = self.s.trace.input_tokens[request as usize];
+        self.tree.peek(request, tokens) / self.s.engine.page_size
+    }
+
     /// Each prefill that completes and each decode gives a token, and what is computed in parts is
     /// never taken away: so there is always progress.
     fn is_stalled(&self, _passes: u64) -> bool {
         false
     }
 
+    fn failure(&self) -> Option<&'static str> {
+        self.failure
+    }
+
     fn unfinished(&self) -> Vec<u32> {
-        let admitted = self.chunked.iter().chain(&self.joining).chain(&self.running);
+        let admitted = self.chunked.iter().chain(&self.joining).chain(&self.draining).chain(&self.running);
         let admitted = admitted.map(|&slot| self.rows[slot as usize].request);
         admitted.chain(self.waiting.iter().map(|waiting| waiting.request)).collect()
     }

@@ -59,9 +59,8 @@ impl Sglang<'_> {
         if batch.is_empty() {
             return false;
         }
-        let fits = self.take_prompts(&batch);
-        if !fits {
-            self.close_log_without_pass(pass);
+        if !self.take_prompts(&batch) {
+            self.failure = Some("SGLang fails here: prefill out of memory");
             return false;
         }
         self.run_prefill(&batch, pass);
@@ -227,12 +226,13 @@ impl Sglang<'_> {
             prompt: self.prompt(request),
             target: output.min(limit).max(1),
             limit,
-            delivered: 0,
+            given: 0,
             prefix: 0,
             extend_end: 0,
             protected: 0,
             node: ROOT,
             joined: 0,
+            joined_by: 0,
             finish_at: 0,
             noted: 0,
             last_emit_ps: NEVER,
@@ -248,7 +248,8 @@ impl Sglang<'_> {
         self.s.engine.limit(trace.input_tokens[request as usize], trace.max_output_tokens[request as usize])
     }
 
-    /// Takes the pages of the pass's prompts. False if there are too few: the engine would fail.
+    /// Takes the pages of the pass's prompts. False if there are too few: the engine goes on with a cut
+    /// prompt without asking whether the decodes that share its passes have left enough.
     fn take_prompts(&mut self, batch: &[u32]) -> bool {
         let engine = self.s.engine;
         let (mut extend, mut pages) = (0, 0);
@@ -260,17 +261,17 @@ impl Sglang<'_> {
         // The engine makes room for a page too many a row.
         let slack = if engine.page_size > 1 { batch.len() as u32 * engine.page_size } else { 0 };
         self.make_room(extend + slack);
-        self.out_of_memory = pages > self.available;
-        if !self.out_of_memory {
-            self.available -= pages;
+        if pages > self.available {
+            return false;
         }
-        !self.out_of_memory
+        self.available -= pages;
+        true
     }
 
     fn run_prefill(&mut self, batch: &[u32], pass: &mut Pass) {
         let mut features = Features::default();
         for &slot in batch {
-            let row = &self.rows[slot as usize];
+            let row = &mut self.rows[slot as usize];
             let (new, past) = (i64::from(row.extend_end - row.prefix), i64::from(row.prefix));
             features.prefill_tokens += new;
             features.prefill_work += new * (2 * past + new);
@@ -279,12 +280,17 @@ impl Sglang<'_> {
             if self.chunked != Some(slot) {
                 features.ready_context += past + new;
                 features.ready_rows += 1;
+                row.given += 1;
                 pass.sampling.push(Sample { slot, drafts: 0 });
                 self.joining.push(slot);
             }
         }
         self.log_prefills(batch, pass);
-        let mixed = self.s.engine.mixes() && !self.running.is_empty() && self.make_room_for_tokens();
+        let mixes = self.s.engine.mixes() && !self.running.is_empty();
+        if mixes {
+            self.drain_ending_rows();
+        }
+        let mixed = mixes && !self.running.is_empty() && self.make_room_for_tokens();
         self.last = if mixed { Kind::Mixed } else { Kind::Prefill };
         if mixed {
             self.take_tokens();
@@ -295,7 +301,7 @@ impl Sglang<'_> {
             features.ready_context += context;
             features.ready_rows += rows;
             self.log_decodes(pass);
-            self.mixed_at = Some(self.k);
+            self.mixed_at = Some((self.k, self.decision, self.on_way));
             self.advance_rows(pass);
         }
         self.finish_pass(&features, pass);

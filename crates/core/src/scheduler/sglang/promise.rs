@@ -18,7 +18,8 @@ pub(super) struct Promises {
 
 impl Promises {
     pub(super) fn insert(&mut self, at: i64, slot: u32, k: u64) {
-        if at - k as i64 > CLIP_TOKENS {
+        // One less: with overlap, a token may not be known of yet.
+        if at - k as i64 >= CLIP_TOKENS {
             self.far.insert((at, slot));
         } else {
             self.near += 1;

@@ -1,54 +1,63 @@
 //! Taking in the results of a pass: tokens reach their clients, requests end.
 
 use super::Sglang;
-use crate::record::Status;
+use super::row::State;
+use crate::record::{NEVER, Status};
+use crate::scheduler::pass::Sample;
 use crate::scheduler::{Pass, Results};
 
 impl Sglang<'_> {
     /// See [`crate::scheduler::Scheduler::update`].
-    pub(super) fn take_results(&mut self, pass: &mut Pass, results: &mut Results) {
+    pub(super) fn take_results(&mut self, pass: &mut Pass, mut next: Option<&mut Pass>, results: &mut Results) {
         self.take_run(pass);
+        self.in_flight -= 1;
         let end_ps = pass.end_ps;
         let ended = results.ended.len();
         if pass.decoding > 0 && !pass.is_run {
-            let steady = pass.decoding - pass.returning.len() as i64;
+            let taken_out = |slot: u32| self.rows[slot as usize].state == State::Waiting;
+            let others = pass.returning.iter().copied().chain(pass.sampling.iter().map(|sample| sample.slot));
+            let dropped = self.dropped.len() - others.filter(|&slot| taken_out(slot)).count();
+            let steady = pass.decoding - pass.returning.len() as i64 - pass.dead - dropped as i64;
             self.gaps.push_one(end_ps - self.last_decode_ps, steady);
             for &slot in &pass.returning {
-                self.gaps.push_one(end_ps - self.rows[slot as usize].last_emit_ps, 1);
+                let row = &self.rows[slot as usize];
+                if row.state != State::Waiting {
+                    self.gaps.push_one(end_ps - row.last_emit_ps, 1);
+                }
             }
         }
         if pass.decoding > 0 {
             self.last_decode_ps = end_ps;
         }
-        for index in 0..pass.sampling.len() {
-            self.deliver_prefilled(pass.sampling[index].slot, end_ps, results);
+        for &Sample { slot, .. } in &pass.sampling {
+            if self.rows[slot as usize].state != State::Waiting {
+                self.deliver_prefilled(slot, end_ps, next.as_deref_mut(), results);
+            }
         }
-        let mut ending: Vec<u32> = self.decoding.finishing_by(pass.serial).collect();
+        let mut ending: Vec<u32> = self.decoding.finishing_by(pass.serial).chain(self.draining.drain(..)).collect();
         ending.sort_unstable_by_key(|&slot| self.rows[slot as usize].order);
         for slot in ending {
-            let position = self.position(self.rows[slot as usize].order);
-            self.running.remove(position);
-            self.stop_decoding(slot);
-            self.end(slot, end_ps, results);
+            self.end(slot, end_ps, next.as_deref_mut(), results);
         }
         self.last_end_ps = end_ps;
-        self.close_log(pass, &results.ended[ended..]);
+        self.close_log(pass, next.as_deref(), &results.ended[ended..]);
+        self.dropped.clear();
     }
 
     /// The token that ends a prefill.
-    fn deliver_prefilled(&mut self, slot: u32, end_ps: i64, results: &mut Results) {
+    fn deliver_prefilled(&mut self, slot: u32, end_ps: i64, next: Option<&mut Pass>, results: &mut Results) {
         let row = &mut self.rows[slot as usize];
         let request = row.request as usize;
-        if row.delivered == 0 {
+        if results.requests.first_token_ps[request] == NEVER {
             results.requests.first_token_ps[request] = end_ps;
+            results.first_tokens.push(request as u32);
         } else {
             self.gaps.push_one(end_ps - row.last_emit_ps, 1);
         }
-        row.delivered += 1;
         row.last_emit_ps = end_ps;
-        if row.delivered == row.target {
-            self.joining.retain(|&other| other != slot);
-            self.end(slot, end_ps, results);
+        if row.given == row.target {
+            self.draining.retain(|&other| other != slot);
+            self.end(slot, end_ps, next, results);
         } else {
             let stored = row.extend_end;
             self.checkpoint(slot, stored);
@@ -56,10 +65,28 @@ impl Sglang<'_> {
     }
 
     /// A request is complete.
-    fn end(&mut self, slot: u32, end_ps: i64, results: &mut Results) {
+    fn end(&mut self, slot: u32, end_ps: i64, next: Option<&mut Pass>, results: &mut Results) {
         let row = &self.rows[slot as usize];
-        let (request, stored) = (row.request as usize, row.prompt + row.target - 1);
-        let output = row.target;
+        let (request, output) = (row.request as usize, row.target);
+        let mut stored = row.prompt + output - 1;
+        match row.state {
+            State::Decoding => {
+                // Overlap: if it stopped early, it is in the next pass as well, for nothing.
+                if row.stored(self.k) > stored
+                    && let Some(next) = next
+                {
+                    stored += 1;
+                    next.dead += 1;
+                    next.returning.retain(|&other| other != slot);
+                    if let Some(entry) = next.logged {
+                        self.log[entry].emitted.retain(|&other| other as usize != request);
+                    }
+                }
+                self.leave_batch(slot);
+            }
+            State::Prefilling => self.joining.retain(|&other| other != slot),
+            State::Draining | State::Waiting => {}
+        }
         self.checkpoint(slot, stored);
         self.release(slot, stored);
         self.batch_is_full = false;

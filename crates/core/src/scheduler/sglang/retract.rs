@@ -3,7 +3,6 @@
 use super::Sglang;
 use super::ratio::RETRACT_DECODE_STEPS;
 use super::row::{State, Waiting};
-use crate::record::Reason;
 use crate::scheduler::{Pass, Results};
 
 impl Sglang<'_> {
@@ -11,10 +10,7 @@ impl Sglang<'_> {
     /// these the longest prompts. Costs the batch, as in the engine: the rows that stay are left in
     /// that order.
     pub(super) fn retract(&mut self, pass: &mut Pass, results: &mut Results) {
-        let key = |slot: u32| {
-            let row = &self.rows[slot as usize];
-            (row.sampled(self.k), std::cmp::Reverse(row.prompt))
-        };
+        let key = |slot: u32| (self.known(slot), std::cmp::Reverse(self.rows[slot as usize].prompt));
         let mut kept = self.running.clone();
         kept.sort_by_key(|&slot| std::cmp::Reverse(key(slot)));
         let mut requeued = Vec::new();
@@ -24,15 +20,14 @@ impl Sglang<'_> {
             requeued.push(slot);
         }
         if kept.len() == 1 && !self.has_room_for(&kept) {
-            self.abort(kept[0], results);
-            kept.clear();
+            self.failure = Some("SGLang fails here: a request does not fit into memory, even alone");
+            return;
         }
         self.reorder(&kept);
         let (mut given, mut limits) = (0, 0);
         for &slot in &kept {
-            let row = &self.rows[slot as usize];
-            given += u64::from(row.sampled(self.k));
-            limits += u64::from(row.limit);
+            given += u64::from(self.known(slot));
+            limits += u64::from(self.rows[slot as usize].limit);
         }
         self.ratio.retracted(kept.len() as u64, given, limits);
         for &slot in &requeued {
@@ -54,23 +49,29 @@ impl Sglang<'_> {
     /// Frees what a row of the batch has stored, without entering it into the tree, and makes some
     /// room for the `others`. The row stays on the list.
     pub(super) fn take_out(&mut self, slot: u32, others: usize, results: &mut Results) {
-        let stored = self.rows[slot as usize].stored(self.k);
+        let (stored, known) = (self.rows[slot as usize].stored(self.k), self.known(slot));
+        self.vacated = true;
         self.stop_decoding(slot);
         self.release(slot, stored);
         self.make_room(others as u32 * RETRACT_DECODE_STEPS);
-        let (k, mixed_at) = (self.k, self.mixed_at);
         let fresh = self.fresh.iter().position(|&other| other == slot);
         let row = &mut self.rows[slot as usize];
-        match fresh {
-            Some(position) => {
-                self.fresh.swap_remove(position);
-            }
-            None => row.last_emit_ps = self.last_decode_ps,
+        let loses_token = known < row.sampled(self.k);
+        if let Some(position) = fresh {
+            self.fresh.remove(position);
+        } else if !(loses_token && row.joined + 1 == self.k) {
+            // Not if the token it loses would have been its first of this batch.
+            row.last_emit_ps = self.last_decode_ps;
         }
-        if let Some(before) = mixed_at.filter(|&before| before >= row.joined) {
-            row.noted = row.prompt + row.sampled(before);
+        if loses_token {
+            self.dropped.push(row.request);
         }
-        row.delivered = row.sampled(k);
+        if let Some((k, decision, on_way)) = self.mixed_at
+            && row.joined_by <= decision
+        {
+            row.noted = row.prompt + row.sampled(k) - u32::from(row.is_on_way(decision, on_way));
+        }
+        row.given = known;
         row.state = State::Waiting;
         results.requests.preemptions[row.request as usize] += 1;
     }
@@ -81,18 +82,6 @@ impl Sglang<'_> {
         let (request, tokens, noted) = (row.request, row.tokens(), row.noted);
         self.enqueue(Waiting { request, slot: Some(slot), tokens, entry: 0, noted, prefix: 0 });
         self.rows[slot as usize].entry = self.entries - 1;
-    }
-
-    /// The last request of all does not fit: the engine gives it up.
-    fn abort(&mut self, slot: u32, results: &mut Results) {
-        let stored = self.rows[slot as usize].stored(self.k);
-        self.stop_decoding(slot);
-        self.release(slot, stored);
-        self.fresh.clear();
-        let row = &self.rows[slot as usize];
-        results.requests.reason[row.request as usize] = Reason::Pool as u8;
-        results.requests.output_tokens[row.request as usize] = row.sampled(self.k);
-        self.vacant.push(slot);
     }
 
     /// Gives the batch a new order.

@@ -1,5 +1,6 @@
 //! Requests that wait, and requests that have been admitted.
 
+use super::OnWay;
 use crate::decode_set::Member;
 
 /// A request in the queue.
@@ -23,6 +24,8 @@ pub(super) enum State {
     Waiting,
     Prefilling,
     Decoding,
+    /// Overlap: its last token is on its way; it takes part in no pass any more.
+    Draining,
 }
 
 #[derive(Clone, Debug)]
@@ -37,16 +40,18 @@ pub(super) struct Row {
     pub(super) target: u32,
     /// Tokens it would give for all the scheduler knows.
     pub(super) limit: u32,
-    /// Tokens delivered; of a decoding row, those before it joined the batch.
-    pub(super) delivered: u32,
+    /// Tokens given in passes scheduled so far; of a decoding row, those before it joined the batch.
+    pub(super) given: u32,
     /// Of a prefilling row: where the part to compute begins, and ends.
     pub(super) prefix: u32,
     pub(super) extend_end: u32,
     /// Tokens at its beginning that belong to the tree, and the node they end with.
     pub(super) protected: u32,
     pub(super) node: u32,
-    /// Of a decoding row: the counter when it joined, and after the pass that gives the last token.
+    /// Of a decoding row: the counter and the decision when it joined.
     pub(super) joined: u64,
+    pub(super) joined_by: u64,
+    /// The counter after the pass that gives the last token.
     pub(super) finish_at: u64,
     /// Tokens that the engine has noted for it when it was admitted.
     pub(super) noted: u32,
@@ -56,7 +61,7 @@ pub(super) struct Row {
 impl Row {
     /// Prompt and output of a row that is not decoding.
     pub(super) fn tokens(&self) -> u32 {
-        self.prompt + self.delivered
+        self.prompt + self.given
     }
 
     pub(super) fn member(&self, slot: u32) -> Member {
@@ -67,6 +72,15 @@ impl Row {
     /// Tokens given in passes scheduled so far, of a decoding row.
     pub(super) fn sampled(&self, k: u64) -> u32 {
         (i64::from(self.target) - (self.finish_at as i64 - k as i64)) as u32
+    }
+
+    /// Whether a token of it is on its way at a decision.
+    pub(super) fn is_on_way(&self, decision: u64, on_way: OnWay) -> bool {
+        match on_way {
+            OnWay::Nothing => false,
+            OnWay::Prefills => self.joined_by == decision,
+            OnWay::All => true,
+        }
     }
 
     /// Tokens stored in passes scheduled so far, of a decoding row: all but the last it gave.

@@ -1,27 +1,45 @@
 //! Deciding a pass, or a run of decodes that are all alike.
 
-use super::{Kind, Sglang};
+use super::{Kind, OnWay, Sglang};
 use crate::scheduler::{Pass, Results};
 
 impl Sglang<'_> {
     /// See [`crate::scheduler::Scheduler::schedule`].
     pub(super) fn decide(&mut self, now_ps: i64, start_ps: i64, results: &mut Results, pass: &mut Pass) -> bool {
-        if self.out_of_memory {
-            return false;
-        }
         pass.clear();
         pass.start_ps = start_ps;
         pass.decided_ps = now_ps;
+        self.decision += 1;
+        self.on_way = match self.last {
+            _ if start_ps == now_ps => OnWay::Nothing,
+            Kind::Prefill => OnWay::Prefills,
+            Kind::Mixed | Kind::Decode => OnWay::All,
+        };
         self.join_batch();
         pass.waiting = self.waiting.len() as u32;
         let passes = self.run_length();
         if passes > 0 {
             self.schedule_run(passes, pass);
-        } else if !self.prefill(results, pass) && (self.out_of_memory || !self.decode(results, pass)) {
+        } else if !self.schedule_pass(results, pass) {
             return false;
         }
         pass.set_end();
+        self.in_flight += 1;
         true
+    }
+
+    /// One pass by the rules: a prefill, else a decode.
+    fn schedule_pass(&mut self, results: &mut Results, pass: &mut Pass) -> bool {
+        loop {
+            self.vacated = false;
+            if self.prefill(results, pass) || self.failure.is_none() && self.decode(results, pass) {
+                return true;
+            }
+            // The engine's loop comes round at once, unless it has results to wait for.
+            if self.failure.is_some() || !self.vacated || self.on_way != OnWay::Nothing {
+                return false;
+            }
+        }
     }
 
     /// Puts what the last pass computed where it belongs: an open chunk into the tree, completed

@@ -9,18 +9,26 @@ impl Sglang<'_> {
     pub(super) fn open_log(&mut self, pass: &mut Pass) {
         if self.s.log_passes && pass.logged.is_none() {
             pass.logged = Some(self.log.len());
-            self.log.push(PassRecord { t_ps: pass.start_ps, kind: "-", ..PassRecord::default() });
+            self.log.push(PassRecord {
+                t_ps: pass.start_ps,
+                scheduled_at_ps: pass.decided_ps,
+                kind: "-",
+                ..PassRecord::default()
+            });
         }
     }
 
     /// No pass came of it: an entry stays only if it says who left the batch.
     pub(super) fn close_log_without_pass(&mut self, pass: &mut Pass) {
-        if let Some(entry) = pass.logged.take()
-            && self.log[entry].retracted.is_empty()
-            && self.log[entry].preempted.is_empty()
-        {
+        let Some(entry) = pass.logged.take() else { return };
+        if self.log[entry].retracted.is_empty() && self.log[entry].preempted.is_empty() {
             self.log.truncate(entry);
+            return;
         }
+        pass.logged = Some(entry);
+        self.log_queues(pass);
+        self.close_log(pass, None, &[]);
+        pass.logged = None;
     }
 
     pub(super) fn log_retracted(&mut self, pass: &Pass, slot: u32) {
@@ -65,22 +73,36 @@ impl Sglang<'_> {
             Kind::Decode => "D",
         };
         entry.dt_ps = time;
+        self.log_queues(pass);
+    }
+
+    fn log_queues(&mut self, pass: &Pass) {
+        let Some(entry) = pass.logged else { return };
+        let entry = &mut self.log[entry];
         entry.waiting = self.waiting.len() as u32;
         // The decoding rows of a mixed pass belong to its own batch, as in the engine.
-        entry.running = if self.last == Kind::Mixed { 0 } else { self.running.len() as u32 };
+        entry.running = if entry.kind == "M" { 0 } else { self.running.len() as u32 };
         entry.available = self.available;
         entry.evictable = self.tree.evictable();
         entry.ratio = self.ratio.current();
         entry.chunked = self.chunked.map(|slot| self.rows[slot as usize].request);
     }
 
-    pub(super) fn close_log(&mut self, pass: &Pass, ended: &[u32]) {
+    /// The results of a pass are in. `next` is the pass that was decided after it, if one was.
+    pub(super) fn close_log(&mut self, pass: &Pass, next: Option<&Pass>, ended: &[u32]) {
         if let Some(entry) = pass.logged {
+            let unseen = if next.is_some_and(|next| !next.is_settled()) { self.taken_by(1) } else { 0 };
             let entry = &mut self.log[entry];
-            entry.available_end = Some(self.available);
+            entry.available_end = Some(self.available - unseen);
             entry.evictable_end = Some(self.tree.evictable());
             entry.finished.extend(ended);
+            entry.emitted.retain(|request| !self.dropped.contains(request));
         }
+    }
+
+    /// Tokens of the pages that the next `passes` passes of a run take.
+    fn taken_by(&self, passes: i64) -> u32 {
+        self.decoding.demand(self.k, passes) as u32 * self.s.engine.page_size
     }
 
     /// The passes of a run, one by one. Called before the counter is raised.
@@ -90,12 +112,18 @@ impl Sglang<'_> {
         for index in 0..pass.passes {
             ratio.decay(1);
             let k = self.k + index as u64;
-            let available = self.available - self.decoding.demand(self.k, index + 1) as u32 * self.s.engine.page_size;
+            let available = self.available - self.taken_by(index + 1);
+            let ahead = i64::from(!self.s.engine.disable_overlap_schedule);
             let rows = self.running.iter().map(|&slot| &self.rows[slot as usize]);
             let is_last = index + 1 == pass.passes; // what is left after it is known with its results
             self.log.push(PassRecord {
                 t_ps: pass.start_ps + pass.times.time(index),
                 dt_ps: pass.times.time(index + 1) - pass.times.time(index),
+                scheduled_at_ps: match (self.s.engine.disable_overlap_schedule, index) {
+                    (true, _) => pass.start_ps + pass.times.time(index),
+                    (_, 0) => pass.decided_ps,
+                    _ => pass.start_ps + pass.times.time(index - 1),
+                },
                 kind: "D",
                 scheduled: rows.clone().map(|row| (row.request, 1, row.stored(k))).collect(),
                 waiting: pass.waiting,
@@ -104,7 +132,7 @@ impl Sglang<'_> {
                 evictable,
                 ratio: ratio.current(),
                 emitted: rows.map(|row| row.request).collect(),
-                available_end: (!is_last).then_some(available),
+                available_end: (!is_last).then(|| self.available - self.taken_by(index + 1 + ahead)),
                 evictable_end: (!is_last).then_some(evictable),
                 ..PassRecord::default()
             });

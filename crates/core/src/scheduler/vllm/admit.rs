@@ -101,7 +101,7 @@ impl Vllm<'_> {
         let order = self.next_order;
         self.next_order += 1;
         let slot = waiting.slot.unwrap_or_else(|| {
-            let row = self.new_row(request, results.requests.arrival_ps[request as usize]);
+            let row = self.new_row(request, results.requests.routed_ps[request as usize]);
             let slot = self.vacant.pop().unwrap_or(self.rows.len() as u32);
             if slot as usize == self.rows.len() {
                 self.rows.push(row)

@@ -128,6 +128,11 @@ impl<'a> Vllm<'a> {
         }
     }
 
+    /// Blocks that the first `passes` passes of an unsettled run take.
+    fn demand(&self, passes: i64) -> u32 {
+        if passes > 0 { self.decoding.demand(self.k, passes) as u32 } else { 0 }
+    }
+
     fn key(&self, request: u32, arrival_ps: i64) -> Key {
         let rank = self.s.engine.id_ranks.as_ref().map_or(request, |ranks| ranks[request as usize]);
         (self.s.trace.priority[request as usize], arrival_ps, rank)
@@ -156,8 +161,16 @@ impl Scheduler for Vllm<'_> {
     }
 
     fn used_blocks(&self, passes: i64) -> u32 {
-        let demand = if passes > 0 { self.decoding.demand(self.k, passes) } else { 0 };
-        self.pool.usable() - self.pool.free() + demand as u32
+        self.pool.usable() - self.pool.free() + self.demand(passes)
+    }
+
+    fn cached_blocks(&self, request: u32, passes: i64) -> u32 {
+        let whole = self.s.trace.input_tokens[request as usize] / self.s.engine.block_size;
+        self.pool.cached(self.s.chains.path(request), whole, self.demand(passes))
+    }
+
+    fn may_cache(&self, segment: u32) -> bool {
+        self.pool.caches(segment)
     }
 
     fn is_stalled(&self, passes: u64) -> bool {

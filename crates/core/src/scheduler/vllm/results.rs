@@ -78,6 +78,7 @@ impl Vllm<'_> {
         }
         if row.delivered == 0 {
             results.requests.first_token_ps[request] = end_ps;
+            results.first_tokens.push(row.request);
         } else {
             self.gaps.push_one(end_ps - row.last_emit_ps, 1);
         }

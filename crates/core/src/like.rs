@@ -1,0 +1,317 @@
+//! More of the same: as many requests as wanted that look like those of a trace.
+//!
+//! The trace is taken apart into families (see [`families`]), each with its lengths, distances, turns
+//! and inner sharing, as they are. New starts are drawn in stretches of time, each from near the same
+//! place in the trace (the circular block bootstrap; Politis, Romano, 1992): so the rate changes as it
+//! did, bursts and lulls stay, and so does what goes with them. After the trace's end its rates
+//! repeat. Content that only one family holds is new in each copy; common beginnings stay shared by
+//! all.
+
+mod families;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::InputError;
+use crate::generate::{Draws, Stream};
+use crate::trace::NONE;
+use crate::transform::{Content, Parts, Pick, Selection, Unit, owners};
+use crate::workload::{HORIZON_PS, Workload};
+use families::Families;
+
+/// Starts in a stretch, on average.
+const STRETCH_STARTS: usize = 50;
+/// How far away, in stretches, a stretch may be drawn from.
+const NEAR: i64 = 2;
+/// From this share of arrivals at the time of another one on, times are those of a clock that ticks.
+const TICKS_FROM: f64 = 0.5;
+const TICKS_MAX: i64 = 1 << 24;
+const PS_PER_S: f64 = 1e12;
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Options {
+    /// None: whoever arrives before `duration_ps`.
+    pub requests: Option<u32>,
+    /// With `requests`, sets the rate: about so many arrive in it. Alone, it ends the workload.
+    pub duration_ps: Option<i64>,
+    pub seed: u64,
+}
+
+/// What was fitted to a trace.
+#[derive(Debug)]
+pub struct Model<'w> {
+    source: &'w Workload,
+    parts: Parts,
+    owner: Vec<u32>,
+    /// When each family starts, from the first.
+    starts_ps: Vec<i64>,
+    /// After which rates repeat; none where all start at once.
+    cycle_ps: Option<i64>,
+    stretch_ps: i64,
+    /// When requests can arrive, from the first; empty where at any time.
+    ticks_ps: Vec<i64>,
+    common_blocks: u64,
+    common_uses: u64,
+}
+
+/// The parameters, for people.
+#[derive(Clone, Debug, Serialize)]
+pub struct Fit {
+    pub source_sha256: String,
+    pub source_requests: usize,
+    /// After which rates repeat.
+    pub cycle_s: Option<f64>,
+    /// Of the time drawn at once, and how far from its own place.
+    pub stretch_s: f64,
+    pub near_s: f64,
+    /// Times of the source's clock that new arrivals keep to; none where it ticks too finely to tell.
+    pub ticks: Option<usize>,
+    pub families: usize,
+    pub requests_per_family: f64,
+    pub largest_family: usize,
+    /// Families of one request.
+    pub alone: usize,
+    /// Different blocks of beginnings that many families share, and their share of all blocks.
+    pub common_blocks: u64,
+    pub common_share: f64,
+    /// What the source's rate was multiplied by.
+    pub rate_factor: f64,
+}
+
+/// Generates requests like those of `source`.
+///
+/// # Errors
+/// The options ask for nothing, for too much, or for a rate that the source does not have.
+pub fn like(source: &Workload, options_json: &str) -> Result<Workload, InputError> {
+    let options: Options =
+        serde_json::from_str(options_json).map_err(|error| InputError::in_field("workload", error.to_string()))?;
+    Model::new(source).generate(&options)
+}
+
+impl<'w> Model<'w> {
+    pub fn new(source: &'w Workload) -> Self {
+        let trace = &source.trace;
+        let families = Families::new(trace);
+        let parts = Parts::new(&families.of_row, families.count);
+        let first_ps = trace.arrival_ps[0];
+        let starts_ps: Vec<i64> =
+            (0..families.count).map(|family| trace.arrival_ps[parts.of(family)[0] as usize] - first_ps).collect();
+        let arrivals: Vec<i64> = (0..trace.len())
+            .filter(|&row| trace.after[row] == NONE)
+            .map(|row| trace.arrival_ps[row] - first_ps)
+            .collect();
+        let span_ps = arrivals[arrivals.len() - 1];
+        // The next arrival would come one gap after the last.
+        let cycle_ps = (span_ps > 0).then(|| span_ps + (span_ps / (arrivals.len() as i64 - 1)).max(1));
+        let tied = arrivals.windows(2).filter(|pair| pair[0] == pair[1]).count();
+        let mut ticks_ps = Vec::new();
+        if span_ps > 0 && tied as f64 >= TICKS_FROM * arrivals.len() as f64 {
+            ticks_ps = ticks(arrivals);
+        }
+        let cycle = cycle_ps.unwrap_or(1);
+        let stretches = (starts_ps.len() / STRETCH_STARTS).max(1) as i64;
+        Model {
+            source,
+            parts,
+            owner: owners(trace, &families.of_row),
+            starts_ps,
+            cycle_ps,
+            stretch_ps: (cycle / stretches).max(1),
+            ticks_ps,
+            common_blocks: families.common_blocks,
+            common_uses: families.common_uses,
+        }
+    }
+
+    /// # Errors
+    /// As `like`.
+    pub fn generate(&self, options: &Options) -> Result<Workload, InputError> {
+        let factor = self.rate_factor(options)?;
+        let end_ps = if options.requests.is_some() { None } else { options.duration_ps };
+        let most = options.requests.map_or(NONE as usize - 1, |requests| requests as usize);
+        let mut selection = Selection { owner: self.owner.clone(), anonymous: true, ..Selection::default() };
+        let mut arrivals = Counted::default();
+        let mut starts = self.starts(options.seed, factor);
+        while arrivals.so_far < most {
+            let Some((start_ps, family)) = starts.next() else {
+                if end_ps.is_some() {
+                    break;
+                }
+                let message = format!("{most} requests take over 100 days; raise the rate by a duration");
+                return Err(InputError::in_field("requests", message));
+            };
+            if end_ps.is_some_and(|end_ps| start_ps >= end_ps) {
+                break;
+            }
+            arrivals.pass(start_ps);
+            self.push_family(&mut selection, &mut arrivals, start_ps, family);
+            if self.cycle_ps.is_none() {
+                arrivals.so_far = selection.picks.len(); // nobody comes later
+            }
+            if selection.picks.len() >= NONE as usize {
+                return Err(InputError::in_field("duration_s", "more than 2^32 requests; shorten it"));
+            }
+        }
+        selection.keep_first(&[self.source], most, end_ps);
+        if selection.picks.is_empty() {
+            return Err(InputError::in_field("duration_s", "nothing arrives in it; lengthen it"));
+        }
+        let fit = serde_json::to_value(self.fit(factor)).unwrap_or_default();
+        let notes = serde_json::json!({
+            "format": "like", "seed": options.seed, "rows": selection.picks.len(), "fit": fit,
+        });
+        selection.build(&[self.source], notes).map_err(|error| {
+            let field = Some(if options.requests.is_some() { "requests" } else { "duration_s" }.to_owned());
+            InputError { field, message: format!("{}; ask for less", error.message), ..error }
+        })
+    }
+
+    fn rate_factor(&self, options: &Options) -> Result<f64, InputError> {
+        if options.requests == Some(0) {
+            return Err(InputError::in_field("requests", "0 asks for nothing"));
+        }
+        if options.duration_ps.is_some_and(|duration_ps| !(1..=HORIZON_PS).contains(&duration_ps)) {
+            return Err(InputError::in_field("duration_s", "not above 0 and at most 100 days"));
+        }
+        match (options.requests, options.duration_ps, self.cycle_ps) {
+            (None, None, _) => Err(InputError::in_field("requests", "neither these nor a duration is given")),
+            (_, None, _) | (None, _, Some(_)) => Ok(1.0),
+            (Some(requests), Some(duration_ps), Some(cycle_ps)) => {
+                let expected = self.source.trace.len() as f64 * (duration_ps as f64 / cycle_ps as f64);
+                Ok(f64::from(requests) / expected)
+            }
+            (_, Some(_), None) => {
+                let message = "all sessions of the trace start at once: it has no rate; ask for requests only";
+                Err(InputError::in_field("duration_s", message))
+            }
+        }
+    }
+
+    /// Which family starts when, up to the horizon.
+    fn starts(&self, seed: u64, factor: f64) -> Box<dyn Iterator<Item = (i64, usize)> + '_> {
+        let draws = Draws::new(seed, Stream::Stretches);
+        let Some(cycle_ps) = self.cycle_ps else {
+            let count = self.starts_ps.len() as u64;
+            return Box::new((0..).map(move |start| (0, draws.index(start, count) as usize)));
+        };
+        // A stretch of the source, as long as it takes at the new rate.
+        let length_ps = (self.stretch_ps as f64 / factor).max(1.0);
+        let near_ps = NEAR * self.stretch_ps;
+        let froms = (0u64..).map(move |stretch| stretch as f64 * length_ps);
+        Box::new(froms.take_while(|&from_ps| from_ps < HORIZON_PS as f64).zip(0..).flat_map(
+            move |(from_ps, stretch)| {
+                let from_ps = from_ps.round_ties_even() as i64;
+                // As in the trace, somebody is there when it begins.
+                let away_ps =
+                    if stretch == 0 { 0 } else { draws.index(stretch, 2 * near_ps as u64 + 1) as i64 - near_ps };
+                let source_ps = (from_ps % cycle_ps + away_ps).rem_euclid(cycle_ps);
+                self.starts_in(source_ps, cycle_ps).map(move |(after_ps, family)| {
+                    let after_ps =
+                        if factor == 1.0 { after_ps } else { (after_ps as f64 / factor).round_ties_even() as i64 };
+                    (from_ps + after_ps, family)
+                })
+            },
+        ))
+    }
+
+    /// The families of the stretch from `from_ps` on, and how long after it they start; round the end of the trace.
+    fn starts_in(&self, from_ps: i64, cycle_ps: i64) -> impl Iterator<Item = (i64, usize)> + '_ {
+        let end_ps = from_ps + self.stretch_ps;
+        let at = |time_ps: i64| self.starts_ps.partition_point(|&start_ps| start_ps < time_ps);
+        let before_end = (at(from_ps)..at(end_ps)).map(move |family| (self.starts_ps[family] - from_ps, family));
+        let beyond =
+            (0..at(end_ps - cycle_ps)).map(move |family| (self.starts_ps[family] + cycle_ps - from_ps, family));
+        before_end.chain(beyond)
+    }
+
+    fn push_family(&self, selection: &mut Selection, arrivals: &mut Counted, start_ps: i64, family: usize) {
+        let trace = &self.source.trace;
+        let rows = self.parts.of(family);
+        let shift_ps = start_ps - trace.arrival_ps[rows[0] as usize];
+        for &row in rows {
+            let mut time_ps = trace.arrival_ps[row as usize];
+            if trace.after[row as usize] == NONE {
+                time_ps = self.on_a_tick(time_ps + shift_ps);
+                arrivals.at(time_ps);
+            } else {
+                arrivals.with_the_last();
+            }
+            selection.picks.push(Pick { row, time_ps });
+        }
+        let content = Content::FreshWhereOwned { part: family as u32 };
+        selection.units.push(Unit { source: 0, end: selection.picks.len(), content, copy: 0 });
+    }
+
+    /// The last tick at or before `time_ps`.
+    fn on_a_tick(&self, time_ps: i64) -> i64 {
+        let Some(cycle_ps) = self.cycle_ps.filter(|_| !self.ticks_ps.is_empty()) else { return time_ps };
+        let phase_ps = time_ps % cycle_ps;
+        time_ps - phase_ps + self.ticks_ps[self.ticks_ps.partition_point(|&tick_ps| tick_ps <= phase_ps) - 1]
+    }
+
+    fn fit(&self, rate_factor: f64) -> Fit {
+        let sizes = || (0..self.starts_ps.len()).map(|family| self.parts.of(family).len());
+        Fit {
+            source_sha256: self.source.sha256.clone(),
+            source_requests: self.source.trace.len(),
+            cycle_s: self.cycle_ps.map(|cycle_ps| cycle_ps as f64 / PS_PER_S),
+            stretch_s: self.stretch_ps as f64 / PS_PER_S,
+            near_s: (NEAR * self.stretch_ps) as f64 / PS_PER_S,
+            ticks: (!self.ticks_ps.is_empty()).then_some(self.ticks_ps.len()),
+            families: self.starts_ps.len(),
+            requests_per_family: self.source.trace.len() as f64 / self.starts_ps.len() as f64,
+            largest_family: sizes().max().unwrap_or(0),
+            alone: sizes().filter(|&size| size == 1).count(),
+            common_blocks: self.common_blocks,
+            common_share: self.common_uses as f64 / (self.source.trace.block_ids.len() as f64).max(1.0),
+            rate_factor,
+        }
+    }
+}
+
+/// The times at which a clock ticked: those of arrivals, and between them those at which nobody came.
+fn ticks(mut arrivals: Vec<i64>) -> Vec<i64> {
+    arrivals.dedup();
+    let mut steps: Vec<i64> = arrivals.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    steps.sort_unstable();
+    let usual = steps[(steps.len() - 1) / 4];
+    let mut ticks = vec![arrivals[0]];
+    for pair in arrivals.windows(2) {
+        let missed = ((pair[1] - pair[0]) as f64 / usual as f64).round_ties_even() as i64 - 1;
+        if missed > 0 && ticks.len() as i64 + missed < TICKS_MAX {
+            ticks.extend((1..=missed).map(|tick| pair[0] + (pair[1] - pair[0]) / (missed + 1) * tick));
+        }
+        ticks.push(pair[1]);
+    }
+    ticks
+}
+
+/// How many requests have arrived by a start: those of families go on after it.
+#[derive(Default)]
+struct Counted {
+    so_far: usize,
+    later: std::collections::BinaryHeap<std::cmp::Reverse<i64>>,
+    latest_ps: i64,
+}
+
+impl Counted {
+    fn at(&mut self, time_ps: i64) {
+        self.latest_ps = time_ps;
+        self.with_the_last();
+    }
+
+    /// A later turn stands behind the request before it.
+    fn with_the_last(&mut self) {
+        self.later.push(std::cmp::Reverse(self.latest_ps));
+    }
+
+    fn pass(&mut self, start_ps: i64) {
+        while self.later.peek().is_some_and(|&std::cmp::Reverse(time_ps)| time_ps < start_ps) {
+            self.later.pop();
+            self.so_far += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

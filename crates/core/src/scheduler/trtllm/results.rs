@@ -1,0 +1,82 @@
+//! Taking in the results of a pass: tokens reach their clients, requests end.
+
+use super::Trtllm;
+use crate::config::trtllm::CapacityPolicy;
+use crate::record::Status;
+use crate::scheduler::Results;
+use crate::scheduler::pass::Pass;
+
+impl Trtllm<'_> {
+    /// See [`crate::scheduler::Scheduler::update`].
+    pub(super) fn take_results(&mut self, pass: &mut Pass, results: &mut Results) {
+        let end_ps = pass.end_ps;
+        self.take_run(pass);
+        if !pass.is_run {
+            self.gaps.push_one(end_ps - pass.start_ps, pass.decoding - pass.returning.len() as i64);
+        }
+        for &slot in &pass.returning {
+            self.gaps.push_one(end_ps - self.rows[slot as usize].last_emit_ps, 1);
+        }
+        for sample in &pass.sampling {
+            let tokens = self.rows[sample.slot as usize].tokens();
+            self.enter_hashes(sample.slot, tokens / self.s.engine.tokens_per_block);
+            self.deliver(sample.slot, end_ps, pass.logged, results);
+        }
+        let mut ending: Vec<u32> = self.decoding.finishing_by(pass.serial).collect();
+        ending.sort_unstable_by_key(|&slot| self.rows[slot as usize].order);
+        for &slot in &ending {
+            self.end(slot, end_ps, results);
+        }
+        if let Some(entry) = pass.logged {
+            self.log[entry].free_end = Some(self.pool.free());
+            self.log[entry].finished.extend(&results.ended[results.ended.len() - ending.len()..]);
+        }
+    }
+
+    /// The first token after a context reaches its client.
+    fn deliver(&mut self, slot: u32, end_ps: i64, logged: Option<usize>, results: &mut Results) {
+        let row = &self.rows[slot as usize];
+        let request = row.request as usize;
+        if self.s.trace.output_tokens[request] == 0 {
+            return;
+        }
+        if row.delivered == 0 {
+            results.requests.first_token_ps[request] = end_ps;
+            results.first_tokens.push(row.request);
+        } else {
+            self.gaps.push_one(end_ps - row.last_emit_ps, 1);
+        }
+        if let Some(entry) = logged {
+            self.log[entry].emitted.push((row.request, 1));
+        }
+    }
+
+    fn end(&mut self, slot: u32, end_ps: i64, results: &mut Results) {
+        let row = &self.rows[slot as usize];
+        let (request, target) = (row.request, row.target);
+        let computed = row.computed_by(self.k);
+        let unused = self.whole(request) - self.blocks_for(computed);
+        self.leave_decode_set(slot, computed);
+        self.leave_batch(slot);
+        self.pool.settle(slot, self.blocks_for(computed));
+        if self.s.engine.enable_block_reuse {
+            let path = self.s.chains.path(request);
+            self.pool.release_ended(slot, path, computed / self.s.engine.tokens_per_block);
+        } else {
+            self.pool.release(slot);
+        }
+        self.vacant.push(slot);
+        results.ended.push(request);
+        let (requests, request) = (&mut *results.requests, request as usize);
+        let output = self.s.trace.output_tokens[request].min(target);
+        requests.output_tokens[request] = output;
+        if self.s.engine.capacity_scheduler_policy != CapacityPolicy::MaxUtilization {
+            requests.unused_blocks[request] = unused;
+        }
+        if output > 0 {
+            requests.last_token_ps[request] = end_ps;
+        }
+        requests.end_ps[request] = end_ps;
+        requests.status[request] = Status::Completed as u8;
+    }
+}

@@ -1,0 +1,77 @@
+//! A request that has started.
+
+use crate::decode_set::Member;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// Paused: it holds nothing.
+    Paused,
+    /// Part of its context is computed.
+    Context,
+    /// In the decode set.
+    Generation,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Row {
+    pub(super) request: u32,
+    /// Of arrival, which is the order of everything.
+    pub(super) order: u64,
+    pub(super) state: State,
+    pub(super) prompt: u32,
+    /// Tokens it will give, at least 1: what is sampled after the prompt of a request without output is dropped.
+    pub(super) target: u32,
+    /// Tokens delivered; in the decode set, those before it joined.
+    pub(super) delivered: u32,
+    /// Of a context: tokens whose KV is computed or scheduled.
+    pub(super) computed: u32,
+    /// In the decode set: the counter after the pass that gives the last token.
+    pub(super) finish_at: u64,
+    pub(super) last_emit_ps: i64,
+    /// The counter after the last pass it was left out of.
+    pub(super) left_out_at: u64,
+    /// The most tokens ever computed: that it grows is progress.
+    pub(super) furthest: u32,
+}
+
+impl Row {
+    /// Its context: what is computed before the next token.
+    pub(super) fn tokens(&self) -> u32 {
+        self.prompt + self.delivered
+    }
+
+    pub(super) fn member(&self, slot: u32) -> Member {
+        let offset = i64::from(self.prompt) + i64::from(self.target) - self.finish_at as i64 - 1;
+        Member { slot, order: self.order, offset, finish_at: self.finish_at }
+    }
+
+    /// In the decode set: tokens sampled in passes scheduled so far.
+    pub(super) fn sampled(&self, k: u64) -> u32 {
+        (i64::from(self.target) - (self.finish_at as i64 - k as i64)) as u32
+    }
+
+    /// In the decode set: tokens computed in passes scheduled so far, all but the last it sampled.
+    pub(super) fn computed_by(&self, k: u64) -> u32 {
+        self.prompt + self.sampled(k) - 1
+    }
+}
+
+/// A request that holds no blocks; `slot` holds its state if it was paused.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pending {
+    pub(super) order: u64,
+    pub(super) request: u32,
+    pub(super) slot: Option<u32>,
+}
+
+/// A context that may have blocks in this pass, and how much of it is computed in it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Context {
+    pub(super) order: u64,
+    /// None: it starts with this pass.
+    pub(super) slot: Option<u32>,
+    /// Tokens of its whole context, and of those that are left.
+    pub(super) tokens: u32,
+    pub(super) left: u32,
+    pub(super) chunk: u32,
+}

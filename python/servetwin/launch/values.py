@@ -1,0 +1,60 @@
+"""Values of flags as the spec wants them."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import yaml
+
+from ..errors import InputError
+from .arguments import as_json
+
+_HUMAN = re.compile(r"(\d+(?:\.\d+)?)(k|K|Ki|m|M|Mi)")
+_IEC = {"k": 10**3, "K": 2**10, "Ki": 2**10, "m": 10**6, "Mi": 2**20}
+
+FP8_CACHES = ("fp8", "fp8_e4m3", "fp8_e5m2", "fp8_inc")
+
+
+def is_off(value: Any) -> bool:
+    """Whether a flag that is refused was given so that it does nothing."""
+    return value is False or value is None or str(value).lower() in ("false", "0", "0.0", "none", "null", "")
+
+
+def spec_value(engine: str, version: str, flag: str, field: str, value: Any) -> Any:
+    """What `field` is set to; None leaves it at its default. Raises InputError."""
+    name = field.rsplit(".", 1)[-1]
+    if name == "speculative":
+        return _speculative(value)
+    if name in ("max_model_len", "context_length", "max_seq_len") and str(value).lower() in ("auto", "-1"):
+        return None
+    if name in ("kv_cache_dtype", "dtype"):
+        return _cache_type(engine, flag, str(value))
+    if name == "quant_algo":
+        return None if is_off(value) else str(value).upper()
+    if not isinstance(value, str) or name == "model":
+        return value
+    if match := _HUMAN.fullmatch(value):
+        number, unit = match.groups()
+        # M is 10⁶ in SI, which vLLM 0.19 spelled m.
+        scale = 2**20 if (unit, version) == ("M", "0.19") else _IEC.get(unit, 10**6)
+        return int(float(number) * scale)
+    return yaml.safe_load(value)
+
+
+def _cache_type(engine: str, flag: str, value: str) -> str:
+    if value in ("auto", "bfloat16", "bf16", "float16", "half"):
+        return "auto"
+    if value in FP8_CACHES:
+        return value if engine == "sglang" and value != "fp8" else "fp8"
+    raise InputError("not yet modelled", field=f"--{flag}", found=value, wanted="auto or fp8")
+
+
+def _speculative(value: Any) -> dict[str, Any]:
+    config = as_json("speculative-config", value) if isinstance(value, str) else value
+    method = config.get("method") if isinstance(config, dict) else None
+    if method != "ngram":
+        raise InputError(
+            "only n-gram speculation is modelled", field="--speculative-config", found=repr(method), wanted="ngram"
+        )
+    return {"method": "ngram", "num_speculative_tokens": config.get("num_speculative_tokens")}

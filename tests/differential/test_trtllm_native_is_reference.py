@@ -1,0 +1,40 @@
+"""The native TensorRT-LLM leaves the records of the reference, bit for bit, on one replica."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+
+from servetwin.conformance.scenario import Scenario
+from servetwin.reference.trtllm import EngineConfig
+
+from .trtllm_scenarios import native, random_scenario, reference, scenarios
+
+
+def check(scenario: Scenario[EngineConfig]) -> None:
+    assert native(scenario) == reference(scenario)
+
+
+@pytest.mark.parametrize("first", range(0, 400, 50))
+def test_seeded_scenarios(first: int) -> None:
+    for seed in range(first, first + 50):
+        check(random_scenario(seed))
+
+
+@settings(max_examples=200, deadline=None)
+@given(scenarios())
+def test_drawn_scenarios(scenario: Scenario[EngineConfig]) -> None:
+    check(scenario)
+
+
+def test_a_difference_is_seen() -> None:
+    """The canary: another policy must not pass for this one."""
+    differing = 0
+    for seed in range(60):
+        scenario = random_scenario(seed)
+        if scenario.config.capacity_scheduler_policy == "GUARANTEED_NO_EVICT":
+            other = replace(scenario.config, capacity_scheduler_policy="MAX_UTILIZATION")
+            differing += native(replace(scenario, config=other)) != reference(scenario)
+    assert differing > 0
