@@ -72,9 +72,9 @@ fn generated(engine: &str, requests: u32, rate_per_s: f64, (input, output): (u32
     let lengths = |p50: u32| format!(r#"{{"kind": "lognormal", "p50": {p50}, "p99": {}, "max": 16000}}"#, 5 * p50);
     let workload = generate(&format!(
         r#"{{"requests": {requests}, "seed": 1, "block_tokens": 512,
-            "arrivals": {{"kind": "poisson", "rate_per_s": {rate_per_s}}},
-            "input_tokens": {}, "output_tokens": {},
-            "prefix": {{"groups": 50, "tokens": 1024, "share": 0.5, "choice": {{"kind": "uniform"}}}}}}"#,
+            "arrivals": {{"kind": "open", "gaps": {{"cv": 1}}, "rate": {{"kind": "constant", "per_s": {rate_per_s}}}}},
+            "classes": [{{"input_tokens": {}, "output_tokens": {},
+            "prefix": {{"groups": 50, "tokens": 1024, "share": 0.5, "choice": {{"kind": "uniform"}}}}}}]}}"#,
         lengths(input),
         lengths(output),
     ))

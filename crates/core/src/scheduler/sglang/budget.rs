@@ -9,6 +9,8 @@ pub(super) struct Budget {
     /// Tokens of `max_prefill_tokens` and `chunked_prefill_size`.
     pub(super) input: i64,
     pub(super) chunk: Option<i64>,
+    /// The share of their limits that running requests are counted with.
+    pub(super) ratio: f64,
     /// Tokens promised: all, and those taken in this pass.
     promised: Promised,
     taken: i64,
@@ -41,17 +43,20 @@ impl Sglang<'_> {
     pub(super) fn budget(&mut self) -> Budget {
         let mixed = if self.s.engine.mixes() { self.running.len() as i64 } else { 0 };
         let rows = self.sum_promises();
-        let promised = if self.s.engine.ignore_eos {
+        let in_full = self.s.engine.ignore_eos || self.running.is_empty();
+        let ratio = if in_full { 1.0 } else { self.ratio.current() };
+        let promised = if in_full {
             Promised::Whole(mixed + rows)
         } else if self.s.engine.preempts() {
-            Promised::Literal(mixed as f64 + self.literal_promises())
+            Promised::Literal(mixed as f64 + self.literal_promises(ratio))
         } else {
-            let share = self.ratio.current() * rows as f64;
+            let share = ratio * rows as f64;
             Promised::Estimate(Estimate { rows: self.running.len() as f64, share, before: mixed, after: Vec::new() })
         };
         Budget {
             input: i64::from(self.s.engine.max_prefill_tokens) - mixed,
             chunk: self.s.engine.chunked_prefill_size.map(|chunk| i64::from(chunk) - mixed),
+            ratio,
             promised,
             taken: mixed,
         }
@@ -72,13 +77,12 @@ impl Sglang<'_> {
     }
 
     /// The sum as the engine forms it: costs the batch.
-    fn literal_promises(&self) -> f64 {
-        self.running.iter().map(|&slot| self.promise(slot)).fold(0.0, |sum, promise| sum + promise)
+    fn literal_promises(&self, ratio: f64) -> f64 {
+        self.running.iter().map(|&slot| self.promise(slot, ratio)).fold(0.0, |sum, promise| sum + promise)
     }
 
     /// What a row of the batch is expected to take yet.
-    pub(super) fn promise(&self, slot: u32) -> f64 {
-        let ratio = if self.s.engine.ignore_eos { 1.0 } else { self.ratio.current() };
+    pub(super) fn promise(&self, slot: u32, ratio: f64) -> f64 {
         let left = i64::from(self.rows[slot as usize].limit) - i64::from(self.known(slot));
         left.min(CLIP_TOKENS) as f64 * ratio
     }
@@ -101,7 +105,7 @@ impl Sglang<'_> {
                 if is_settled(capacity - promised, error) {
                     return capacity - promised;
                 }
-                let first = *before as f64 + self.literal_promises();
+                let first = *before as f64 + self.literal_promises(budget.ratio);
                 let literal = after.iter().fold(first, |sum, &tokens| sum + tokens as f64);
                 budget.promised = Promised::Literal(literal);
                 capacity - literal

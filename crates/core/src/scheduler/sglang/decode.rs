@@ -73,15 +73,14 @@ impl Sglang<'_> {
 
     /// Whether the rows' next tokens find room.
     pub(super) fn make_room_for_tokens(&mut self) -> bool {
-        let pages = self.decoding.due(self.k).len() as u32;
-        self.make_room(pages * self.s.engine.page_size)
+        let due = self.decoding.due(self.k).len();
+        self.make_room(self.tokens_of(due))
     }
 
     /// Takes the pages of the rows' next tokens. The engine makes room for a page a row first.
     pub(super) fn take_tokens(&mut self) {
-        let page_size = self.s.engine.page_size;
-        self.make_room(self.running.len() as u32 * page_size);
-        self.available -= self.decoding.due(self.k).len() as u32 * page_size;
+        self.make_room(self.tokens_of(self.running.len()));
+        self.available -= self.tokens_of(self.decoding.due(self.k).len());
     }
 
     /// The decoding rows' part of a pass.

@@ -5,6 +5,11 @@ use super::row::State;
 use crate::kv::radix::ROOT;
 
 impl Sglang<'_> {
+    /// Tokens of so many pages; as good as endless if there cannot be so many.
+    pub(super) fn tokens_of(&self, pages: usize) -> u32 {
+        u32::try_from(pages).map_or(u32::MAX, |pages| pages.saturating_mul(self.s.engine.page_size))
+    }
+
     /// Evicts cached prefixes until `tokens` are free. False if even then they are not.
     pub(super) fn make_room(&mut self, tokens: u32) -> bool {
         if tokens > self.available {

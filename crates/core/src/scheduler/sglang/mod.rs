@@ -261,6 +261,7 @@ impl Scheduler for Sglang<'_> {
     }
 
     fn cached_blocks(&self, request: u32, _passes: i64) -> u32 {
+        // A run of passes evicts nothing, and enters nothing before its end.
         let tokens = self.s.trace.input_tokens[request as usize];
         self.tree.peek(request, tokens) / self.s.engine.page_size
     }

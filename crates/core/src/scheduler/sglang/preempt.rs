@@ -39,7 +39,7 @@ impl Sglang<'_> {
                 break;
             }
             victims.push(slot);
-            missing -= self.promise(slot);
+            missing -= self.promise(slot, budget.ratio);
             if missing <= 0.0 {
                 break;
             }
@@ -52,7 +52,7 @@ impl Sglang<'_> {
         for slot in batch {
             if victims.contains(&slot) {
                 others -= 1;
-                budget.forget(self.promise(slot));
+                budget.forget(self.promise(slot, budget.ratio));
                 self.take_out(slot, others, results);
                 self.log_preempted(pass, slot);
                 preempted.push(slot);

@@ -259,8 +259,8 @@ impl Sglang<'_> {
             pages += engine.ceil_page(row.extend_end) - engine.ceil_page(row.prefix);
         }
         // The engine makes room for a page too many a row.
-        let slack = if engine.page_size > 1 { batch.len() as u32 * engine.page_size } else { 0 };
-        self.make_room(extend + slack);
+        let slack = if engine.page_size > 1 { self.tokens_of(batch.len()) } else { 0 };
+        self.make_room(slack.saturating_add(extend));
         if pages > self.available {
             return false;
         }

@@ -8,44 +8,50 @@ const DECAY_STEPS: f64 = 600.0;
 pub(super) const RETRACT_DECODE_STEPS: u32 = 20;
 
 /// It falls with every decode pass. The subtractions are carried out one by one, since their sum
-/// is not their multiple in floating point; but only down to the floor.
+/// is not their multiple in floating point; but only down to the floor, and only if somebody asks.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct NewTokenRatio {
     init: f64,
     min: f64,
     decay: f64,
-    current: f64,
+    last_asked: f64,
+    /// Decode passes since.
+    passes: i64,
 }
 
 impl NewTokenRatio {
     pub(super) fn new(conservativeness: f64) -> Self {
         let init = (INIT * conservativeness).min(1.0);
         let min = (init * MIN_FACTOR).min(1.0);
-        NewTokenRatio { init, min, decay: (init - min) / DECAY_STEPS, current: init }
+        NewTokenRatio { init, min, decay: (init - min) / DECAY_STEPS, last_asked: init, passes: 0 }
     }
 
-    pub(super) fn current(&self) -> f64 {
-        self.current
+    pub(super) fn current(&mut self) -> f64 {
+        while self.passes > 0 && self.last_asked != self.min {
+            self.last_asked = (self.last_asked - self.decay).max(self.min);
+            self.passes -= 1;
+        }
+        self.passes = 0;
+        self.last_asked
     }
 
     /// After `passes` decode passes.
     pub(super) fn decay(&mut self, passes: i64) {
-        for _ in 0..passes {
-            if self.current == self.min {
-                return;
-            }
-            self.current = (self.current - self.decay).max(self.min);
-        }
+        self.passes = self.passes.saturating_add(passes);
     }
 
     pub(super) fn reset(&mut self) {
-        self.current = self.init;
+        self.set(self.init);
     }
 
     /// After a retraction that left `rows` requests with `given` tokens of their `limits`.
     pub(super) fn retracted(&mut self, rows: u64, given: u64, limits: u64) {
         let expected = given + u64::from(RETRACT_DECODE_STEPS) * rows;
-        self.current = (expected as f64 / (limits + 1) as f64).min(1.0);
+        self.set((expected as f64 / (limits + 1) as f64).min(1.0));
+    }
+
+    fn set(&mut self, ratio: f64) {
+        (self.last_asked, self.passes) = (ratio, 0);
     }
 }
 
@@ -68,7 +74,10 @@ mod tests {
     fn many_passes_at_once_are_those_passes() {
         let (mut one, mut all) = (NewTokenRatio::new(0.3), NewTokenRatio::new(0.3));
         for passes in [1, 5, 300, 400] {
-            (0..passes).for_each(|_| one.decay(1));
+            (0..passes).for_each(|_| {
+                one.decay(1);
+                one.current();
+            });
             all.decay(passes);
             assert_eq!(one.current().to_bits(), all.current().to_bits());
         }

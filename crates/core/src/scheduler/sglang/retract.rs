@@ -42,8 +42,8 @@ impl Sglang<'_> {
         let page_size = self.s.engine.page_size;
         let k = self.k;
         let due = slots.iter().filter(|&&slot| self.rows[slot as usize].stored(k).is_multiple_of(page_size));
-        let pages = due.count() as u32;
-        self.make_room(pages * page_size)
+        let pages = due.count();
+        self.make_room(self.tokens_of(pages))
     }
 
     /// Frees what a row of the batch has stored, without entering it into the tree, and makes some

@@ -130,6 +130,7 @@ impl Sglang<'_> {
         self.available -= self.decoding.demand(self.k, pass.passes) as u32 * self.s.engine.page_size;
         self.ratio.decay(pass.passes);
         self.k = pass.serial;
+        self.last_decode_ps = pass.last_start_ps; // with overlap, the tokens of all but its last pass are out
         self.passes += pass.passes as u64;
         self.leaps += u64::from(pass.passes > 1);
         for stretch in &pass.times.stretches {

@@ -78,13 +78,14 @@ impl Sglang<'_> {
 
     fn log_queues(&mut self, pass: &Pass) {
         let Some(entry) = pass.logged else { return };
+        let ratio = self.ratio.current();
         let entry = &mut self.log[entry];
         entry.waiting = self.waiting.len() as u32;
         // The decoding rows of a mixed pass belong to its own batch, as in the engine.
         entry.running = if entry.kind == "M" { 0 } else { self.running.len() as u32 };
         entry.available = self.available;
         entry.evictable = self.tree.evictable();
-        entry.ratio = self.ratio.current();
+        entry.ratio = ratio;
         entry.chunked = self.chunked.map(|slot| self.rows[slot as usize].request);
     }
 
