@@ -47,8 +47,25 @@ def run_description(spec: Spec, deployment: Deployment, *, leap: bool, own_route
     }
 
 
+@dataclass(frozen=True)
+class GpuHour:
+    """What a GPU costs for an hour, and who says so."""
+
+    price: float
+    source: str
+
+
+def gpu_hour(spec: Spec, engine: ResolvedEngine) -> GpuHour | None:
+    """As given, else as the catalog lists the GPU; None where neither says."""
+    if spec.cluster is not None and spec.cluster.gpu_price_per_hour is not None:
+        return GpuHour(spec.cluster.gpu_price_per_hour, "given")
+    listed = None if engine.gpu is None else engine.gpu.price
+    return None if listed is None else GpuHour(listed.usd, f"US dollars: {listed.source}, {listed.date}")
+
+
 def summary_options(spec: Spec, deployment: Deployment) -> dict[str, Any]:
     """What the core needs to compute the metrics."""
+    hour = gpu_hour(spec, deployment.engine)
     window = spec.metrics.window
     slo = None
     if spec.slo is not None:
@@ -60,6 +77,6 @@ def summary_options(spec: Spec, deployment: Deployment) -> dict[str, Any]:
         "window_ps": None if window is None else nearest_ps(window, PS_PER_S),
         "gpus": spec.gpus,
         "kv_blocks": deployment.engine.blocks * spec.replicas,
-        "gpu_price_per_hour": None if spec.cluster is None else spec.cluster.gpu_price_per_hour,
+        "gpu_price_per_hour": None if hour is None else hour.price,
         "slo": slo,
     }

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from servetwin.catalog import GPUS, MODELS, memory, read_config, resolve_engine
+from servetwin.catalog import FORMATS, GPUS, MODELS, Stored, memory, read_config, resolve_engine
 from servetwin.errors import InputError, SpecError
 from servetwin.spec import make_spec
+from servetwin.timing import timing_model
 
 CONFIG = {
     "architectures": ["LlamaForCausalLM"],
@@ -76,9 +77,18 @@ def test_what_does_not_fit_is_refused_with_the_arithmetic() -> None:
 
 
 def test_ranks_share_weights_and_cache() -> None:
-    sizes = {"utilization": 0.9, "weight_bytes": 2, "kv_bytes": 2, "budget_tokens": 2048, "sequences": 256}
     one, eight, sixteen = (
-        memory(MODELS["llama-3.1-70b"], GPUS["h200"], tensor=tensor, **sizes) for tensor in (1, 8, 16)
+        memory(
+            MODELS["llama-3.1-70b"],
+            GPUS["h200"],
+            tensor=tensor,
+            utilization=0.9,
+            stored=Stored(),
+            kv=FORMATS["bf16"],
+            budget_tokens=2048,
+            sequences=256,
+        )
+        for tensor in (1, 8, 16)
     )
     assert one.weights // 8 == eight.weights
     assert one.kv_per_token == 8 * eight.kv_per_token
@@ -90,7 +100,13 @@ def test_ranks_share_weights_and_cache() -> None:
     ("options", "field"),
     [
         ({"model": "gpt-5", "gpu": "h100"}, "model"),
-        ({"model": "llama-3.1-8b", "gpu": "b200"}, "gpu"),
+        ({"model": "llama-3.1-8b", "gpu": "b100"}, "gpu"),
+        ({"model": "deepseek-v4-pro", "gpu": "b300"}, "model"),
+        ({"model": "gpt-oss-120b", "gpu": "h200"}, "model"),
+        ({"model": "deepseek-v3", "gpu": "h200"}, "model"),
+        ({"model": "qwen3-30b-a3b", "gpu": "h200", "parallel": {"tensor": 512}}, "parallel.tensor"),
+        ({"model": "deepseek-v3", "gpu": "b300", "parallel": {"tensor": 256}}, "parallel.tensor"),
+        ({"model": "qwen3.5-27b", "gpu": "h200"}, "model"),
         ({"gpu": "h100"}, "model"),
         ({"model": "llama-3.1-8b"}, "gpu"),
         ({"model": "./nowhere.json", "gpu": "h100"}, "model"),
@@ -129,16 +145,12 @@ def test_config_json_gives_the_model(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(CONFIG))
     model = read_config(tmp_path)
     assert model.parameters == MODELS["llama-3.1-8b"].parameters
-    assert model.head_dim == 128
+    assert model.stack == MODELS["llama-3.1-8b"].stack
 
 
 @pytest.mark.parametrize(
     ("change", "field"),
     [
-        ({"num_local_experts": 8}, "num_local_experts"),
-        ({"kv_lora_rank": 512}, "kv_lora_rank"),
-        ({"sliding_window": 4096}, "sliding_window"),
-        ({"quantization_config": {"quant_method": "awq"}}, "quantization_config"),
         ({"architectures": ["MambaForCausalLM"]}, "architectures"),
         ({"architectures": None}, "architectures"),
         ({"torch_dtype": "float32"}, "torch_dtype"),
@@ -164,3 +176,44 @@ def test_malformed_config_json_names_its_line(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         read_config(file)
     assert caught.value.line == 3
+
+
+@pytest.mark.parametrize("name", ["h100", "H100_SXM", "NVIDIA H100-SXM", "nvidia_h100"])
+def test_gpu_names_are_read_leniently(name: str) -> None:
+    spec = make_spec({"model": "llama-3.1-8b", "gpu": name})
+    assert resolve_engine(spec).gpu == GPUS["h100"]
+
+
+def test_rates_fall_back_to_those_of_16_bits() -> None:
+    assert GPUS["a100-80g"].flops("fp8") == GPUS["a100-80g"].bf16_flops
+    assert GPUS["h100"].flops("fp4") == GPUS["h100"].bf16_flops
+    assert GPUS["b200"].flops("fp4") == 4 * GPUS["b200"].bf16_flops
+
+
+def test_gpus_are_possible() -> None:
+    for gpu in GPUS.values():
+        assert 20 < gpu.memory_bytes / 2**30 < 300
+        assert not gpu.fp8_flops or gpu.fp8_flops == pytest.approx(2 * gpu.bf16_flops, rel=0.02)
+        assert gpu.link.bytes_per_s < gpu.memory_bytes_per_s
+        assert gpu.large_batches == (gpu.memory_bytes >= 70 * 2**30 and not gpu.name.startswith("a100"))
+        assert gpu.price is None or (0.1 < gpu.price.usd < 20 and gpu.price.date > "2026")
+
+
+@pytest.mark.parametrize(
+    ("gpu", "tensor", "fits"), [("h100-pcie", 2, True), ("h100-pcie", 4, False), ("gb200", 16, True)]
+)
+def test_tensor_parallelism_stays_within_the_links(gpu: str, tensor: int, fits: bool) -> None:
+    spec = make_spec(
+        {
+            "model": "llama-3.1-405b",
+            "gpu": gpu,
+            "parallel": {"tensor": tensor},
+            "engine": {"num_gpu_blocks": 9999, "max_model_len": 8192},
+        }
+    )
+    engine = resolve_engine(spec)
+    if fits:
+        timing_model(spec, engine)
+    else:
+        with pytest.raises(SpecError, match="NVLink bridge"):
+            timing_model(spec, engine)

@@ -110,6 +110,26 @@ def test_version_is_the_cores() -> None:
     assert servetwin("--version").stdout.startswith("servetwin 0.")
 
 
+def test_the_catalog_shows_what_it_knows(tmp_path: Path) -> None:
+    assert "mi300x" in servetwin("catalog", "gpus").stdout
+    assert "Infinity Fabric" in servetwin("catalog", "gpus", "--show", "AMD Instinct MI300X").stdout
+    assert "deepseek-v4-pro" in servetwin("catalog", "models").stdout
+    shown = servetwin("catalog", "models", "--show", "deepseek-v4-pro", "--kv", "fp8").stdout
+    assert "1M" in shown
+    assert "31 × compressed attention" in shown
+    for arguments in (
+        ["gpus", "--show", "h101"],
+        ["models", "--show", "qwen3-33b"],
+        ["models", "--show", "qwen3-8b", "--experts", "fp8"],
+        ["models", "--show", "qwen3-8b", "--kv", "int4"],
+        ["models", "--kv", "fp8"],
+        ["models", "--show", str(tmp_path / "config.json")],
+    ):
+        failed = servetwin("catalog", *arguments)
+        assert (failed.returncode, failed.stdout) == (2, ""), arguments
+        assert "Traceback" not in failed.stderr
+
+
 def test_spec_import_writes_a_spec_that_simulates(tmp_path: Path) -> None:
     line = "vllm serve meta-llama/Llama-3.1-8B --max-num-seqs 128 --tensor-parallel-size 2 --port 80"
     made = servetwin("spec", "import", "--engine", "vllm", line)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from servetwin.catalog import GPUS
 from servetwin.describe import resolve, run_description, summary_options
 from servetwin.spec import load_spec, make_spec
 
@@ -76,3 +77,12 @@ def test_summary_options_carry_limits_and_window() -> None:
         "gpu_price_per_hour": None,
         "slo": {"ttft_ms": 2000.0, "tpot_ms": {"p95": 50.0}, "attainment": 0.95},
     }
+
+
+def test_a_gpu_hour_costs_what_is_given_or_what_the_catalog_lists() -> None:
+    listed = make_spec({**SMALL, "gpu": "h100"})
+    assert summary_options(listed, resolve(listed))["gpu_price_per_hour"] == GPUS["h100"].price.usd  # type: ignore[union-attr]
+    given = make_spec({**SMALL, "gpu": "h100", "cluster": {"gpu_price_per_hour": 2.5}})
+    assert summary_options(given, resolve(given))["gpu_price_per_hour"] == 2.5
+    unlisted = make_spec({**SMALL, "gpu": "l4"})
+    assert summary_options(unlisted, resolve(unlisted))["gpu_price_per_hour"] is None

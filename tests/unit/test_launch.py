@@ -206,7 +206,7 @@ def test_what_is_unsupported_is_refused_all_at_once_or_left_out() -> None:
         (VLLM, {"engine": "sglang"}, "--engine"),
         (VLLM, {"engine": "tgi"}, "--engine"),
         (VLLM, {"version": "0.11"}, "--version"),
-        (VLLM, {"gpu": "b300"}, "gpu"),
+        (VLLM, {"gpu": "b100"}, "gpu"),
         ("--max-num-seqs 8", {}, "--engine"),
         ("echo hello", {}, "line"),
         ("vllm serve 'meta", {}, "line"),

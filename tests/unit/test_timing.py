@@ -99,8 +99,9 @@ def test_polynomial_matches_the_published_points() -> None:
     assert result.error_ps < 150_000
 
 
-def test_analytic_is_a_roofline() -> None:
-    result, limits = lowered({"model": "llama-3.1-8b", "gpu": "h100"})
+def test_analytic_with_efficiencies_is_a_roofline() -> None:
+    roofline = {"kind": "analytic", "compute_efficiency": 0.7}
+    result, limits = lowered({"model": "llama-3.1-8b", "gpu": "h100", "timing": roofline})
     one_decode = affine_ps(result.description, 0, 0, 1, 1000, 1) / 1e9
     weights = (32 * (4096 * 128 * 80 + 3 * 4096 * 14336) * 2 + 2 * 128256 * 4096) / 3.35e12 / 0.8 * 1e3
     assert one_decode == pytest.approx(0.5 + weights, rel=0.01)
@@ -110,9 +111,10 @@ def test_analytic_is_a_roofline() -> None:
     assert result.greatest_ps > affine_ps(result.description, limits.tokens, 0, limits.rows, 0, limits.rows)
 
 
-def test_analytic_adds_all_reduces_for_ranks() -> None:
-    one, _ = lowered({"model": "llama-3.1-8b", "gpu": "h100"})
-    four, _ = lowered({"model": "llama-3.1-8b", "gpu": "h100", "parallel": {"tensor": 4}})
+def test_a_roofline_adds_all_reduces_for_ranks() -> None:
+    options = {"model": "llama-3.1-8b", "gpu": "h100", "timing": {"kind": "analytic", "memory_efficiency": 0.8}}
+    one, _ = lowered(options)
+    four, _ = lowered({**options, "parallel": {"tensor": 4}})
     assert four.description["host"]["base_ps"] == one.description["host"]["base_ps"] + 64 * 8_000_000
     for small, large in zip(four.description["terms"], one.description["terms"], strict=True):
         assert all(abs(4 * small[name] - large[name]) <= 4 for name in large)

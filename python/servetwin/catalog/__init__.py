@@ -1,23 +1,29 @@
 """GPUs and models by name, what fits into memory, and an engine's options with all defaults filled in."""
 
+from .config_json import read_config
 from .engine import ResolvedEngine
+from .formats import FORMATS
 from .gpus import GPUS, Gpu
-from .lookup import find_gpu, find_model
-from .memory import Memory, kv_bytes_per_token, memory
-from .models import MODELS, Model, read_config
+from .lookup import find_gpu, find_model, gpu, model
+from .memory import Memory, memory
+from .models import Model, Stored
+from .named import MODELS
 from .resolve import resolve_engine
 
 __all__ = [
+    "FORMATS",
     "GPUS",
     "MODELS",
     "Gpu",
     "Memory",
     "Model",
     "ResolvedEngine",
+    "Stored",
     "find_gpu",
     "find_model",
-    "kv_bytes_per_token",
+    "gpu",
     "memory",
+    "model",
     "read_config",
     "resolve_engine",
 ]

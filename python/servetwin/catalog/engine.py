@@ -8,10 +8,11 @@ from typing import Any
 
 from ..errors import SpecError
 from ..spec import Spec
+from .formats import BF16, FP8, Format
 from .gpus import Gpu
 from .lookup import needed
 from .memory import Memory
-from .models import Model
+from .models import Model, Stored
 
 
 @dataclass(frozen=True)
@@ -26,10 +27,10 @@ class ResolvedEngine:
     """What the core reads: `name`, `version` and the scheduler's options, under the engine's own names."""
     model: Model | None
     gpu: Gpu | None
-    weight_bytes: int
-    """Of an element of a matrix."""
-    kv_bytes: int
-    """Of a cached element."""
+    stored: Stored
+    """The weights' formats."""
+    kv: Format
+    """The cache's format."""
     rows: int
     """Most requests in a pass."""
     pass_tokens: int
@@ -51,15 +52,52 @@ class ResolvedEngine:
         return f"{self.blocks:,} blocks of {self.block_tokens} tokens"
 
 
-def check_ranks(spec: Spec, model: Model | None) -> None:
-    """Raises SpecError where tensor-parallel ranks cannot share the model's heads."""
+def check_model(spec: Spec, model: Model) -> None:
+    """Raises SpecError for a cache that is not simulated, and where tensor-parallel ranks cannot share the model."""
+    unpaged = model.unpaged()
+    if unpaged:
+        raise spec.source.problem(
+            ("model",),
+            f"a cache that does not hold every token in every layer is not yet simulated: {', '.join(unpaged)}",
+            found=model.name,
+            wanted="a model with full attention, such as llama-3.1-8b or deepseek-v3",
+        )
     tensor = spec.parallel.tensor
-    if model is not None and (model.heads % tensor or max(tensor, model.kv_heads) % min(tensor, model.kv_heads)):
+    widths = {layer.mlp.intermediate for layer in model.stack}
+    if any(width % tensor for width in widths):
+        raise spec.source.problem(
+            ("parallel", "tensor"),
+            f"MLPs of {' and '.join(f'{width:,}' for width in sorted(widths))} cannot be shared by this many ranks",
+            found=str(tensor),
+        )
+    if model.heads % tensor or max(tensor, model.kv_heads) % min(tensor, model.kv_heads):
         raise spec.source.problem(
             ("parallel", "tensor"),
             f"{model.heads} attention heads and {model.kv_heads} key-value heads cannot be shared by this many ranks",
             found=str(tensor),
         )
+
+
+def stored_weights(spec: Spec, model: Model | None) -> Stored:
+    """As the checkpoint holds them, or as the engine is asked to quantise them. Raises SpecError."""
+    stored = Stored() if model is None else model.stored
+    if spec.engine.quantization != "fp8":
+        return stored
+    if stored.quantised and stored.attention.arithmetic != "fp8":
+        raise spec.source.problem(
+            spec.engine.quantization_option,
+            "the checkpoint is quantised in its own way, which an engine does not do again",
+            found="fp8",
+            wanted="none, or the original checkpoint",
+        )
+    return stored if stored.quantised else stored.with_weights(FP8)
+
+
+def cache_format(model: Model | None, asked: str) -> Format:
+    """`asked`: auto takes what the checkpoint says, or 16 bits."""
+    if asked != "auto":
+        return FP8
+    return BF16 if model is None or model.stored.kv is None else model.stored.kv
 
 
 def request_limit(spec: Spec, model: Model | None, option: str, given: int | None) -> int:
@@ -86,12 +124,19 @@ def model_and_gpu(spec: Spec, model: Model | None, gpu: Gpu | None, option: str)
     if gpu is None:
         raise needed(spec, "gpu", why)
     check_fp8(spec, gpu)
+    if model.left_out:
+        raise spec.source.problem(
+            ("model",),
+            f"the memory of its {' and '.join(model.left_out)} is not modelled, so engine.{option} cannot be derived",
+            found=model.name,
+            wanted=f"engine.{option}, as the engine logs it at start",
+        )
     return model, gpu
 
 
 def check_fp8(spec: Spec, gpu: Gpu) -> None:
     """Raises SpecError if the spec asks for FP8 matrices on a GPU without it."""
-    if spec.engine.quantization == "fp8" and gpu.fp8_flops is None:
+    if spec.engine.quantization == "fp8" and not gpu.fp8_flops:
         raise spec.source.problem(spec.engine.quantization_option, f"{gpu.title} has no FP8 arithmetic", found="fp8")
 
 

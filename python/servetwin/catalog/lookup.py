@@ -3,44 +3,58 @@
 from __future__ import annotations
 
 import difflib
+from pathlib import Path
 
 from ..errors import InputError, SpecError
 from ..spec import Spec
-from .gpus import ALIASES, GPUS, Gpu
-from .models import MODELS, Model, looks_like_path, normal_name, read_config
+from .config_json import looks_like_path, read_config
+from .gpus import GPUS, Gpu, gpu_name
+from .models import Model
+from .named import MODELS, model_name
+
+
+def gpu(name: str) -> Gpu:
+    """Raises InputError for a name that is not known."""
+    known = gpu_name(name)
+    if known not in GPUS:
+        raise InputError(f"unknown GPU{_hint(known, GPUS)}", found=repr(name), wanted=f"one of {', '.join(GPUS)}")
+    return GPUS[known]
+
+
+def model(name: str, path: Path) -> Model:
+    """By name, or from the config.json at `path` if the name looks like a path. Raises InputError."""
+    if looks_like_path(name):
+        return read_config(path)
+    known = model_name(name)
+    if known not in MODELS:
+        raise InputError(
+            f"unknown model{_hint(known, MODELS)}",
+            found=repr(name),
+            wanted=f"one of {', '.join(MODELS)}, or the path of a Hugging Face config.json",
+        )
+    return MODELS[known]
 
 
 def find_gpu(spec: Spec) -> Gpu | None:
     """The spec's GPU, or None if it names none. Raises SpecError."""
     if spec.gpu is None:
         return None
-    name = spec.gpu.lower()
-    name = ALIASES.get(name, name)
-    if name not in GPUS:
-        raise spec.source.problem(
-            ("gpu",), f"unknown GPU{_hint(name, GPUS)}", found=repr(spec.gpu), wanted=f"one of {', '.join(GPUS)}"
-        )
-    return GPUS[name]
+    try:
+        return gpu(spec.gpu)
+    except InputError as error:
+        raise spec.source.problem(("gpu",), error.message, found=error.found, wanted=error.wanted) from None
 
 
 def find_model(spec: Spec) -> Model | None:
     """The spec's model, or None if it names none. Raises SpecError."""
     if spec.model is None:
         return None
-    if looks_like_path(spec.model):
-        try:
-            return read_config(spec.source.path(("model",), spec.model))
-        except InputError as error:
+    try:
+        return model(spec.model, spec.source.path(("model",), spec.model))
+    except InputError as error:
+        if error.file is not None:
             raise spec.source.problem(("model",), str(error), found=repr(spec.model)) from None
-    name = normal_name(spec.model)
-    if name not in MODELS:
-        raise spec.source.problem(
-            ("model",),
-            f"unknown model{_hint(name, MODELS)}",
-            found=repr(spec.model),
-            wanted=f"one of {', '.join(MODELS)}, or the path of a Hugging Face config.json",
-        )
-    return MODELS[name]
+        raise spec.source.problem(("model",), error.message, found=error.found, wanted=error.wanted) from None
 
 
 def needed(spec: Spec, field: str, why: str) -> SpecError:

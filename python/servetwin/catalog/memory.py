@@ -5,15 +5,31 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..units import GIB
+from .formats import Format
 from .gpus import Gpu
-from .models import Model
+from .layers import Dense, Experts, LatentAttention, Mixer
+from .models import Model, Stored
 
-RUNTIME_BYTES = int(0.68 * GIB)
-"""CUDA context, CUDA graphs and workspaces of one rank.
+CONTEXT_BYTES = int(0.12 * GIB)
+"""CUDA context and libraries of one rank, beyond what is there before the engine starts.
+
+The rest of a public log without CUDA graphs: vLLM 0.15.1, Llama 3.1 8B on an A100 of 40 GB, enforce_eager.
+"""
+
+GRAPH_BYTES = int(0.56 * GIB)
+"""CUDA graphs and workspaces of one rank.
 
 The rest that makes the block count of one recorded run come out: vLLM 0.19.0, Llama 3.1 8B in bfloat16 on an
 RTX 4090, gpu_memory_utilization 0.9, budget 2,048, 256 sequences: 2,588 blocks of 16 tokens.
 """
+
+COMMUNICATION_MIB = {1: 0, 2: 342}
+"""Buffers of NCCL and of the engine's own all-reduce, by ranks; beyond, `MORE_RANKS_MIB`. AIConfigurator 0.12's."""
+
+MORE_RANKS_MIB = 392
+
+LATENT_WORKSPACE_TOKENS = 65_536
+"""Of the cached context, so much is turned into keys and values at once (vLLM's MLACommonMetadataBuilder)."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +41,7 @@ class Memory:
     weights: int
     activations: int
     runtime: int
+    """Context, CUDA graphs and communication buffers."""
     kv_per_token: int
     kv_share: float = 1.0
     """Of what is left, this much goes to the cache."""
@@ -57,41 +74,55 @@ def memory(
     *,
     tensor: int,
     utilization: float,
-    weight_bytes: int,
-    kv_bytes: int,
+    stored: Stored,
+    kv: Format,
     budget_tokens: int,
     sequences: int,
     kv_share: float = 1.0,
 ) -> Memory:
-    """One rank's memory when `tensor` ranks share a replica.
-
-    `weight_bytes` of a matrix element and `kv_bytes` of a cached one. The reserve for activations is that of vLLM's
-    profiling pass: `budget_tokens` rows of the MLP's gate, up and product, of four hidden states, and `sequences`
-    rows of logits in float32, twice (logits and probabilities).
-    """
-    activations = 2 * budget_tokens * (3 * model.intermediate // tensor + 4 * model.hidden)
-    logits = 2 * 4 * sequences * model.vocab
+    """One rank's memory when `tensor` ranks share a replica; weights as `stored`, the cache in `kv`."""
     return Memory(
         total=gpu.memory_bytes,
         usable=int(gpu.memory_bytes * utilization),
-        weights=weight_bytes_per_rank(model, tensor=tensor, weight_bytes=weight_bytes),
-        activations=activations + logits,
-        runtime=RUNTIME_BYTES,
-        kv_per_token=kv_bytes_per_token(model, tensor=tensor, kv_bytes=kv_bytes),
+        weights=model.weight_bytes(stored, tensor),
+        activations=activation_bytes(model, tensor=tensor, budget_tokens=budget_tokens, sequences=sequences),
+        runtime=CONTEXT_BYTES + GRAPH_BYTES + communication_bytes(tensor),
+        kv_per_token=model.cache_bytes(1, kv, tensor),
         kv_share=kv_share,
     )
 
 
-def weight_bytes_per_rank(model: Model, *, tensor: int, weight_bytes: int) -> int:
-    """Matrices of `weight_bytes` an element; embeddings stay in 2 bytes."""
-    layers = model.layers * model.layer_parameters * weight_bytes
-    embeddings = 2 * model.embedding_parameters * (1 if model.tied_embeddings else 2)
-    return (layers + embeddings) // tensor
+def activation_bytes(model: Model, *, tensor: int, budget_tokens: int, sequences: int) -> int:
+    """The peak of vLLM's profiling pass on one rank.
+
+    For each of `budget_tokens` four hidden states and what its widest MLP holds at once, in 2 bytes; where keys and
+    values are made from a latent, a workspace of them; and for `sequences` rows of logits in float32, twice (logits
+    and probabilities).
+    """
+    widest = max(_mlp_numbers(layer.mlp, model.hidden, tensor) for layer in model.stack)
+    latent = max((_latent_workspace(layer.mixer, model.max_positions, tensor) for layer in model.stack), default=0)
+    logits = 2 * 4 * sequences * model.vocab
+    return 2 * budget_tokens * (widest + 4 * model.hidden) + latent + logits
 
 
-def kv_bytes_per_token(model: Model, *, tensor: int, kv_bytes: int) -> int:
-    """On one rank; with more ranks than key-value heads, heads are stored more than once."""
-    return 2 * model.layers * max(model.kv_heads // tensor, 1) * model.head_dim * kv_bytes
+def _mlp_numbers(mlp: Dense | Experts, hidden: int, tensor: int) -> int:
+    """Of one token: gate, up and product; of each of its experts, the larger of input pair and output beside it."""
+    if isinstance(mlp, Dense):
+        return 3 * mlp.intermediate // tensor
+    inner = mlp.intermediate // tensor
+    return mlp.active * (max(2 * inner, hidden) + inner) + 3 * mlp.shared_intermediate // tensor
+
+
+def _latent_workspace(mixer: Mixer, positions: int, tensor: int) -> int:
+    # Sparse attention reads the latent itself.
+    if not isinstance(mixer, LatentAttention) or mixer.indexer is not None:
+        return 0
+    tokens = min(8 * positions, LATENT_WORKSPACE_TOKENS)
+    return 2 * tokens * (mixer.heads // tensor * (mixer.nope_dim + mixer.value_dim) + mixer.kv_rank + mixer.rope_dim)
+
+
+def communication_bytes(tensor: int) -> int:
+    return COMMUNICATION_MIB.get(tensor, MORE_RANKS_MIB) * 2**20
 
 
 def _gib(size: int) -> str:

@@ -8,10 +8,19 @@ from __future__ import annotations
 from ..spec import Spec
 from ..spec.engine import SglangEngine
 from ..units import GIB
-from .engine import ResolvedEngine, check_ranks, model_and_gpu, on_ranks, request_limit, weights_do_not_fit
+from .engine import (
+    ResolvedEngine,
+    cache_format,
+    check_model,
+    model_and_gpu,
+    on_ranks,
+    request_limit,
+    stored_weights,
+    weights_do_not_fit,
+)
 from .gpus import Gpu
 from .lookup import find_gpu, find_model
-from .memory import Memory, kv_bytes_per_token, weight_bytes_per_rank
+from .memory import Memory, communication_bytes
 from .models import Model
 
 _CHUNKS = ((20, 2048), (60, 4096), (160, 8192))
@@ -28,7 +37,7 @@ _PREFILL_GRAPHS = (*range(4, 33, 4), *range(48, 257, 16), *range(288, 513, 32), 
 """Sizes of prefill graphs (generate_prefill_cuda_graph_batch_sizes); then every 256 to 4,096, and every 512."""
 
 CONTEXT_BYTES = GIB // 2
-"""Of a CUDA context and the communicators, before the weights are loaded: an assumption, as it varies by driver."""
+"""Of a CUDA context, before the weights are loaded: an assumption, as it varies by driver."""
 
 RECORDED = "recorded: every step agrees with recordings of the real scheduler"
 OVERLAP = (
@@ -39,7 +48,8 @@ OVERLAP = (
 def resolve_sglang(spec: Spec, engine: SglangEngine) -> ResolvedEngine:
     """Raises SpecError for an unknown model or GPU, for what SGLang refuses at start, and for what does not fit."""
     model, gpu = find_model(spec), find_gpu(spec)
-    check_ranks(spec, model)
+    if model is not None:
+        check_model(spec, model)
     context = request_limit(spec, model, "context_length", engine.context_length)
     chunk = _chunk(engine, gpu)
     page = engine.page_size
@@ -80,8 +90,8 @@ def resolve_sglang(spec: Spec, engine: SglangEngine) -> ResolvedEngine:
         options=options,
         model=model,
         gpu=gpu,
-        weight_bytes=1 if engine.quantization == "fp8" else 2,
-        kv_bytes=2 if engine.kv_cache_dtype == "auto" else 1,
+        stored=stored_weights(spec, model),
+        kv=cache_format(model, engine.kv_cache_dtype),
         rows=rows,
         # Without chunks, the first prompt of a pass may be longer than the budget; in mixed passes decodes come on top.
         pass_tokens=max(chunk or context, engine.max_prefill_tokens) + page + rows,
@@ -134,11 +144,11 @@ def _memory(spec: Spec, engine: SglangEngine, model: Model, gpu: Gpu, chunk: int
     fraction = mem_fraction_static(engine, gpu, tensor, chunk)
     return Memory(
         total=gpu.memory_bytes,
-        usable=int((gpu.memory_bytes - CONTEXT_BYTES) * fraction),
-        weights=weight_bytes_per_rank(model, tensor=tensor, weight_bytes=1 if engine.quantization == "fp8" else 2),
+        usable=int((gpu.memory_bytes - CONTEXT_BYTES - communication_bytes(tensor)) * fraction),
+        weights=model.weight_bytes(stored_weights(spec, model), tensor),
         activations=0,
         runtime=0,
-        kv_per_token=kv_bytes_per_token(model, tensor=tensor, kv_bytes=2 if engine.kv_cache_dtype == "auto" else 1),
+        kv_per_token=model.cache_bytes(1, cache_format(model, engine.kv_cache_dtype), tensor),
     )
 
 

@@ -9,7 +9,16 @@ import math
 
 from ..spec import Spec
 from ..spec.engine import TrtllmEngine
-from .engine import ResolvedEngine, check_ranks, model_and_gpu, on_ranks, request_limit, weights_do_not_fit
+from .engine import (
+    ResolvedEngine,
+    cache_format,
+    check_model,
+    model_and_gpu,
+    on_ranks,
+    request_limit,
+    stored_weights,
+    weights_do_not_fit,
+)
 from .gpus import Gpu
 from .lookup import find_gpu, find_model
 from .memory import Memory, memory
@@ -21,7 +30,8 @@ RULES = "unrecorded: read from its source, not checked against recordings"
 def resolve_trtllm(spec: Spec, engine: TrtllmEngine) -> ResolvedEngine:
     """Raises SpecError for an unknown model or GPU, for what does not fit, and for a pool below one request."""
     model, gpu, cache = find_model(spec), find_gpu(spec), engine.kv_cache_config
-    check_ranks(spec, model)
+    if model is not None:
+        check_model(spec, model)
     length = request_limit(spec, model, "max_seq_len", engine.max_seq_len)
     room = None
     tokens = cache.max_tokens
@@ -56,8 +66,8 @@ def resolve_trtllm(spec: Spec, engine: TrtllmEngine) -> ResolvedEngine:
         options=options,
         model=model,
         gpu=gpu,
-        weight_bytes=1 if engine.quantization == "fp8" else 2,
-        kv_bytes=1 if cache.dtype == "fp8" else 2,
+        stored=stored_weights(spec, model),
+        kv=cache_format(model, cache.dtype),
         rows=engine.max_batch_size,
         pass_tokens=engine.max_num_tokens,
         request_tokens=length,
@@ -73,8 +83,8 @@ def _memory(spec: Spec, engine: TrtllmEngine, model: Model, gpu: Gpu) -> Memory:
         gpu,
         tensor=spec.parallel.tensor,
         utilization=1.0,
-        weight_bytes=1 if engine.quantization == "fp8" else 2,
-        kv_bytes=1 if engine.kv_cache_config.dtype == "fp8" else 2,
+        stored=stored_weights(spec, model),
+        kv=cache_format(model, engine.kv_cache_config.dtype),
         budget_tokens=engine.max_num_tokens,
         sequences=engine.max_batch_size,
         kv_share=engine.kv_cache_config.free_gpu_memory_fraction,

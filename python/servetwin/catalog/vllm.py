@@ -7,7 +7,16 @@ from typing import Any
 
 from ..spec import Spec
 from ..spec.engine import Speculative, VllmEngine
-from .engine import ResolvedEngine, check_ranks, model_and_gpu, on_ranks, request_limit, weights_do_not_fit
+from .engine import (
+    ResolvedEngine,
+    cache_format,
+    check_model,
+    model_and_gpu,
+    on_ranks,
+    request_limit,
+    stored_weights,
+    weights_do_not_fit,
+)
 from .gpus import Gpu
 from .lookup import find_gpu, find_model
 from .memory import Memory, memory
@@ -29,7 +38,8 @@ _RULES = {
 def resolve_vllm(spec: Spec, engine: VllmEngine) -> ResolvedEngine:
     """Raises SpecError for an unknown model or GPU, for what vLLM refuses at start, and for what does not fit."""
     model, gpu = find_model(spec), find_gpu(spec)
-    check_ranks(spec, model)
+    if model is not None:
+        check_model(spec, model)
     max_model_len = request_limit(spec, model, "max_model_len", engine.max_model_len)
     defaults = _LARGE if gpu is not None and gpu.large_batches else _OTHERS
     budget = engine.max_num_batched_tokens
@@ -74,8 +84,8 @@ def resolve_vllm(spec: Spec, engine: VllmEngine) -> ResolvedEngine:
         options=options,
         model=model,
         gpu=gpu,
-        weight_bytes=1 if engine.quantization == "fp8" else 2,
-        kv_bytes=1 if engine.kv_cache_dtype == "fp8" else 2,
+        stored=stored_weights(spec, model),
+        kv=cache_format(model, engine.kv_cache_dtype),
         rows=sequences,
         pass_tokens=budget,
         request_tokens=max_model_len,
@@ -112,8 +122,8 @@ def _memory(
         gpu,
         tensor=spec.parallel.tensor,
         utilization=engine.gpu_memory_utilization or _UTILIZATION[engine.version],
-        weight_bytes=1 if engine.quantization == "fp8" else 2,
-        kv_bytes=1 if engine.kv_cache_dtype == "fp8" else 2,
+        stored=stored_weights(spec, model),
+        kv=cache_format(model, engine.kv_cache_dtype),
         budget_tokens=budget,
         sequences=sequences,
     )

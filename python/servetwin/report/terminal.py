@@ -50,7 +50,12 @@ SINGLE = {
 
 PER_REQUEST = ("ttft_ms", "tpot_ms", "e2e_ms")
 
-EVIDENCE = {"analytic": "analytic (from data sheets, not calibrated)", "given": "given (taken at its word)"}
+EVIDENCE = {
+    "analytic": "analytic (from data sheets, not calibrated)",
+    "given": "given (taken at its word)",
+    "fitted": "fitted (to operator timings of this GPU; passes not calibrated)",
+    "transferred": "transferred (operator timings of another GPU of its generation)",
+}
 """What a word alone does not tell."""
 
 NOTED = (
@@ -209,6 +214,8 @@ def _evidence(result: Result) -> Iterator[Line]:
     assumptions = ", ".join(f"{name} {value}" for name, value in timing["assumptions"].items())
     yield "timing", f"{timing['kind']}, evidence {evidence}: {assumptions}", ""
     yield "kv cache", f"{engine['kv_cache']}, {engine['kv_capacity']}", ""
+    if "gpu_hour" in known:
+        yield "gpu hour", f"{known['gpu_hour']['price']:g}, {known['gpu_hour']['source']}", ""
     yield "max tokens", _max_tokens(known), ""
     yield "workload", _workload(known["workload"]), ""
     yield "seed", f"{known['seed']}, sha256 of the spec {known['spec_sha256'][:12]}", ""

@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from .._core import __version__
-from ..describe import Deployment
+from ..describe import Deployment, gpu_hour
 from ..spec import Spec
 from ..spec.router import PythonRouter
 from ..spec.workload import TraceWorkload
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 def provenance(spec: Spec, deployment: Deployment, trace: Trace, router: Router | None) -> dict[str, Any]:
     """JSON values only; the same for the same inputs, however the run was computed."""
     written = spec.model_dump(mode="json", exclude_none=True)
+    hour = gpu_hour(spec, deployment.engine)
+    price = {} if hour is None else {"gpu_hour": {"price": hour.price, "source": hour.source}}
     return {
         "servetwin": __version__,
         "python": ".".join(map(str, sys.version_info[:3])),
@@ -36,6 +38,7 @@ def provenance(spec: Spec, deployment: Deployment, trace: Trace, router: Router 
             "lowering_error_ps": deployment.lowered.error_ps,
         },
         "router": _router(spec, router),
+        **price,
     }
 
 

@@ -32,15 +32,16 @@ class PolynomialTiming(SpecModel):
 
 
 class AnalyticTiming(SpecModel):
-    """A roofline over the GPU's data sheet.
+    """Computed from model and GPU.
 
-    The efficiencies are the shares of the data sheet's arithmetic and memory rates that a pass reaches;
-    `host_ms` is what a pass costs on top, whatever is in it.
+    Where operators were measured on the GPU, or one of its generation, a pass is composed of curves fitted to them.
+    With an efficiency given, or where nothing was measured, it is a roofline: the shares of the data sheet's arithmetic
+    and memory rates that a pass reaches, 0.7 and 0.8 if not given. `host_ms` is what a pass costs on top.
     """
 
     kind: Literal["analytic"] = "analytic"
-    compute_efficiency: Efficiency = 0.7
-    memory_efficiency: Efficiency = 0.8
+    compute_efficiency: Efficiency | None = None
+    memory_efficiency: Efficiency | None = None
     host_ms: NotNegative = 0.5
 
 

@@ -16,6 +16,10 @@ class Evidence(StrEnum):
     """A formula of someone else's, fitted to nothing of this deployment."""
     ANALYTIC = "analytic"
     """Computed from data sheets and stated efficiencies."""
+    FITTED = "fitted"
+    """Composed of operators, by curves fitted to timings of this GPU."""
+    TRANSFERRED = "transferred"
+    """The same, by curves of another GPU of its generation."""
 
 
 @dataclass(frozen=True)

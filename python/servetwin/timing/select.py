@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from ..catalog import ResolvedEngine
+from ..catalog import Gpu, ResolvedEngine
 from ..catalog.engine import check_fp8
 from ..spec import Spec
 from ..spec.timing import AnalyticTiming, LinearTiming, PolynomialTiming
 from ..units import HORIZON_PS
-from .analytic import Analytic
 from .base import Lowered, PassLimits, TimingModel
+from .composed import Composed, lacking
 from .linear import Linear
 from .polynomial import Polynomial
+from .roofline import Roofline
+
+COMPUTE_EFFICIENCY, MEMORY_EFFICIENCY = 0.7, 0.8
+"""Of a roofline, where none is given."""
+
+MACHINE = 8
+"""GPUs of the largest machine; links that join more join a rack."""
 
 
 def timing_model(spec: Spec, engine: ResolvedEngine) -> TimingModel:
@@ -48,7 +55,7 @@ def lower(spec: Spec, model: TimingModel, limits: PassLimits) -> Lowered:
     return lowered
 
 
-def _analytic(spec: Spec, engine: ResolvedEngine, options: AnalyticTiming) -> Analytic:
+def _analytic(spec: Spec, engine: ResolvedEngine, options: AnalyticTiming) -> Composed | Roofline:
     if engine.model is None or engine.gpu is None:
         field = "model" if engine.model is None else "gpu"
         raise spec.source.problem(
@@ -57,19 +64,43 @@ def _analytic(spec: Spec, engine: ResolvedEngine, options: AnalyticTiming) -> An
             wanted="model and gpu, or another timing, such as `timing: polynomial`",
         )
     check_fp8(spec, engine.gpu)
-    domain = spec.cluster.nvlink_domain or spec.cluster.gpus_per_node if spec.cluster is not None else None
-    if domain is not None and spec.parallel.tensor > domain:
+    beyond = engine.model.beyond_roofline()
+    if beyond:
+        raise spec.source.problem(
+            ("timing",),
+            f"analytic does not yet price {', '.join(beyond)}",
+            found=engine.model.name,
+            wanted="timing of your own, such as `timing: {kind: linear, …}`, or a dense model",
+        )
+    domain = _link_domain(spec, engine.gpu)
+    if spec.parallel.tensor > domain:
         raise spec.source.problem(
             ("parallel", "tensor"),
-            f"{spec.parallel.tensor} ranks do not fit into one NVLink domain of {domain}; all-reduces over the "
-            "network are not yet modelled",
+            f"{spec.parallel.tensor} ranks do not fit into one domain of {domain} joined by {engine.gpu.link.name}; "
+            "all-reduces beyond it are not yet modelled",
             wanted=f"at most {domain}, or another kind of timing",
         )
-    return Analytic(
-        model=engine.model,
-        gpu=engine.gpu,
-        tensor=spec.parallel.tensor,
-        weight_bytes=engine.weight_bytes,
-        kv_bytes=engine.kv_bytes,
-        options=options,
+    model, gpu, tensor = engine.model, engine.gpu, spec.parallel.tensor
+    given = options.compute_efficiency is not None or options.memory_efficiency is not None
+    if not given and not lacking(model, gpu, tensor, engine.stored):
+        return Composed(model, gpu, tensor, engine.stored, engine.kv, options.host_ms)
+    return Roofline(
+        model,
+        gpu,
+        tensor,
+        engine.stored,
+        engine.kv,
+        options.compute_efficiency or COMPUTE_EFFICIENCY,
+        options.memory_efficiency or MEMORY_EFFICIENCY,
+        options.host_ms,
     )
+
+
+def _link_domain(spec: Spec, gpu: Gpu) -> int:
+    """GPUs that reach each other directly: those of a machine, unless a rack joins more, or its links fewer."""
+    if spec.cluster is None:
+        return gpu.link.domain
+    if spec.cluster.nvlink_domain is not None:
+        return spec.cluster.nvlink_domain
+    rack = gpu.link.domain > MACHINE
+    return gpu.link.domain if rack else min(gpu.link.domain, spec.cluster.gpus_per_node)

@@ -16,8 +16,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..catalog import Gpu, Model, kv_bytes_per_token
-from ..spec.timing import AnalyticTiming
+from ..catalog import Gpu, Model, Stored
+from ..catalog.formats import Format
 from ..units import PS_PER_MS, PS_PER_S, PS_PER_US, nearest_ps
 from .base import FRACTION_BITS, Evidence, Lowered, PassLimits, affine, affine_limit, fixed_point
 
@@ -26,13 +26,15 @@ ALLREDUCE_LATENCY_US = 8.0
 
 
 @dataclass(frozen=True)
-class Analytic:
+class Roofline:
     model: Model
     gpu: Gpu
     tensor: int
-    weight_bytes: int
-    kv_bytes: int
-    options: AnalyticTiming
+    stored: Stored
+    kv: Format
+    compute_efficiency: float
+    memory_efficiency: float
+    host_ms: float
     evidence: Evidence = Evidence.ANALYTIC
 
     @property
@@ -40,9 +42,9 @@ class Analytic:
         assumed: dict[str, float | str] = {
             "model": self.model.name,
             "gpu": self.gpu.title,
-            "compute_efficiency": self.options.compute_efficiency,
-            "memory_efficiency": self.options.memory_efficiency,
-            "host_ms": self.options.host_ms,
+            "compute_efficiency": self.compute_efficiency,
+            "memory_efficiency": self.memory_efficiency,
+            "host_ms": self.host_ms,
         }
         if self.tensor > 1:
             assumed["allreduce_latency_us"] = ALLREDUCE_LATENCY_US
@@ -63,37 +65,41 @@ class Analytic:
 
     def _arithmetic(self) -> dict[str, int]:
         model = self.model
-        rate = self.gpu.fp8_flops if self.weight_bytes == 1 and self.gpu.fp8_flops else self.gpu.bf16_flops
-        matrices = PS_PER_S / (rate * self.options.compute_efficiency * self.tensor)
-        attention = PS_PER_S / (self.gpu.bf16_flops * self.options.compute_efficiency * self.tensor)
-        width = model.layers * model.heads * model.head_dim
-        token = round(2 * model.layers * model.layer_parameters * matrices)
+        rate = self.gpu.flops(self.stored.mlp.arithmetic)
+        matrices = PS_PER_S / (rate * self.compute_efficiency * self.tensor)
+        attention = PS_PER_S / (self.gpu.bf16_flops * self.compute_efficiency * self.tensor)
+        # Of attention: what one more token of context adds.
+        context = model.flops(1) - model.flops(0)
+        token = round(2 * self._layer_parameters() * matrices)
         return affine(
             prefill_token_ps=token,
             decode_row_ps=token,
-            sequence_ps=round(2 * model.embedding_parameters * attention),
-            work_fps=fixed_point(2 * width * attention),
-            context_ps=round(4 * width * attention),
+            sequence_ps=round(2 * model.head.elements * attention),
+            work_fps=fixed_point(context / 2 * attention),
+            context_ps=round(context * attention),
         )
+
+    def _layer_parameters(self) -> int:
+        return sum(count * matrix.active_elements for count, matrix in self.model.layer_matrices())
 
     def _memory(self) -> dict[str, int]:
         model = self.model
-        byte = PS_PER_S / (self.gpu.memory_bytes_per_s * self.options.memory_efficiency)
+        byte = PS_PER_S / (self.gpu.memory_bytes_per_s * self.memory_efficiency)
         # The input embedding is looked up, not read through.
-        weights = model.layers * model.layer_parameters * self.weight_bytes + 2 * model.embedding_parameters
-        token = round(kv_bytes_per_token(model, tensor=self.tensor, kv_bytes=self.kv_bytes) * byte)
+        weights = model.token_weight_bytes(self.stored)
+        token = round(model.cache_bytes(1, self.kv, self.tensor) * byte)
         return affine(
             base_ps=round(weights / self.tensor * byte), context_ps=token, prefill_token_ps=token, decode_row_ps=token
         )
 
     def _fixed(self) -> dict[str, int]:
-        host = nearest_ps(self.options.host_ms, PS_PER_MS)
+        host = nearest_ps(self.host_ms, PS_PER_MS)
         if self.tensor == 1:
             return affine(base_ps=host)
         # Two all-reduces a layer (after attention and after the MLP) of one 2-byte hidden state a token; a ring
         # sends 2·(ranks − 1)/ranks of it over each link.
         count = 2 * self.model.layers
         sent = 2 * (self.tensor - 1) / self.tensor * 2 * self.model.hidden
-        token = round(count * sent / self.gpu.link_bytes_per_s * PS_PER_S)
+        token = round(count * sent / self.gpu.link.bytes_per_s * PS_PER_S)
         latency = nearest_ps(count * ALLREDUCE_LATENCY_US, PS_PER_US)
         return affine(base_ps=host + latency, prefill_token_ps=token, decode_row_ps=token)
