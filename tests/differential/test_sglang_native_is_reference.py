@@ -36,7 +36,7 @@ def test_seeded_scenarios(first: int) -> None:
         check(random_scenario(seed))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(scenarios())
 def test_drawn_scenarios(scenario: Scenario[EngineConfig]) -> None:
     check(scenario)

@@ -23,10 +23,17 @@ def test_seeded_scenarios(first: int) -> None:
         check(random_scenario(seed))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(scenarios())
 def test_drawn_scenarios(scenario: Scenario[EngineConfig]) -> None:
     check(scenario)
+
+
+@pytest.mark.parametrize("seed", [5694])
+def test_scenarios_that_once_differed(seed: int) -> None:
+    """A context that was skipped must not keep one behind it from going on."""
+    check(random_scenario(seed))
+    assert reference(random_scenario(seed)).stuck is None
 
 
 def test_a_difference_is_seen() -> None:

@@ -41,7 +41,7 @@ def test_scenarios_that_once_differed(seed: int) -> None:
     check(random_scenario(seed))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(scenarios())
 def test_drawn_scenarios(scenario: Scenario[EngineConfig]) -> None:
     check(scenario)

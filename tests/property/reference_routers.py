@@ -26,12 +26,16 @@ def draw(seed: int, *keys: int) -> int:
     return state
 
 
+def block_size(engine: dict[str, Any]) -> int:
+    return int(engine["page_size"] if engine["name"] == "sglang" else engine["block_size"])
+
+
 class World:
     """What routers may know beforehand: the trace's prompts and sessions."""
 
     def __init__(self, trace: dict[str, Any], run: dict[str, Any]) -> None:
         self.trace, self.options, self.seed, self.replicas = trace, run["router"], run["seed"], run["replicas"]
-        self.block_size = run["engine"]["block_size"]
+        self.block_size = block_size(run["engine"])
 
     def input_tokens(self, request: int) -> int:
         return int(self.trace["input_tokens"][request])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from .worlds import World, outcome, worlds
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(worlds())
 def test_leaping_changes_nothing(world: World) -> None:
     leapt, stepped = outcome(world, leap=True), outcome(world, leap=False)
@@ -18,7 +18,7 @@ def test_leaping_changes_nothing(world: World) -> None:
     assert leapt | {"leaps": 0} == stepped | {"leaps": 0}
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(worlds())
 def test_the_same_run_twice(world: World) -> None:
     assert outcome(world) == outcome(world)
@@ -29,7 +29,7 @@ class LeastUsed:
         return min(replicas, key=lambda replica: (replica.used_blocks, replica.requests, replica.index)).index
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(worlds(), st.sampled_from([0, 10**9, 37 * 10**9]), st.sampled_from([0, 10**9, 5 * 10**9]))
 def test_a_router_sees_the_same_replicas(world: World, interval_ps: int, delay_ps: int) -> None:
     """Views are read in the middle of a leap as if every pass had been stepped."""

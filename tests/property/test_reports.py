@@ -47,7 +47,7 @@ def result_of(world: World, warmup_s: float = 0.0, window_s: float | None = None
     return Result.of_run(run, json.loads(run.summary(json.dumps(options))), known, timings, trace)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(worlds(), st.sampled_from([0.0, 0.05, 1.0]), st.sampled_from([None, 0.1, 2.0]))
 def test_a_page_loses_no_request(world: World, warmup_s: float, window_s: float | None) -> None:
     result = result_of(world, warmup_s, window_s)
@@ -63,7 +63,7 @@ def test_a_page_loses_no_request(world: World, warmup_s: float, window_s: float 
     assert report_page(result).startswith("<!DOCTYPE html>")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(worlds())
 def test_a_timeline_tells_each_request_once_in_slices_that_nest(world: World) -> None:
     result = result_of(world)
@@ -88,7 +88,7 @@ def test_a_timeline_tells_each_request_once_in_slices_that_nest(world: World) ->
             open_.append(end)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(worlds(), st.integers(0, 2**32))
 def test_any_two_runs_can_be_compared(world: World, seed: int) -> None:
     other = dataclasses.replace(world, run=world.run | {"seed": seed, "router": {"kind": "random"}})

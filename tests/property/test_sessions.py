@@ -78,7 +78,7 @@ def tells_of_its_answer(trace: dict[str, Any], row: int) -> bool:
     return blocks > -(-trace["input_tokens"][row] // trace["block_tokens"])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(worlds(), conversations())
 def test_leaping_over_conversations_changes_nothing(world: World, trace: dict[str, Any]) -> None:
     world = replace(world, trace=trace)
@@ -86,7 +86,7 @@ def test_leaping_over_conversations_changes_nothing(world: World, trace: dict[st
     assert records(leapt) == records(stepped)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(worlds(), conversations())
 def test_an_answer_enters_the_cache_in_time_for_its_next_turn(world: World, trace: dict[str, Any]) -> None:
     """Entered when its request ends, or block by block as vLLM does it: no turn can tell."""

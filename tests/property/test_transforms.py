@@ -95,7 +95,7 @@ def identity(row: Row) -> tuple[int, int, int]:
     return row.source, row.start_ps, row.time_ps
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(any_trace, st.sampled_from([(0.5, 2), (0.1, 10), (0.001, 1000)]))
 def test_slower_and_faster_again_is_the_same(trace: _core.Trace, factors: tuple[float, float]) -> None:
     there_and_back = transform(trace, [{"speedup": factor} for factor in factors])
@@ -103,7 +103,7 @@ def test_slower_and_faster_again_is_the_same(trace: _core.Trace, factors: tuple[
     assert_kept(trace, rows(there_and_back))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(any_trace, st.floats(0.05, 0.95), st.floats(0.05, 0.95), st.integers(0, 2**62))
 def test_thinned_and_the_rest_are_the_whole(trace: _core.Trace, share: float, more: float, seed: int) -> None:
     def thinned(share: float, rest: bool) -> list[Row]:
@@ -116,7 +116,7 @@ def test_thinned_and_the_rest_are_the_whole(trace: _core.Trace, share: float, mo
     assert_kept(trace, kept)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(any_trace, st.lists(st.integers(1, 3 * 10**12), max_size=4, unique=True))
 def test_windows_side_by_side_are_the_whole(trace: _core.Trace, cuts: list[int]) -> None:
     found: list[tuple[int, int, int]] = []
@@ -130,7 +130,7 @@ def test_windows_side_by_side_are_the_whole(trace: _core.Trace, cuts: list[int])
     assert Counter(found) == Counter(map(identity, rows(trace)))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(any_trace, st.integers(1, 50))
 def test_a_limit_takes_the_first(trace: _core.Trace, limit: int) -> None:
     kept = rows(transform(trace, [{"limit": limit}]))
@@ -138,7 +138,7 @@ def test_a_limit_takes_the_first(trace: _core.Trace, limit: int) -> None:
     assert_kept(trace, kept)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(traces().map(tagged), traces().map(tagged))
 def test_merging_keeps_all_and_mixes_nothing(one: _core.Trace, other: _core.Trace) -> None:
     if one.block_tokens != other.block_tokens:
@@ -153,7 +153,7 @@ def test_merging_keeps_all_and_mixes_nothing(one: _core.Trace, other: _core.Trac
     )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(any_trace, st.integers(2, 4), st.booleans(), st.sampled_from([0.0, 0.001, 5.0]))
 def test_copies_are_as_the_whole(trace: _core.Trace, copies: int, fresh: bool, shift_s: float) -> None:
     step = {"copies": copies, "content": "fresh" if fresh else "same", "shift_s": shift_s}
@@ -169,7 +169,7 @@ def test_copies_are_as_the_whole(trace: _core.Trace, copies: int, fresh: bool, s
     assert shares == once * (copies if fresh else copies**2)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(any_trace, st.integers(0, 2**62), st.none() | st.sampled_from([0.02, 0.3, 100.0]))
 def test_resampling_draws_whole_sessions(trace: _core.Trace, seed: int, block_s: float | None) -> None:
     step = {"resample": {} if block_s is None else {"block_s": block_s}}

@@ -39,7 +39,7 @@ def trtllm_worlds(draw: st.DrawFn) -> World:
     return replace(world, run=world.run | {"engine": draw(engines()), "check_admission": True})
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(trtllm_worlds())
 def test_leaping_changes_nothing(world: World) -> None:
     leapt, stepped = world.simulate(leap=True), world.simulate(leap=False)
@@ -47,7 +47,7 @@ def test_leaping_changes_nothing(world: World) -> None:
     assert records(leapt) == records(stepped)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(trtllm_worlds())
 def test_what_is_let_in_ends(world: World) -> None:
     """Nobody stalls: what could never run is turned away on arrival, and the first in order always gets on."""

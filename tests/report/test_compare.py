@@ -67,7 +67,9 @@ def test_metrics_are_those_of_the_summaries() -> None:
 def test_names_of_metrics_are_known_to_some_result() -> None:
     seen = {key for name in WORLDS for key in world(name).summary}
     priced = run(cluster={"gpus_per_node": 8, "gpu_price_per_hour": 2.0})
-    assert {metric.key for metric in METRICS} <= seen | set(priced.summary)
+    engine = {"name": "trtllm", "max_seq_len": 4096, "kv_cache_config": {"max_tokens": 19_200}}
+    limited = run(engine=engine, workload={**CHAT, "max_output_tokens": 900})
+    assert {metric.key for metric in METRICS} <= seen | set(priced.summary) | set(limited.summary)
 
 
 @pytest.mark.parametrize(

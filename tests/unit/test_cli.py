@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -31,21 +30,13 @@ def spec(tmp_path: Path) -> Path:
     return file
 
 
-def test_help_is_quick_and_documents_the_exit_codes() -> None:
-    best = min(_seconds("--help") for _ in range(5))
-    assert best < 0.5
+def test_help_documents_the_exit_codes() -> None:
     text = " ".join(servetwin("--help").stdout.split())
     assert "0 done, 1 differs or fails a check, 2 bad input, 3 stalled" in text
 
 
-def _seconds(argument: str) -> float:
-    started = time.perf_counter()
-    assert servetwin(argument).returncode == 0
-    return time.perf_counter() - started
-
-
 def test_help_imports_nothing_heavy() -> None:
-    code = "import sys, servetwin.cli; print([m for m in ('pydantic', 'pyarrow', 'rich', 'yaml') if m in sys.modules])"
+    code = "import sys, servetwin.cli; print([m for m in ('pydantic', 'pyarrow', 'rich', 'yaml', 'httpx') if m in sys.modules])"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
 

@@ -6,7 +6,6 @@ import json
 from typing import Any, get_args
 
 from ..spec.workload import TraceFormat
-from .csvtable import header_names
 from .source import Source
 
 FORMATS: tuple[str, ...] = get_args(TraceFormat)
@@ -38,6 +37,8 @@ def detect(source: Source) -> str:
         return "sharegpt" if b'"conversations"' in head else "mooncake"
     if not head:
         raise source.problem("has no rows; a trace has a request a row")
+    from .csvtable import header_names
+
     return _of_header(source, header_names(source.head))
 
 

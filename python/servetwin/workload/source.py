@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import io
-import zlib
 from functools import cached_property
 from pathlib import Path
 
@@ -91,16 +89,19 @@ class Source:
         return start.removeprefix(b"\xef\xbb\xbf")[:HEAD_BYTES]
 
     def _unpacked(self, raw: bytes, *, whole: bool) -> bytes:
+        if not raw.startswith((GZIP, ZSTD)):
+            return raw
+        import gzip
+        import zlib
+
         try:
             if raw.startswith(GZIP):
                 if whole:
                     return gzip.decompress(raw)
                 return zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(raw, HEAD_BYTES)
-            if raw.startswith(ZSTD):
-                return _zstd(raw, -1 if whole else HEAD_BYTES)
+            return _zstd(raw, -1 if whole else HEAD_BYTES)
         except (OSError, EOFError, zlib.error) as error:
             raise InputError(f"cannot be decompressed: {str(error).strip()}", file=self.name) from None
-        return raw
 
     def problem(
         self,

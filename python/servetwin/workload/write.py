@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -163,6 +162,8 @@ def _shares(trace: Trace) -> bool:
 @contextmanager
 def _whole(path: Path) -> Iterator[Path]:
     """A file beside `path` that takes its place once it is complete."""
+    import tempfile
+
     part = None
     try:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")

@@ -32,12 +32,16 @@ class ContributedBlocks:
 
 
 def guaranteed_no_evict(cache: KvCache, active: Sequence[RequestState]) -> list[RequestState]:
-    """Those that generate, and contexts as long as all could run to their limits. Nobody is ever paused."""
+    """All that started, and further contexts as long as all could run to their limits. Nobody is ever paused.
+
+    The engine looks at started contexts in order among the others. One that was skipped and no longer is, and that
+    does not fit, would then keep those behind it from going on, and they it from starting, for ever.
+    """
     contributed = ContributedBlocks(cache, active)
-    fitting = [request for request in active if request.generating]
+    fitting = sorted((one for one in active if one.started), key=lambda one: not one.generating)
     available = cache.pool.num_free - sum(map(cache.to_completion, fitting))
     for request in active:
-        if request.generating or contributed.beneficial_to_skip(request):
+        if request.started or contributed.beneficial_to_skip(request):
             continue
         needed = cache.to_completion(request)
         if needed > available:

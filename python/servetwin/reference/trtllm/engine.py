@@ -53,7 +53,8 @@ class Worker:
                 continue
             plan = scheduler.schedule()
             if not plan.rows and not plan.paused:
-                waiting = [request.spec.index for request in (*scheduler.active, *scheduler.queue)]
+                active = sorted(scheduler.active, key=lambda request: not request.started)
+                waiting = [request.spec.index for request in (*active, *scheduler.queue)]
                 return RunRecord(self.passes, self.records, self.now, Stuck(self.now, waiting))
             self._execute(plan)
         return RunRecord(self.passes, self.records, self.now)

@@ -13,13 +13,27 @@ type Block = (u32, u32);
 /// Who may hold blocks in a pass.
 #[derive(Default)]
 pub(super) struct Fitting {
-    /// In order.
+    /// In the order in which they share the token budget.
     pub(super) contexts: Vec<Context>,
     /// The first pending request could not start.
     pub(super) blocked: bool,
     /// In order, contexts and generations alike, where that matters: if some context precedes a generation.
     pub(super) mixed: Option<Vec<(u64, u32)>>,
     pub(super) paused: u32,
+}
+
+/// How many contexts and pending requests were looked at.
+#[derive(Default)]
+struct Cursor {
+    started: usize,
+    pending: usize,
+}
+
+impl Cursor {
+    /// Whether no more than the first was.
+    fn at_first(&self) -> bool {
+        self.started + self.pending <= 1
+    }
 }
 
 /// Blocks that contexts of this pass fill: whoever begins with one of them had better wait and find it.
@@ -38,11 +52,26 @@ impl Trtllm<'_> {
 
     /// The active requests that do not generate, in order.
     fn not_generating(&self) -> Vec<Context> {
-        let started = self.contexts.iter().map(|&slot| self.started(slot));
-        let pending = self.pending.iter().take(self.window()).map(|&pending| self.starting(pending));
-        let mut all: Vec<Context> = started.chain(pending).collect();
-        all.sort_unstable_by_key(|context| context.order);
-        all
+        let mut cursor = Cursor::default();
+        std::iter::from_fn(|| self.next_not_generating(&mut cursor)).collect()
+    }
+
+    /// The next of them: most passes look at few.
+    fn next_not_generating(&self, cursor: &mut Cursor) -> Option<Context> {
+        let started = self.contexts.get(cursor.started).map(|&slot| self.started(slot));
+        let window = cursor.pending < self.window();
+        let pending = window.then(|| self.starting(self.pending[cursor.pending]));
+        let first = match (started, pending) {
+            (Some(started), Some(pending)) if pending.order < started.order => pending,
+            (Some(started), _) => started,
+            (None, pending) => pending?,
+        };
+        if first.slot.is_some() {
+            cursor.started += 1
+        } else {
+            cursor.pending += 1
+        }
+        Some(first)
     }
 
     fn started(&self, slot: u32) -> Context {
@@ -68,18 +97,24 @@ impl Trtllm<'_> {
         self.pending.partition_point(|pending| pending.order < order)
     }
 
-    /// All that generate, and contexts as long as all could run to their limits.
+    /// All that started, and further contexts as long as all could run to their limits.
     fn guaranteed_no_evict(&mut self) -> Fitting {
         let mut fitting = Fitting::default();
         let mut contributed = self.contributed();
         let mut available = i64::from(self.pool.free()) - (self.reserved - self.held);
-        for (index, context) in self.not_generating().into_iter().enumerate() {
+        for &slot in &self.contexts {
+            let context = self.started(slot);
+            available -= self.to_completion(context);
+            fitting.contexts.push(context);
+        }
+        let mut cursor = Cursor { started: self.contexts.len(), pending: 0 };
+        while let Some(context) = self.next_not_generating(&mut cursor) {
             if self.beneficial_to_skip(context, &mut contributed) {
                 continue;
             }
             let needed = self.to_completion(context);
             if needed > available {
-                fitting.blocked = index == 0;
+                fitting.blocked = cursor.at_first();
                 break;
             }
             available -= needed;
@@ -122,13 +157,14 @@ impl Trtllm<'_> {
         let mut fitting = Fitting::default();
         let mut contributed = self.contributed();
         let mut scheduled = self.decoding.due(self.k).len() as u32;
-        for (index, context) in self.not_generating().into_iter().enumerate() {
+        let mut cursor = Cursor::default();
+        while let Some(context) = self.next_not_generating(&mut cursor) {
             if self.beneficial_to_skip(context, &mut contributed) {
                 continue;
             }
             let needed = if context.slot.is_some() { 0 } else { self.blocks_for(context.tokens) };
             if scheduled + needed > self.pool.free() {
-                fitting.blocked = index == 0;
+                fitting.blocked = cursor.at_first();
                 break;
             }
             scheduled += needed;

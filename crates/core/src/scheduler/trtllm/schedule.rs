@@ -108,6 +108,7 @@ impl Trtllm<'_> {
         }
         let mut features = self.generation_features(&left_out);
         let computed: Vec<(u32, u32, u32)> = contexts.iter().map(|&c| self.compute(c, pass, results)).collect();
+        pass.sampling.sort_unstable_by_key(|sample| self.rows[sample.slot as usize].order);
         for &(_, past, new) in &computed {
             let (past, new) = (i64::from(past), i64::from(new));
             features.prefill_tokens += new;
