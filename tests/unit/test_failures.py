@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import signal
@@ -191,7 +192,9 @@ def test_an_interrupt_ends_the_run(command: Command, tmp_path: Path) -> None:
         "workload={kind: closed, users: 64, requests: 1000000, input_tokens: 100, output_tokens: 1000}",
     )
     given = [sys.executable, "-m", "servetwin", "simulate", "spec.yaml", "--out", "out", *long]
-    process = subprocess.Popen(given, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    # A shell's background jobs ignore interrupts, and so would their children.
+    heeding = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    process = subprocess.Popen(given, cwd=tmp_path, stderr=subprocess.PIPE, text=True, preexec_fn=heeding)
     time.sleep(2)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=30)
