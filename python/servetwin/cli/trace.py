@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..errors import InputError
 from .trace_generate import generate
 
 if TYPE_CHECKING:
@@ -148,5 +149,17 @@ def _read(
     if steps:
         from ..workload.transform import transform
 
-        trace = transform(trace, steps)
+        try:
+            trace = transform(trace, steps)
+        except InputError as error:
+            if error.file is not None:
+                raise
+            place, _, field = (error.field or "0").partition(".")
+            raise InputError(
+                error.message,
+                file=f"--transform {steps[int(place)]}",
+                field=field,
+                found=error.found,
+                wanted=error.wanted,
+            ) from None
     return trace
