@@ -101,6 +101,8 @@ def convert(
     from .failures import tell
 
     trace = _read(file, format, block_tokens, turns, time_unit, transform)
+    if out.exists() and out.samefile(file):
+        raise InputError("is the trace itself, which would be lost", file=str(out), wanted="another name")
     lost = write_trace(trace, out)
     typer.echo(f"{out}: {len(trace):,} request{'s' * (len(trace) != 1)}")
     if lost:
