@@ -100,6 +100,15 @@ def test_quiet_prints_nothing(spec: Path) -> None:
     assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
 
 
+def test_options_of_the_router_that_is_named_count(spec: Path) -> None:
+    """They were dropped when `--router` was read after them."""
+    run = servetwin("simulate", spec, "--quiet", "--router", "llm_d", "--set", "router.zzz=1")
+    assert run.returncode == 2
+    assert "--set router.zzz=1: router.zzz: unknown key" in run.stderr
+    run = servetwin("simulate", spec, "--router", "llm_d", "--set", "router=random")
+    assert (run.returncode, "names a router beside --router llm_d" in run.stderr) == (2, True)
+
+
 def test_nothing_completed_is_exit_3(spec: Path) -> None:
     run = servetwin("simulate", spec, "--set", "engine.num_gpu_blocks=2")
     assert run.returncode == 3
