@@ -225,14 +225,15 @@ def test_steps_are_done_in_order() -> None:
 @pytest.mark.parametrize(
     ("step", "field", "message"),
     [
-        ("speedup", "speedup", "name=value"),
-        ("speedup=", "speedup=", "name=value"),
+        ("speedup", "0", "name=value"),
+        ("speedup=", "0", "name=value"),
         ("speedup=fast", "0.speedup", "number"),
         ("speedup=0", "0.speedup", "greater"),
         ("faster=2", "0.faster", "no such step"),
         ("window={start_s: 5, end_s: 4}", "0.window", "not after"),
         ("window={start_s: 500}", "0.window", "no session starts in it; they start from 0 to"),
-        ("thin=1.5", "0.thin.share", "less than or equal to 1"),
+        ("window=0..60", "0.window", 'not a mapping; found "0..60"; expected such as {start_s: 10, end_s: 70}'),
+        ("thin=1.5", "0.thin.share", "less than or equal to 1; found 1.5"),
         ("thin={share: 0.5, rst: 1}", "0.thin.rst", "no such option"),
         ("replicate=1", "0.replicate.copies", "greater"),
         ("merge=none.parquet", None, "none.parquet: does not exist"),

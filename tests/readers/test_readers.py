@@ -224,10 +224,16 @@ WRONG: dict[str, tuple[bytes, int | None, str | None, str]] = {
     ),
     "another schema": (changed(samples.DYNAMO, b"trace.v1", b"trace.v9"), 1, "schema", "no record of this format"),
     "an end before its start": (
-        changed(samples.AIPERF, b'"request_end_ns": 1', b'"request_end_ns": 0'),
+        changed(samples.AIPERF, b'"request_end_ns": 17', b'"request_end_ns": 16'),
         1,
-        None,
-        "malformed JSON",
+        "metadata.request_end_ns",
+        "before metadata.request_start_ns",
+    ),
+    "a length in another unit": (
+        changed(samples.AIPERF, b'"unit": "tokens"', b'"unit": "ms"'),
+        1,
+        "metrics.input_sequence_length.unit",
+        "found ms; expected tokens",
     ),
     "no length though it succeeded": (
         changed(samples.AIPERF, b"input_sequence_length", b"isl"),

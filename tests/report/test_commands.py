@@ -133,6 +133,9 @@ def test_wrong_arguments_are_refused(stored: Folder, tmp_path: Path) -> None:
         (["report", one, "-o", tmp_path], "is a folder"),
         (["report", one, "-o", tmp_path / "no" / "page.html"], "cannot be written"),
         (["timeline", one, "--from", 5, "--to", 5], "an empty window"),
+        (["timeline", one, "--from", 1e6], "where the run ends"),
+        (["timeline", one, "--from", 1e9], "--from: not a time of the trace"),
+        (["timeline", one, "--to", 1e9], "--to: not a time of the trace"),
     ):
         run = servetwin_command(*arguments)
         assert run.returncode == 2

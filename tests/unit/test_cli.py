@@ -100,6 +100,15 @@ def test_quiet_prints_nothing(spec: Path) -> None:
     assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
 
 
+def test_options_of_the_router_that_is_named_count(spec: Path) -> None:
+    """They were dropped when `--router` was read after them."""
+    run = servetwin("simulate", spec, "--quiet", "--router", "llm_d", "--set", "router.zzz=1")
+    assert run.returncode == 2
+    assert "--set router.zzz=1: router.zzz: unknown key" in run.stderr
+    run = servetwin("simulate", spec, "--router", "llm_d", "--set", "router=random")
+    assert (run.returncode, "names a router beside --router llm_d" in run.stderr) == (2, True)
+
+
 def test_nothing_completed_is_exit_3(spec: Path) -> None:
     run = servetwin("simulate", spec, "--set", "engine.num_gpu_blocks=2")
     assert run.returncode == 3
@@ -145,5 +154,6 @@ def test_spec_import_writes_a_spec_that_simulates(tmp_path: Path) -> None:
 def test_spec_flags_lists_what_is_known() -> None:
     run = servetwin("spec", "flags", "--engine", "sglang", "page_size")
     assert run.stdout.splitlines()[1].split() == ["--page-size", "modelled", "engine.page_size"]
+    assert "parallel.data, only 1 yet" in servetwin("spec", "flags", "--engine", "sglang", "dp-size").stdout
     assert servetwin("spec", "flags", "--engine", "vllm", "--version", "0.11").returncode == 2
     assert servetwin("spec", "flags", "--engine", "vllm", "nonsense").returncode == 2

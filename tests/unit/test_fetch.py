@@ -165,7 +165,7 @@ def test_refusals(remote: Remote, tmp_path: Path) -> None:
 
 def test_offline(tmp_path: Path) -> None:
     ran = subprocess.run(
-        [sys.executable, "-m", "servetwin", "trace", "fetch", "azure_2023_code", "--to", str(tmp_path)],
+        [sys.executable, "-m", "servetwin", "trace", "fetch", "azure_2023_code", "--to", str(tmp_path / "new")],
         env=os.environ | {"https_proxy": f"http://{HOST}:9", "HTTPS_PROXY": f"http://{HOST}:9"},
         capture_output=True,
         text=True,

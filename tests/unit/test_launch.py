@@ -267,6 +267,9 @@ def test_manifests_with_no_or_several_engines(tmp_path: Path) -> None:
     file.write_text("kind: ConfigMap\n")
     with pytest.raises(InputError, match="no container"):
         import_file(file, container=None)
+    file.write_text(MANIFEST % "args: [--model, llama-3.1-8b, --max-num-seqs, many]")
+    with pytest.raises(InputError, match=r"deployment\.yaml: --max-num-seqs: .*found 'many'"):
+        import_file(file, container=None)
     file.write_text("a: [")
     with pytest.raises(InputError, match="not YAML"):
         import_file(file, container=None)

@@ -135,7 +135,15 @@ def test_the_service_level_has_a_verdict(met: bool, verdict: str) -> None:
     summary = {"completed": 1, "slo.met": met, "slo.attainment": 0.97, "slo.ttft_ms.p95.limit": 500.0}
     shown = " ".join(text(result(summary=summary)).split())
     assert f"{verdict}: 97.00% of requests within limits (ttft_ms 2000), 95.00% wanted" in shown
-    assert "ttft_ms.p95 without a sample of 500.00" in shown
+    assert "ttft_ms.p95 without a sample, limit 500.00" in shown
+
+
+def test_limits_on_statistics_say_of_how_many_requests() -> None:
+    summary = {"requests": 4, "completed": 3, "rejected": 1, "unfinished": 0, "slo.met": True}
+    summary |= {"slo.ttft_ms.p95.limit": 500.0, "slo.ttft_ms.p95.value": 20.0}
+    shown = " ".join(text(result(summary=summary)).split())
+    assert "ttft_ms.p95 20.00 of 500.00; these are of the 75.00% that completed" in shown
+    assert "that completed" not in text(result(summary=summary | {"slo.attainment": 0.75}))
 
 
 def test_the_progress_bar_waits_a_second(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

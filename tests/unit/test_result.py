@@ -199,14 +199,16 @@ def test_a_newer_layout_is_refused(trace: Path, tmp_path: Path) -> None:
         servetwin.load(tmp_path / "out")
 
 
-def test_the_page_of_an_older_result_does_not_remain(trace: Path, tmp_path: Path) -> None:
+def test_page_and_timeline_of_an_older_result_do_not_remain(trace: Path, tmp_path: Path) -> None:
     from servetwin.result.store import write
 
     write(run(trace), tmp_path / "out", "<!DOCTYPE html>")
     assert (tmp_path / "out" / "report.html").read_text() == "<!DOCTYPE html>"
     (tmp_path / "out" / "notes.txt").write_text("mine")
+    (tmp_path / "out" / "timeline.json.gz").write_bytes(b"older")
     run(trace, spec={"seed": 4}).write(tmp_path / "out")
     assert not (tmp_path / "out" / "report.html").exists()
+    assert not (tmp_path / "out" / "timeline.json.gz").exists()
     assert (tmp_path / "out" / "notes.txt").read_text() == "mine"
 
 

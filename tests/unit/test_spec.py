@@ -238,6 +238,19 @@ def test_paths_are_meant_from_where_they_are_written(write_spec: WriteSpec) -> N
     assert source.path(("workload", "trace"), "c.jsonl") == Path("c.jsonl")
 
 
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("router.instances=2", "router=llm_d"),
+        ("engine.max_running_requests=1", "engine.name=sglang"),
+        ("slo.ttft_ms.p95=5", "slo.ttft_ms=6"),
+    ],
+)
+def test_what_a_later_override_would_undo_is_refused(first: str, second: str) -> None:
+    error = problem({}, first, second)
+    assert (error.file, error.message) == (f"--set {first}", f"undone by --set {second}")
+
+
 def test_what_was_set_inside_a_whole_is_blamed_for_it() -> None:
     error = problem({"slo": {"ttft_ms": 5}}, "slo.ttft_ms=null", "slo.e2e_ms=null")
     assert (error.file, error.field) == ("--set slo.e2e_ms=null", "slo")

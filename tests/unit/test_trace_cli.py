@@ -96,6 +96,12 @@ def test_bad_input(burstgpt: str, tmp_path: Path) -> None:
     assert "never read" in run("describe", burstgpt, "--turns", "delta", code=2)
     assert "does not exist" in run("describe", str(tmp_path / "none.csv"), code=2)
     assert "no known format by its name" in run("convert", burstgpt, str(tmp_path / "t.txt"), code=2)
+    told = run("describe", burstgpt, "--transform", "limit=2", "--transform", "thin=2", code=2)
+    assert "--transform thin=2: thin.share: must be less than or equal to 1; found 2" in told
+    assert "--transform 1.5: not of the form" in run("describe", burstgpt, "--transform", "1.5", code=2)
+    before = Path(burstgpt).read_bytes()
+    assert "is the trace itself" in run("convert", burstgpt, burstgpt, code=2)
+    assert Path(burstgpt).read_bytes() == before, "a trace is not replaced by what is made of it"
     assert list(tmp_path.iterdir()) == [Path(burstgpt)]
 
 

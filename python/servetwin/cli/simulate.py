@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -61,7 +62,7 @@ def simulate(
         from ..result.store import check_writable, write
 
         check_writable(Path(out))
-    loaded = load_spec(spec, [*(set_ or ()), *_router_override(router)])
+    loaded = load_spec(spec, [*_router_override(router, set_ or ()), *(set_ or ())])
     if quiet:
         result = run(loaded, trace, leap=not no_leap)
     else:
@@ -83,9 +84,13 @@ def simulate(
     raise typer.Exit(int(_verdict(result)))
 
 
-def _router_override(router: str | None) -> list[str]:
+def _router_override(router: str | None, sets: Sequence[str]) -> list[str]:
+    """These come before `--set`, which may give the router's options."""
     if router is None:
         return []
+    for one in sets:
+        if one.partition("=")[0].strip() in ("router", "router.kind", "router.object"):
+            raise InputError(f"names a router beside --router {router}", file=f"--set {one}", wanted="one of the two")
     if ":" not in router:
         return [f"router={router}"]
     # As YAML quotes, which reads it again.

@@ -111,6 +111,8 @@ def import_(
         imported = import_file(file, container=container, **given)
     elif container is not None:
         raise InputError("never read: a line has no containers", field="--container")
+    elif not line.strip():
+        raise InputError("is empty", field="line", wanted=words.LAUNCHES)
     else:
         imported = import_line(words.find_command(words.split(line)), **given)  # type: ignore[arg-type]
     if out is None:
@@ -132,6 +134,7 @@ def flags(
 ) -> None:
     """List an engine's flags: the field of a spec each becomes, or why it does not matter or is refused."""
     from ..launch import find_table
+    from ..spec.check import ONE_YET
 
     table = find_table(engine, version)
     wanted = (flag or "").lstrip("-").replace("_", "-")
@@ -140,4 +143,5 @@ def flags(
         raise InputError("no such flag", field=flag, wanted="a part of a flag's name")
     width = max(len(one.name) for one in shown)
     for one in shown:
-        typer.echo(f"--{one.name:<{width}}  {one.status:<14}  {one.what}")
+        only = ", only 1 yet" if one.what in {f"parallel.{name}" for name in ONE_YET} else ""
+        typer.echo(f"--{one.name:<{width}}  {one.status:<14}  {one.what}{only}")

@@ -39,9 +39,9 @@ def timeline(
     from ..report.file import size_text, write_whole
     from ..report.timeline.document import timeline as parts
     from ..report.timeline.window import Window
-    from ..result.store import load
+    from ..result.store import TIMELINE, load
 
     window = Window(from_, to, limit)
-    file = folder / "timeline.json.gz" if out is None else out
+    file = folder / TIMELINE if out is None else out
     size = write_whole(file, parts(load(folder), window))
     typer.echo(f"{file}: {size_text(size)}, to open at ui.perfetto.dev or in chrome://tracing")

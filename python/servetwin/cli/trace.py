@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..errors import InputError
 from .trace_generate import generate
 
 if TYPE_CHECKING:
@@ -100,6 +101,8 @@ def convert(
     from .failures import tell
 
     trace = _read(file, format, block_tokens, turns, time_unit, transform)
+    if out.exists() and out.samefile(file):
+        raise InputError("is the trace itself, which would be lost", file=str(out), wanted="another name")
     lost = write_trace(trace, out)
     typer.echo(f"{out}: {len(trace):,} request{'s' * (len(trace) != 1)}")
     if lost:
@@ -148,5 +151,17 @@ def _read(
     if steps:
         from ..workload.transform import transform
 
-        trace = transform(trace, steps)
+        try:
+            trace = transform(trace, steps)
+        except InputError as error:
+            if error.file is not None:
+                raise
+            place, _, field = (error.field or "0").partition(".")
+            raise InputError(
+                error.message,
+                file=f"--transform {steps[int(place)]}",
+                field=field,
+                found=error.found,
+                wanted=error.wanted,
+            ) from None
     return trace

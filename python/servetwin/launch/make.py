@@ -72,6 +72,14 @@ def import_line(
 
 def import_file(file: Path, *, container: str | None, **given: Any) -> Imported:
     """As `import_line`, of a Kubernetes manifest or, by its suffix, a shell script. Raises InputError."""
+    try:
+        return _import_file(file, container, given)
+    except InputError as error:
+        error.file = error.file or str(file)
+        raise
+
+
+def _import_file(file: Path, container: str | None, given: dict[str, Any]) -> Imported:
     if file.suffix == ".sh":
         if container is not None:
             raise InputError("never read: a script has no containers", field="--container")

@@ -18,6 +18,8 @@ COMMANDS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("trtllm", ("trtllm-serve",)),
 )
 
+LAUNCHES = "vllm serve …, python -m sglang.launch_server …, or trtllm-serve …"
+
 IMAGES = {"vllm": "vllm", "sglang": "sglang", "tensorrt": "trtllm", "trtllm": "trtllm"}
 """Parts of images' names, and the engine that they run."""
 
@@ -84,7 +86,7 @@ def find_command(words: list[str]) -> Command:
             "no launch command of a known engine in it",
             field="line",
             found=repr(rest[0]),
-            wanted="vllm serve …, python -m sglang.launch_server …, or trtllm-serve …",
+            wanted=LAUNCHES,
         )
     return Command(None, _until_end(rest), variables)
 

@@ -66,6 +66,10 @@ def _difference(figure: Figure) -> str:
     return f"{100 * figure.difference:+.1f} {'points' if figure.kind == 'share' else '%'}"
 
 
+def _seconds(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
 def _fit(fit: dict[str, Any]) -> Iterator[str]:
     families = f"{fit['families']:,} families, of {fit['requests_per_family']:.2f} requests on average"
     yield f"fitted: {families} and {fit['largest_family']:,} at most, {fit['alone']:,} of one"
@@ -75,7 +79,7 @@ def _fit(fit: dict[str, Any]) -> Iterator[str]:
     if fit["cycle_s"] is None:
         yield "all sessions start at once, as in the trace"
         return
-    times = f"drawn in stretches of {fit['stretch_s']:.3g} s from within {fit['near_s']:.3g} s"
+    times = f"drawn in stretches of {_seconds(fit['stretch_s'])} s from within {_seconds(fit['near_s'])} s"
     ticks = f", on {fit['ticks']:,} ticks of its clock" if fit["ticks"] else ""
     yield f"times: {times}{ticks}; rates repeat every {fit['cycle_s']:,.0f} s"
     if fit["rate_factor"] != 1:

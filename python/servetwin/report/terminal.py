@@ -199,7 +199,13 @@ def _service_level(result: Result) -> Iterator[Line]:
         if key.startswith("slo.") and key.endswith(".limit"):
             name = key.removeprefix("slo.").removesuffix(".limit")
             value = summary.get(key.removesuffix("limit") + "value")
-            parts.append(f"{name} {_number(value) or 'without a sample'} of {_number(summary[key])}")
+            limit = _number(summary[key])
+            parts.append(
+                f"{name} without a sample, limit {limit}" if value is None else f"{name} {_number(value)} of {limit}"
+            )
+    if "slo.attainment" not in summary and 0 < summary["completed"] < summary["requests"]:
+        # Limits on statistics say nothing of requests that have no times.
+        parts.append(f"these are of the {summary['completed'] / summary['requests']:.2%} that completed")
     met = bool(summary["slo.met"])
     yield "slo", f"{'met' if met else 'missed'}: {'; '.join(parts)}", "green" if met else "red"
 

@@ -22,6 +22,11 @@ FILES = ("requests.parquet", "series.parquet", "result.json")
 PAGE = "report.html"
 """The page of a result, which stands beside it if it was asked for."""
 
+TIMELINE = "timeline.json.gz"
+"""Likewise, of `servetwin timeline`."""
+
+BESIDE = (PAGE, TIMELINE)
+
 FEW_VALUES = ("replica", "preemptions", "status", "reason", "route_reason", "class")
 """Columns that are stored as a dictionary."""
 
@@ -52,7 +57,7 @@ def check_writable(directory: Path) -> None:
         if directory.exists() and not directory.is_dir():
             raise InputError("is a file, not a folder for results", file=str(directory))
         parent = next(parent for parent in (directory, *directory.absolute().parents) if parent.exists())
-        taken = [name for name in (*FILES, PAGE) if (directory / name).is_dir()]
+        taken = [name for name in (*FILES, *BESIDE) if (directory / name).is_dir()]
     except OSError as error:
         raise InputError(f"cannot be written: {error.strerror}", file=str(directory)) from None
     if taken:
@@ -64,7 +69,8 @@ def check_writable(directory: Path) -> None:
 def write(result: Result, directory: Path, page: str | None = None) -> None:
     """Puts the three files, and the page if there is one, into `directory`, creating it.
 
-    Other files in it are left alone, but for the page of an older result: it would be taken for this one's.
+    Other files in it are left alone, but for the page and timeline of an older result: they would be taken for this
+    one's.
 
     All are first written in full to a draft, so that a full disk or a crash before the end leaves an older
     result as it was. Raises InputError.
@@ -108,7 +114,7 @@ def _exchange(draft: Path, target: Path) -> None:
     moved: list[str] = []
     placed: list[str] = []
     try:
-        for name in (PAGE, *reversed(FILES)):
+        for name in (*BESIDE, *reversed(FILES)):
             if (target / name).exists():
                 (target / name).rename(kept / name)
                 moved.append(name)

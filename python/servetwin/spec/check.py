@@ -23,8 +23,12 @@ def check(spec: Spec) -> None:
     _service_level(spec)
 
 
+ONE_YET = ("pipeline", "data", "expert")
+"""Fields of `parallel` that are there to be refused above 1."""
+
+
 def _parallel(spec: Spec) -> None:
-    for name in ("pipeline", "data", "expert"):
+    for name in ONE_YET:
         size = getattr(spec.parallel, name)
         if size > 1:
             raise spec.source.problem(

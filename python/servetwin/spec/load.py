@@ -83,6 +83,9 @@ def _override(data: dict[str, Any], source: Source, override: str) -> dict[str, 
         path, value = path[:1], {tag: value}
     elif tag is not None and len(path) > 1 and data.get(field) is None:
         data = {**data, field: {tag: _default_kind(field)}}
+    for earlier, given in source.overrides.items():
+        if len(earlier) > len(path) and earlier[: len(path)] == path:
+            raise SpecError(f"undone by {origin}", file=given, field=dotted(earlier), wanted="it after that one")
     source.forget(_replaced(data, path))
     source.overrides[path] = origin
     return _with(data, path, value)

@@ -39,6 +39,7 @@ def fetch(name: str, folder: str | Path = ".", *, progress: Callable[[float], No
     if trace is None:
         raise InputError("no such public trace", field="name", found=name, wanted=f"one of {', '.join(PUBLIC)}")
     file = Path(folder) / trace.file
+    new = not file.parent.exists()
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         if file.exists():
@@ -58,6 +59,11 @@ def fetch(name: str, folder: str | Path = ".", *, progress: Callable[[float], No
         _forget(part)
     except OSError as error:
         raise InputError(f"cannot be written: {error.strerror or error}", file=error.filename or str(file)) from None
+    finally:
+        if new:
+            # Goes only if nothing came.
+            with contextlib.suppress(OSError):
+                file.parent.rmdir()
     return Fetched(file, sha256, True, trace.sha256 is not None)
 
 

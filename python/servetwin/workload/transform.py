@@ -18,6 +18,14 @@ from ..units import PS_PER_S, nearest_ps
 if TYPE_CHECKING:
     from .._core import Trace
 
+MAPPINGS = {
+    "window": "{start_s: 10, end_s: 70}",
+    "resample": "{}, or {block_s: 60}",
+    "thin": "0.5, or {share: 0.5, rest: true}",
+    "replicate": "2, or {copies: 2, content: same}",
+}
+"""How steps with options of their own are written."""
+
 
 def transform(
     trace: Trace,
@@ -56,7 +64,9 @@ def _step(index: int, step: Transform | Mapping[str, Any] | str) -> Transform:
     if isinstance(step, str):
         name, equals, text = step.partition("=")
         if not equals or not text.strip():
-            raise InputError("not of the form name=value", field=step, wanted="such as speedup=2 or thin=0.5")
+            raise InputError(
+                "not of the form name=value", field=str(index), found=step, wanted="such as speedup=2 or thin=0.5"
+            )
         try:
             step = {name.strip(): parse_value(text, step)}
         except SpecError as error:
@@ -68,10 +78,17 @@ def _step(index: int, step: Transform | Mapping[str, Any] | str) -> Transform:
         if details["type"] == "extra_forbidden" and len(details["loc"]) == 1:
             known = ", ".join(Transform.model_fields)
             raise InputError("no such step", field=f"{index}.{details['loc'][0]}", wanted=f"one of {known}") from None
+        field = ".".join(map(str, (index, *details["loc"])))
         if details["type"] == "extra_forbidden":
-            details["msg"] = "no such option"
+            raise InputError("no such option", field=field) from None
+        if details["type"] == "missing":
+            raise InputError("missing", field=field) from None
+        found = json.dumps(details["input"], default=str)
+        if details["type"] in ("model_type", "model_attributes_type"):
+            name = str(details["loc"][0])
+            raise InputError("not a mapping", field=field, found=found, wanted=f"such as {MAPPINGS[name]}") from None
         message = str(details.get("ctx", {}).get("error", details["msg"].replace("Input should be", "must be")))
-        raise InputError(message, field=".".join(map(str, (index, *details["loc"])))) from None
+        raise InputError(message, field=field, found=found) from None
 
 
 def _native(step: Transform, seed: int) -> dict[str, Any]:

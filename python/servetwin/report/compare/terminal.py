@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from decimal import Decimal
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
@@ -121,7 +122,7 @@ def _signed(value: float, whole: bool = False) -> str:
     text = f"{value:+,.0f}" if whole or abs(value) >= 100_000 else f"{value:+,.2f}"
     if 0 < abs(value) < 0.005:
         # What two decimals would hide.
-        text = f"{value:+.1g}"
+        text = f"{Decimal(f'{value:.1g}'):+f}"
     return text.replace("-", "−")
 
 

@@ -66,6 +66,9 @@ function verdict(view) {
       said.push(`${percent(summary["slo.attainment"], 2)} of requests within ${own}; ${percent(view.provenance.spec.slo.attainment, 0)} wanted`);
     }
     for (const one of limits(summary)) said.push(`${LATENCIES[one.metric].name} ${one.statistic} ${ms(one.value)} of ${ms(one.limit)}${one.met ? "" : " (missed)"}`);
+    // Limits on statistics say nothing of requests that have no times.
+    const unserved = summary.requests - summary.completed;
+    if (summary.completed && unserved && !("slo.attainment" in summary)) chips.push(["warn", `${percent(unserved / summary.requests, 2)} not served`]);
   } else if (summary.completed) chips.push(["", "No service level given"]);
   return h("div", { class: "verdict" }, chips.map(([kind, text]) => h("span", { class: `chip ${kind}` }, text)), h("span", { class: "soft" }, said.join(" · ")));
 }

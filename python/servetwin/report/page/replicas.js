@@ -86,7 +86,7 @@ function manyReplicas(measure, about) {
   });
   const [low, middle, high] = [0.05, 0.5, 0.95].map((share) => across(about.rows, share));
   const series = () => [
-    { name: "9 of 10 replicas", upper: "19 of 20 below", color: COLORS[7], x: moments, y: high, low, opacity: 0.22, block: true },
+    { name: "p5–p95 of replicas", upper: "p95 of replicas", color: COLORS[7], x: moments, y: high, low, opacity: 0.22, block: true },
     { name: "median replica", color: COLORS[7], x: moments, y: middle, dash: "4 3", width: 1.2 },
     { name: `replica ${over.replicas[chosenReplica.row]}`, color: COLORS[0], x: moments, y: about.rows[chosenReplica.row], width: 1.8, step: true },
   ];

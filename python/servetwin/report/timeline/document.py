@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..._core import __version__
+from ...errors import InputError
 from ...result.result import Result
+from ...units import PS_PER_S
 from ..page.view import blocks
 from .lanes import lanes
 from .window import Window, end_ps, requests, series
@@ -27,10 +29,16 @@ Event = dict[str, Any]
 
 
 def timeline(result: Result, window: Window) -> Iterator[str]:
-    """The file, in parts. Raises InputError before the first of them if the result cannot be read."""
+    """The file, in parts.
+
+    Raises InputError before the first of them if the result cannot be read, or the window is after its end.
+    """
     import pyarrow.compute as pc
 
     last_ps = end_ps(result)
+    if window.bounds_ps[0] > last_ps:
+        end = f"at most {last_ps / PS_PER_S:,.3f} s, where the run ends"
+        raise InputError("nothing is left", file="--from", found=f"{window.from_s:,g}", wanted=end)
     rows = requests(result, window, last_ps)
     points = series(result, window)
     if window.limit is not None:

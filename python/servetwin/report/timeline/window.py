@@ -29,6 +29,9 @@ COLUMNS = (
 )
 OPTIONAL = ("request_id", "class", "route_reason")
 
+LAST_S = (2**63 - 1) // PS_PER_S
+"""Times are 64-bit numbers of picoseconds."""
+
 
 @dataclass(frozen=True)
 class Window:
@@ -43,8 +46,9 @@ class Window:
 
     def __post_init__(self) -> None:
         for option, value in (("--from", self.from_s), ("--to", self.to_s)):
-            if value is not None and not 0 <= value < float("inf"):
-                raise InputError("not a time of the trace", file=option, found=f"{value:g}", wanted="seconds from 0 on")
+            if value is not None and not 0 <= value <= LAST_S:
+                wanted = f"seconds from 0 to {LAST_S:,}"
+                raise InputError("not a time of the trace", file=option, found=f"{value:g}", wanted=wanted)
         if self.from_s is not None and self.to_s is not None and self.from_s >= self.to_s:
             raise InputError(
                 "an empty window", file="--to", found=f"{self.to_s:g}", wanted=f"more than --from {self.from_s:g}"

@@ -14,6 +14,15 @@ FIELDS = {
     "name": "metadata.x_request_id",
 }
 
+COUNTS = (
+    "input_sequence_length",
+    "output_sequence_length",
+    "output_token_count",
+    "reasoning_token_count",
+    "error_isl",
+)
+"""The metrics that are read: numbers of tokens."""
+
 
 def read_aiperf(source: Source, options: Options) -> Table:
     refuse_unit(source, options, "nanoseconds")
@@ -32,6 +41,10 @@ def _request(row: Row) -> Measured:
     length = FIELDS["input"]
     if failed and row.get("metrics.error_isl") is not None:
         length = "metrics.error_isl.value"
+    for name in COUNTS:
+        unit = f"metrics.{name}.unit"
+        if row.get(unit) not in (None, "tokens"):
+            raise row.fail(unit, "not a number of tokens", row.get(unit), "tokens")
     reasoning = row.whole("metrics.reasoning_token_count.value", default=0)
     output = row.whole(FIELDS["output"], default=None)
     if output is None:
