@@ -187,6 +187,11 @@ impl<'w> Model<'w> {
         }
     }
 
+    /// How far from its own place a stretch may be drawn.
+    fn near_ps(&self) -> i64 {
+        self.stretch_ps.saturating_mul(NEAR).min(HORIZON_PS)
+    }
+
     /// Which family starts when, up to the horizon.
     fn starts(&self, seed: u64, factor: f64) -> Box<dyn Iterator<Item = (i64, usize)> + '_> {
         let draws = Draws::new(seed, Stream::Stretches);
@@ -196,32 +201,34 @@ impl<'w> Model<'w> {
         };
         // A stretch of the source, as long as it takes at the new rate.
         let length_ps = (self.stretch_ps as f64 / factor).max(1.0);
-        let near_ps = NEAR * self.stretch_ps;
+        let near_ps = self.near_ps();
         let froms = (0u64..).map(move |stretch| stretch as f64 * length_ps);
-        Box::new(froms.take_while(|&from_ps| from_ps < HORIZON_PS as f64).zip(0..).flat_map(
-            move |(from_ps, stretch)| {
-                let from_ps = from_ps.round_ties_even() as i64;
-                // As in the trace, somebody is there when it begins.
-                let away_ps =
-                    if stretch == 0 { 0 } else { draws.index(stretch, 2 * near_ps as u64 + 1) as i64 - near_ps };
-                let source_ps = (from_ps % cycle_ps + away_ps).rem_euclid(cycle_ps);
-                self.starts_in(source_ps, cycle_ps).map(move |(after_ps, family)| {
-                    let after_ps =
-                        if factor == 1.0 { after_ps } else { (after_ps as f64 / factor).round_ties_even() as i64 };
-                    (from_ps + after_ps, family)
-                })
-            },
-        ))
+        let stretches = froms.take_while(|&from_ps| from_ps < HORIZON_PS as f64).zip(0..);
+        let starts = stretches.flat_map(move |(from_ps, stretch)| {
+            let from_ps = from_ps.round_ties_even() as i64;
+            // As in the trace, somebody is there when it begins.
+            let away_ps = match stretch {
+                0 => 0,
+                _ => i128::from(draws.index(stretch, 2 * near_ps as u64 + 1)) - i128::from(near_ps),
+            };
+            let source_ps = (i128::from(from_ps % cycle_ps) + away_ps).rem_euclid(cycle_ps.into()) as i64;
+            self.starts_in(source_ps, cycle_ps).map(move |(after_ps, family)| {
+                let after_ps =
+                    if factor == 1.0 { after_ps } else { (after_ps as f64 / factor).round_ties_even() as i64 };
+                (from_ps.saturating_add(after_ps), family)
+            })
+        });
+        Box::new(starts.take_while(|&(start_ps, _)| start_ps <= HORIZON_PS))
     }
 
     /// The families of the stretch from `from_ps` on, and how long after it they start; round the end of the trace.
     fn starts_in(&self, from_ps: i64, cycle_ps: i64) -> impl Iterator<Item = (i64, usize)> + '_ {
-        let end_ps = from_ps + self.stretch_ps;
         let at = |time_ps: i64| self.starts_ps.partition_point(|&start_ps| start_ps < time_ps);
-        let before_end = (at(from_ps)..at(end_ps)).map(move |family| (self.starts_ps[family] - from_ps, family));
-        let beyond =
-            (0..at(end_ps - cycle_ps)).map(move |family| (self.starts_ps[family] + cycle_ps - from_ps, family));
-        before_end.chain(beyond)
+        let left_ps = cycle_ps - from_ps; // to the end of the trace
+        let before_end = at(from_ps)..at(from_ps.saturating_add(self.stretch_ps));
+        let beyond = 0..at(self.stretch_ps - left_ps);
+        let before_end = before_end.map(move |family| (self.starts_ps[family] - from_ps, family));
+        before_end.chain(beyond.map(move |family| (self.starts_ps[family] + left_ps, family)))
     }
 
     fn push_family(&self, selection: &mut Selection, arrivals: &mut Counted, start_ps: i64, family: usize) {
@@ -231,7 +238,7 @@ impl<'w> Model<'w> {
         for &row in rows {
             let mut time_ps = trace.arrival_ps[row as usize];
             if trace.after[row as usize] == NONE {
-                time_ps = self.on_a_tick(time_ps + shift_ps);
+                time_ps = self.on_a_tick(time_ps.saturating_add(shift_ps));
                 arrivals.at(time_ps);
             } else {
                 arrivals.with_the_last();
@@ -256,7 +263,7 @@ impl<'w> Model<'w> {
             source_requests: self.source.trace.len(),
             cycle_s: self.cycle_ps.map(|cycle_ps| cycle_ps as f64 / PS_PER_S),
             stretch_s: self.stretch_ps as f64 / PS_PER_S,
-            near_s: (NEAR * self.stretch_ps) as f64 / PS_PER_S,
+            near_s: self.near_ps() as f64 / PS_PER_S,
             ticks: (!self.ticks_ps.is_empty()).then_some(self.ticks_ps.len()),
             families: self.starts_ps.len(),
             requests_per_family: self.source.trace.len() as f64 / self.starts_ps.len() as f64,

@@ -166,3 +166,25 @@ fn senseless_options() {
     let error = like(&slow, r#"{"requests": 100000, "seed": 0}"#).unwrap_err();
     assert!(error.message.contains("over 100 days"), "{error}");
 }
+
+#[test]
+fn a_trace_of_months_repeats_up_to_the_horizon() {
+    let day_ps = HORIZON_PS / 100;
+    for (days, clock) in [(60, 1), (60, 2), (95, 1), (95, 2)] {
+        // Twenty requests, one or two at a time.
+        let json = r#"{"requests": 20, "seed": 1, "arrivals": {"kind": "at_once"}, "classes": [{
+            "input_tokens": {"kind": "constant", "value": 9}, "output_tokens": {"kind": "constant", "value": 1}}]}"#;
+        let mut trace = generate(json).unwrap().trace;
+        trace.arrival_ps = (0..20).map(|row| day_ps / 20 * days * (row / clock * clock)).collect();
+        let source = Workload::from_trace(trace, serde_json::json!({})).unwrap();
+        for seed in 0..20 {
+            let ask = |requests: u32| like(&source, &format!(r#"{{"requests": {requests}, "seed": {seed}}}"#));
+            let near_s = ask(20).unwrap().notes["fit"]["near_s"].as_f64().unwrap();
+            assert_eq!(near_s, 8_640_000.0, "no further than time goes");
+            let error = ask(60).unwrap_err();
+            assert!(error.message.contains("take over 100 days"), "{days} days, seed {seed}: {error}");
+            let end = like(&source, &format!(r#"{{"duration_ps": {HORIZON_PS}, "seed": {seed}}}"#)).unwrap();
+            assert_near(end.trace.len() as f64, 2000.0 / days as f64, 0.3, "requests");
+        }
+    }
+}

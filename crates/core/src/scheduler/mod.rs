@@ -178,11 +178,10 @@ pub trait Scheduler {
     /// Blocks whose pass is under way count as cached, as they do for the scheduler itself.
     fn cached_blocks(&self, request: u32, passes: i64) -> u32;
 
-    /// Whether a block of `segment` may be cached (see [`crate::chain`]). True is always right; false
-    /// lets a router forget that this replica had it.
-    fn may_cache(&self, _segment: u32) -> bool {
-        true
-    }
+    /// Whether a block of `segment`, a part of the prompt of `request`, may be cached; `found` says
+    /// whether [`Self::cached_blocks`] has just come so far. True is always right; false lets a
+    /// router forget that this replica had it.
+    fn may_cache(&self, request: u32, segment: u32, found: bool) -> bool;
 
     /// Whether for more than `passes` passes no request got further than ever before, and the last
     /// of them preempted: a long prompt that is computed again does neither.
@@ -268,8 +267,8 @@ impl Scheduler for AnyScheduler<'_> {
         each!(self, scheduler => scheduler.cached_blocks(request, passes))
     }
 
-    fn may_cache(&self, segment: u32) -> bool {
-        each!(self, scheduler => scheduler.may_cache(segment))
+    fn may_cache(&self, request: u32, segment: u32, found: bool) -> bool {
+        each!(self, scheduler => scheduler.may_cache(request, segment, found))
     }
 
     fn is_stalled(&self, passes: u64) -> bool {

@@ -252,8 +252,9 @@ impl<'a> KvAware<'a> {
         fleet: &Fleet,
         best: &mut Option<Best>,
     ) {
-        if self.ask(question, replica, fleet, best) <= part.start {
-            self.forget(replica, question.now_ps, fleet);
+        let overlap = self.ask(question, replica, fleet, best);
+        if overlap <= part.start {
+            self.forget(question, replica, overlap, fleet);
         }
     }
 
@@ -279,12 +280,14 @@ impl<'a> KvAware<'a> {
         all[chosen.unwrap_or(all.len() - 1)]
     }
 
-    /// Takes a replica off the lists of parts of which nothing is left there.
-    fn forget(&mut self, replica: u32, now_ps: i64, fleet: &Fleet) {
+    /// Takes a replica, of whose cache `overlap` blocks of the prompt are, off the lists of parts of
+    /// which nothing is left there.
+    fn forget(&mut self, question: &Question, replica: u32, overlap: u32, fleet: &Fleet) {
         let parts = std::mem::take(&mut self.parts);
-        let is_gone =
-            |segment| self.ttl_ps.is_some() || !fleet.workers[replica as usize].scheduler().may_cache(segment);
-        self.places.forget(&parts, replica, now_ps, is_gone);
+        let scheduler = fleet.workers[replica as usize].scheduler();
+        let may_cache = |part: &Part| scheduler.may_cache(question.request, part.segment, overlap > part.start);
+        let is_gone = |part: &Part| self.ttl_ps.is_some() || !may_cache(part);
+        self.places.forget(&parts, replica, question.now_ps, is_gone);
         self.parts = parts;
     }
 
@@ -409,3 +412,6 @@ impl Native for KvAware<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

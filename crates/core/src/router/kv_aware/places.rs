@@ -149,11 +149,11 @@ impl Places {
 
     /// Takes `replica` off the lists of those of `parts` that no request there has and of which, as
     /// `is_gone` says, nothing is cached.
-    pub(super) fn forget(&mut self, parts: &[Part], replica: u32, now_ps: i64, is_gone: impl Fn(u32) -> bool) {
+    pub(super) fn forget(&mut self, parts: &[Part], replica: u32, now_ps: i64, is_gone: impl Fn(&Part) -> bool) {
         for part in parts {
             let Entry::Occupied(entry) = self.places.entry((part.segment, replica)) else { continue };
             let place = entry.get();
-            if place.unfinished > 0 || place.predicted.until(now_ps) > 0 || !is_gone(part.segment) {
+            if place.unfinished > 0 || place.predicted.until(now_ps) > 0 || !is_gone(part) {
                 continue;
             }
             let at = entry.remove().at as usize;
@@ -203,7 +203,7 @@ mod tests {
         places.forget(&parts, 3, 0, |_| true);
         assert_eq!(places.holders(1), [3, 1, 2], "its request is still there");
         places.ended(&parts, 3, false);
-        places.forget(&parts, 3, 0, |segment| segment == 1);
+        places.forget(&parts, 3, 0, |part| part.segment == 1);
         assert_eq!((places.holders(0), places.holders(1)), (&[3, 1, 2][..], &[2, 1][..]));
         places.ended(&parts, 2, false);
         places.forget(&parts, 2, 0, |_| true);

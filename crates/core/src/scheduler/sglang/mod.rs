@@ -266,6 +266,12 @@ impl Scheduler for Sglang<'_> {
         self.tree.peek(request, tokens) / self.s.engine.page_size
     }
 
+    /// The tree holds nothing without all that comes before it. Of a prompt that is aborted, and so
+    /// was not looked for, others may have what they share with it.
+    fn may_cache(&self, request: u32, _segment: u32, found: bool) -> bool {
+        found || self.prompt(request) != self.s.trace.input_tokens[request as usize]
+    }
+
     /// Each prefill that completes and each decode gives a token, and what is computed in parts is
     /// never taken away: so there is always progress.
     fn is_stalled(&self, _passes: u64) -> bool {

@@ -169,7 +169,7 @@ impl Scheduler for Vllm<'_> {
         self.pool.cached(self.s.chains.path(request), whole, self.demand(passes))
     }
 
-    fn may_cache(&self, segment: u32) -> bool {
+    fn may_cache(&self, _request: u32, segment: u32, _found: bool) -> bool {
         self.pool.caches(segment)
     }
 
