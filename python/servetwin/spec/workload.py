@@ -82,8 +82,8 @@ class OnOffWorkload(OpenLoop):
     kind: Literal["on_off"]
     on_rate_per_s: Rate
     off_rate_per_s: RateOrZero = 0.0
-    on_s: Annotated[float, Field(gt=0, le=HORIZON_S)]
-    off_s: Annotated[float, Field(gt=0, le=HORIZON_S)]
+    on_s: Annotated[float, Field(ge=0.001, le=HORIZON_S)]
+    off_s: Annotated[float, Field(ge=0.001, le=HORIZON_S)]
     cv: Variation = 1.0
 
 
@@ -94,7 +94,7 @@ class DiurnalWorkload(OpenLoop):
     low_rate_per_s: RateOrZero
     high_rate_per_s: Rate
     high_at_s: Annotated[float, Field(ge=0, le=HORIZON_S)] = 50_400.0
-    day_s: Annotated[float, Field(gt=0, le=HORIZON_S)] = 86_400.0
+    day_s: Annotated[float, Field(ge=1, le=HORIZON_S)] = 86_400.0
     cv: Variation = 1.0
 
 

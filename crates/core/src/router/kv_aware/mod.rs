@@ -269,7 +269,7 @@ impl<'a> KvAware<'a> {
         let blocks = |best: &Best| best.cost as f64 / self.cost.unit() as f64;
         let least = all.iter().map(blocks).fold(f64::INFINITY, f64::min);
         let most = all.iter().map(blocks).fold(f64::NEG_INFINITY, f64::max);
-        let slope = if most > least { -1.0 / ((most - least) * self.temperature) } else { 0.0 };
+        let slope = if most > least { (-1.0 / ((most - least) * self.temperature)).max(f64::MIN) } else { 0.0 };
         let weights: Vec<f64> = all.iter().map(|best| exp((blocks(best) - least) * slope)).collect();
         let draw = random::draw(self.seed, &[u64::from(question.request), TEMPERATURE]);
         let mut left = (draw >> 11) as f64 / (1_u64 << 53) as f64 * weights.iter().sum::<f64>();
