@@ -1,6 +1,7 @@
 //! A pass, or a run of them, from its decision to its results.
 
-use crate::step_time::Timeline;
+use crate::decode_set::DecodeSet;
+use crate::step_time::{StepTime, Timeline};
 use crate::workload::HORIZON_PS;
 
 /// One pass, or a run of passes that only decode and in which nothing else happens.
@@ -34,6 +35,16 @@ pub struct Pass {
 }
 
 impl Pass {
+    /// Makes it a run of `passes` in which just `decoding` decodes, from counter `k` on.
+    pub(super) fn begin_run(&mut self, decoding: &DecodeSet, step_time: &StepTime, k: u64, passes: i64) {
+        self.decoding = decoding.len() as i64;
+        step_time.decode_stretches(self.decoding, decoding.context(k + 1), passes, &mut self.times);
+        self.passes = passes;
+        self.serial = k + passes as u64;
+        self.is_run = true;
+        self.settled = false;
+    }
+
     pub(super) fn set_end(&mut self) {
         // An event just beyond the horizon is enough to end the run.
         let after = |passes: i64| self.start_ps.saturating_add(self.times.time(passes)).min(HORIZON_PS + 1);

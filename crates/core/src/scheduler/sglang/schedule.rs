@@ -19,7 +19,7 @@ impl Sglang<'_> {
         pass.waiting = self.waiting.len() as u32;
         let passes = self.run_length();
         if passes > 0 {
-            self.schedule_run(passes, pass);
+            pass.begin_run(&self.decoding, self.s.step_time, self.k, passes);
         } else if !self.schedule_pass(results, pass) {
             return false;
         }
@@ -106,16 +106,6 @@ impl Sglang<'_> {
         }
         let spare = pages - self.decoding.len() as i64;
         if spare < 0 { 0 } else { (self.decoding.passes_within(self.k, spare, wanted) + 1).min(wanted) }
-    }
-
-    fn schedule_run(&mut self, passes: i64, pass: &mut Pass) {
-        let rows = self.decoding.len() as i64;
-        self.s.step_time.decode_stretches(rows, self.decoding.context(self.k + 1), passes, &mut pass.times);
-        pass.passes = passes;
-        pass.serial = self.k + passes as u64;
-        pass.decoding = rows;
-        pass.is_run = true;
-        pass.settled = false;
     }
 
     /// Takes the pages of a run whose length is final.

@@ -21,7 +21,7 @@ impl Vllm<'_> {
         }
         let passes = self.run_length();
         if passes > 0 {
-            self.schedule_run(passes, pass);
+            pass.begin_run(&self.decoding, self.s.step_time, self.k, passes);
         } else if !self.schedule_pass(results, pass) {
             return false;
         }
@@ -68,16 +68,6 @@ impl Vllm<'_> {
             (finish_at as i64 - self.k as i64).min((self.s.max_passes - self.passes).min(i64::MAX as u64) as i64);
         let wanted = if self.s.leap { passes } else { passes.min(1) };
         if wanted <= 0 { 0 } else { self.decoding.passes_within(self.k, i64::from(self.pool.free()), wanted) }
-    }
-
-    fn schedule_run(&mut self, passes: i64, pass: &mut Pass) {
-        let rows = self.decoding.len() as i64;
-        self.s.step_time.decode_stretches(rows, self.decoding.context(self.k + 1), passes, &mut pass.times);
-        pass.passes = passes;
-        pass.serial = self.k + passes as u64;
-        pass.decoding = rows;
-        pass.is_run = true;
-        pass.settled = false;
     }
 
     /// Takes the blocks of a run whose length is final.
