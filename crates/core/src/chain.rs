@@ -199,10 +199,9 @@ impl Nodes {
         if (0..trace.len()).all(|request| generated_from(request) == usize::MAX) {
             return false;
         }
-        let mut session: Vec<u32> = Vec::with_capacity(trace.len());
+        let session = trace.first_turns();
         let mut first_user = vec![NONE; self.parent.len()];
-        for (request, &after) in trace.after.iter().enumerate() {
-            session.push(if after == NONE { request as u32 } else { session[after as usize] });
+        for request in 0..trace.len() {
             let own_from = generated_from(request);
             for (depth, &node) in self.path(request).iter().enumerate() {
                 let first = first_user[node as usize];

@@ -135,13 +135,11 @@ fn rates(starts: &[i64], span_s: f64) -> Vec<f64> {
 
 /// Turns of each session, and the seconds before each later one.
 fn sessions(trace: &Trace) -> (Vec<f64>, Vec<f64>) {
-    let mut first: Vec<u32> = Vec::with_capacity(trace.len());
     let mut turns = vec![0u32; trace.len()];
     let mut think_times = Vec::new();
-    for (row, &after) in trace.after.iter().enumerate() {
-        first.push(if after == NONE { row as u32 } else { first[after as usize] });
-        turns[first[row] as usize] += 1;
-        if after != NONE {
+    for (row, first) in trace.first_turns().into_iter().enumerate() {
+        turns[first as usize] += 1;
+        if trace.after[row] != NONE {
             think_times.push(trace.arrival_ps[row] as f64 / PS_PER_S);
         }
     }

@@ -39,6 +39,15 @@ impl Trace {
         self.arrival_ps.is_empty()
     }
 
+    /// The first turn of each request's session: itself, if it follows none.
+    pub fn first_turns(&self) -> Vec<u32> {
+        let mut first: Vec<u32> = Vec::with_capacity(self.len());
+        for (request, &after) in self.after.iter().enumerate() {
+            first.push(if after == NONE { request as u32 } else { first[after as usize] });
+        }
+        first
+    }
+
     pub fn blocks(&self, request: usize) -> &[u32] {
         &self.block_ids[self.block_offsets[request] as usize..self.block_offsets[request + 1] as usize]
     }

@@ -94,15 +94,6 @@ fn same_times(trace: &Trace) -> impl Iterator<Item = Pick> + '_ {
     trace.arrival_ps.iter().enumerate().map(|(row, &time_ps)| Pick { row: row as u32, time_ps })
 }
 
-/// The first turn of each row's session.
-fn first_turns(trace: &Trace) -> Vec<u32> {
-    let mut first: Vec<u32> = Vec::with_capacity(trace.len());
-    for (row, &after) in trace.after.iter().enumerate() {
-        first.push(if after == NONE { row as u32 } else { first[after as usize] });
-    }
-    first
-}
-
 impl Selection {
     fn non_empty(self) -> Result<Self, InputError> {
         if self.picks.is_empty() {
@@ -153,7 +144,7 @@ fn apply(workload: &Workload, step: &Step) -> Result<Selection, InputError> {
         }
         Step::Thin { share, rest, seed } => {
             let draws = Draws::new(seed, Stream::Thin);
-            let first = first_turns(trace);
+            let first = trace.first_turns();
             let kept = |pick: &Pick| (draws.uniform(first[pick.row as usize].into()) <= share) != rest;
             Ok(Selection::of(same_times(trace).filter(kept).collect()))
         }
@@ -166,7 +157,7 @@ fn apply(workload: &Workload, step: &Step) -> Result<Selection, InputError> {
 }
 
 fn window(trace: &Trace, start_ps: i64, end_ps: i64) -> Result<Selection, InputError> {
-    let first = first_turns(trace);
+    let first = trace.first_turns();
     let starts = |pick: &Pick| trace.arrival_ps[first[pick.row as usize] as usize];
     let mut picks: Vec<Pick> = same_times(trace).filter(|pick| (start_ps..end_ps).contains(&starts(pick))).collect();
     for pick in &mut picks {
@@ -271,7 +262,7 @@ pub(crate) fn owners(trace: &Trace, part_of: &[u32]) -> Vec<u32> {
 }
 
 fn resample_sessions(trace: &Trace, seed: u64) -> Selection {
-    let first = first_turns(trace);
+    let first = trace.first_turns();
     let starts: Vec<u32> = (0..trace.len() as u32).filter(|&row| trace.after[row as usize] == NONE).collect();
     let mut session_of = vec![NONE; trace.len()];
     for (session, &row) in starts.iter().enumerate() {
@@ -287,7 +278,7 @@ fn resample_sessions(trace: &Trace, seed: u64) -> Selection {
 }
 
 fn resample_blocks(trace: &Trace, block_ps: i64, seed: u64) -> Result<Selection, InputError> {
-    let first = first_turns(trace);
+    let first = trace.first_turns();
     let block_of = |row: u32| trace.arrival_ps[first[row as usize] as usize] / block_ps;
     let part_of: Vec<u32> = (0..trace.len() as u32).map(|row| block_of(row).min(NONE.into()) as u32).collect();
     let count = part_of.iter().max().map_or(0, |&last| u64::from(last) + 1);

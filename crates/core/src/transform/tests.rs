@@ -62,7 +62,7 @@ fn a_resampled_session_is_new_but_for_what_others_share() {
     assert_eq!(firsts(&before.trace), firsts(&after.trace));
     // A prefix of three blocks stays shared by all; what follows is of one session only.
     let mut first_user = vec![NONE; after.trace.block_ids.len()];
-    let first = first_turns(&after.trace);
+    let first = after.trace.first_turns();
     for (row, &first) in first.iter().enumerate() {
         for (place, &id) in after.trace.blocks(row).iter().enumerate() {
             let user = &mut first_user[id as usize];
