@@ -2,3 +2,4 @@
 
 pub mod block_pool;
 pub mod radix;
+pub mod tier;
