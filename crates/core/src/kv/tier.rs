@@ -57,6 +57,8 @@ pub struct Found {
     pub blocks: u32,
     /// When the last of them can be read.
     pub ready_ps: i64,
+    /// Whether somebody reads one of them.
+    pub is_read: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -119,10 +121,10 @@ impl Tier {
 
     /// How much of `wanted`, in order and without a gap, is here.
     pub fn find(&self, wanted: impl Iterator<Item = Extent>) -> Found {
-        let mut found = Found { blocks: 0, ready_ps: i64::MIN };
+        let mut found = Found { ready_ps: i64::MIN, ..Found::default() };
         for want in wanted {
             let mut at = want.lo;
-            for &entry in &self.covering(&want)[..] {
+            for &entry in self.covering(&want) {
                 let entry = &self.entries[entry as usize];
                 if entry.extent.lo > at {
                     return found;
@@ -130,6 +132,7 @@ impl Tier {
                 let upto = entry.extent.hi.min(want.hi);
                 found.blocks += upto - at;
                 found.ready_ps = found.ready_ps.max(entry.ready_ps);
+                found.is_read |= entry.readers > 0;
                 at = upto;
             }
             if at < want.hi {

@@ -11,26 +11,29 @@ struct Block {
     ready_ps: i64,
 }
 
+type Ids = Vec<(u32, u32)>;
+
 /// Blocks in order of use, the least recently used first.
 struct Plain {
     capacity: usize,
     blocks: Vec<Block>,
 }
 
-fn ids(extents: impl IntoIterator<Item = Extent>) -> Vec<(u32, u32)> {
+fn ids(extents: impl IntoIterator<Item = Extent>) -> Ids {
     extents.into_iter().flat_map(|extent| (extent.lo..extent.hi).map(move |at| (extent.segment, at))).collect()
 }
 
 impl Plain {
     fn find(&self, wanted: &[(u32, u32)]) -> Found {
         let held = wanted.iter().map_while(|&id| self.blocks.iter().find(|block| block.id == id));
-        held.fold(Found { blocks: 0, ready_ps: i64::MIN }, |found, block| Found {
+        held.fold(Found { ready_ps: i64::MIN, ..Found::default() }, |found, block| Found {
             blocks: found.blocks + 1,
             ready_ps: found.ready_ps.max(block.ready_ps),
+            is_read: found.is_read || block.readers > 0,
         })
     }
 
-    fn write(&mut self, offered: &[(u32, u32)], now_ps: i64) -> Option<(Vec<(u32, u32)>, Vec<(u32, u32)>)> {
+    fn write(&mut self, offered: &[(u32, u32)], now_ps: i64) -> Option<(Ids, Ids)> {
         let missing: Vec<_> =
             offered.iter().copied().filter(|id| self.blocks.iter().all(|block| block.id != *id)).collect();
         let wanted = (self.blocks.len() + missing.len()).saturating_sub(self.capacity);
@@ -139,7 +142,7 @@ fn agrees_with_a_plain_list_of_blocks() {
             tier.check();
             assert_eq!(tier.held() as usize, plain.blocks.len());
             let (found, expected) = (tier.find(wanted.iter().copied()), plain.find(&wanted_ids));
-            assert_eq!(found.blocks, expected.blocks);
+            assert_eq!((found.blocks, found.is_read), (expected.blocks, expected.is_read));
             assert_eq!(found.ready_ps.max(now_ps), expected.ready_ps.max(now_ps)); // when in the past does not matter
         }
     }
