@@ -21,7 +21,6 @@ from servetwin.reference import (
     MixedGrid,
     Polynomial,
     PromptGrid,
-    StepTime,
     Tabulated,
 )
 
@@ -59,11 +58,8 @@ class DrawingChooser:
         return self._draw(st.sampled_from(choices))
 
 
-def step_time(choose: Chooser) -> StepTime:
-    kind = choose.integer(1, 8)
-    if kind <= 2:
-        return tabulated(choose)
-    if kind <= 4:
+def step_time(choose: Chooser) -> Affine | Polynomial:
+    if choose.integer(1, 4) == 1:
         tokens = choose.integer(8, 64)
         return Polynomial(
             prefill_fps=(choose.integer(0, 2**30), choose.integer(0, 2**40), 2**50),
