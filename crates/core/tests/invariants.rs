@@ -2,15 +2,16 @@
 
 mod support;
 
-use servetwin_core::config::Engine;
 use servetwin_core::config::sglang::{self, Sglang};
 use servetwin_core::config::trtllm::{self, CapacityPolicy, ChunkingPolicy, Trtllm};
 use servetwin_core::config::vllm::{Policy, Version, Vllm};
+use servetwin_core::config::{Balance, Data, Engine};
 use servetwin_core::record::{NEVER, Requests};
-use servetwin_core::scheduler::{self, Results, Scheduler, Setting};
+use servetwin_core::replica::{Limits, Replica};
+use servetwin_core::scheduler::{self, Results, Setting};
 use servetwin_core::step_time::{Affine, StepTime};
 use servetwin_core::trace::{NONE, Trace};
-use servetwin_core::worker::{Limits, Phase, Stop, Worker};
+use servetwin_core::worker::{Phase, Stop};
 use support::Dice;
 
 const MS: i64 = 1_000_000_000;
@@ -136,6 +137,13 @@ fn given(engine: &Engine, trace: &Trace, row: usize) -> u32 {
 
 const WORLDS: u64 = 1_500;
 
+/// One rank, or a few of them, in step or not.
+fn data(dice: &mut Dice) -> Data {
+    let balance = if dice.chance(2) { Balance::RoundRobin } else { Balance::Score { interval_ps: 20 * MS } };
+    let sync_passes = if dice.chance(2) { 0 } else { 8 };
+    Data { ranks: dice.roll(1, 3) as u32, in_step: dice.chance(2), balance, sync_passes }
+}
+
 fn holds(engine: fn(&mut Dice) -> Engine, least_preemptions: u32) {
     let mut preemptions = 0;
     let mut stuck = 0;
@@ -150,13 +158,14 @@ fn holds(engine: fn(&mut Dice) -> Engine, least_preemptions: u32) {
             chains: &chains,
             engine: &engine,
             step_time: &step_time,
+            data: data(&mut dice),
             leap: dice.chance(2),
             max_passes: u64::MAX,
             log_passes: false,
             log_blocks: dice.chance(3),
         };
         let limits = Limits { stall_passes: 300, interval_ps: 10 * MS, gap_limit: 50, series_limit: 8 };
-        let mut worker = Worker::new(0, setting, limits);
+        let mut worker = Replica::new(0, setting, limits);
         let mut requests = Requests::new(trace.len());
         let (mut first_tokens, mut ended) = (Vec::new(), Vec::new());
         let mut refused = 0;
@@ -168,7 +177,7 @@ fn holds(engine: fn(&mut Dice) -> Engine, least_preemptions: u32) {
                 now = next;
                 let first_tokens = &mut first_tokens;
                 worker.process(next, &mut Results { requests: &mut requests, first_tokens, ended: &mut ended });
-                worker.scheduler().check();
+                worker.check();
             }
             if request == trace.len() {
                 break;

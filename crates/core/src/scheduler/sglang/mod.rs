@@ -226,6 +226,10 @@ impl Scheduler for Sglang<'_> {
         self.s.log_passes || self.s.engine.preempts() || !full
     }
 
+    fn kept_busy(&mut self, until_ps: i64) {
+        self.last_end_ps = self.last_end_ps.max(until_ps);
+    }
+
     fn schedule(&mut self, now_ps: i64, start_ps: i64, results: &mut Results, pass: &mut Pass) -> bool {
         self.decide(now_ps, start_ps, results, pass)
     }

@@ -11,7 +11,7 @@ impl Sglang<'_> {
         pass.decided_ps = now_ps;
         self.decision += 1;
         self.on_way = match self.last {
-            _ if start_ps == now_ps => OnWay::Nothing,
+            _ if self.in_flight == 0 => OnWay::Nothing,
             Kind::Prefill => OnWay::Prefills,
             Kind::Mixed | Kind::Decode => OnWay::All,
         };
