@@ -11,7 +11,7 @@ use crate::record::{Gaps, NEVER, Reason, Requests, Series, Status};
 use crate::router::{self, Fleet, Pick, Policy, PolicyError, Router};
 use crate::scheduler::{self, Results, Scheduler, Setting};
 use crate::telemetry::Telemetry;
-use crate::trace::{NONE, Trace};
+use crate::trace::Trace;
 use crate::worker::{Limits, Phase, Stop, Worker};
 use crate::workload::HORIZON_PS;
 
@@ -95,7 +95,7 @@ pub fn simulate(
         stalled: Vec::new(),
         log: Log::Vllm(Vec::new()),
     };
-    let open_loop = run.users.is_none() && trace.after.iter().all(|&after| after == NONE);
+    let open_loop = run.users.is_none() && !trace.has_waits();
     let mut questions = Questions { progress, events: 0, looked_at: 0, requests: trace.len() };
     let blocks = router::reads_contents(&run.router).then(|| scheduler::blocks(trace, &run.engine)).flatten();
     let mut router = router::build(run, trace, blocks.as_ref().unwrap_or(&chains), policy);
@@ -268,10 +268,10 @@ impl<'a> Simulation<'a> {
         }
         for row in 0..self.trace.len() {
             if self.requests.routed_ps[row] == NEVER && self.requests.status[row] == Status::Unfinished as u8 {
-                let reason = match self.trace.after[row] {
-                    _ if self.requests.arrival_ps[row] != NEVER => Reason::Held,
-                    NONE => Reason::NeverSent,
-                    _ => Reason::Predecessor,
+                let reason = match self.requests.arrival_ps[row] {
+                    NEVER if self.trace.is_root(row) => Reason::NeverSent,
+                    NEVER => Reason::Predecessor,
+                    _ => Reason::Held,
                 };
                 self.requests.reason[row] = reason as u8;
             }
