@@ -71,6 +71,8 @@ def traces(draw: st.DrawFn, *, sessions: bool = True) -> dict[str, Any]:
     stops_early = draw(st.booleans())
     arrival_ps, columns = 0, {name: [] for name in ("arrival_ps", "input_tokens", "output_tokens", "max_output_tokens")}
     priority, after, block_ids, offsets = [], [], [], [0]
+    joins = sessions and draw(st.booleans())
+    wait_for, wait_offsets = [], [0]
     families = draw(st.integers(1, 4))
     fresh = families * 64
     for row in range(count):
@@ -81,7 +83,11 @@ def traces(draw: st.DrawFn, *, sessions: bool = True) -> dict[str, Any]:
         previous = draw(st.integers(0, row - 1)) if follows else -1
         if previous in after:
             previous = -1
-        columns["arrival_ps"].append(draw(st.integers(0, 50 * MS)) if previous >= 0 else arrival_ps)
+        waits = draw(st.sets(st.integers(0, row - 1), max_size=3)) if joins and row and draw(st.booleans()) else set()
+        wait_for += sorted(waits - {previous})
+        wait_offsets.append(len(wait_for))
+        waiting = previous >= 0 or len(wait_for) > wait_offsets[-2]
+        columns["arrival_ps"].append(draw(st.integers(0, 50 * MS)) if waiting else arrival_ps)
         columns["input_tokens"].append(prompt)
         columns["output_tokens"].append(output)
         columns["max_output_tokens"].append(output + (draw(st.integers(0, 20)) if stops_early else 0))
@@ -99,6 +105,8 @@ def traces(draw: st.DrawFn, *, sessions: bool = True) -> dict[str, Any]:
         **columns,
         "priority": priority,
         "after": after,
+        "wait_for": wait_for,
+        "wait_offsets": wait_offsets if wait_for else [],
         "block_tokens": block_tokens,
         "block_ids": [dense[block] for block in block_ids],
         "block_offsets": offsets,

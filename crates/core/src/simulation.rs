@@ -12,7 +12,7 @@ use crate::replica::{Limits, Replica};
 use crate::router::{self, Fleet, Pick, Policy, PolicyError, Router};
 use crate::scheduler::{self, Results, Setting};
 use crate::telemetry::Telemetry;
-use crate::trace::{NONE, Trace};
+use crate::trace::Trace;
 use crate::worker::{Phase, Stop};
 use crate::workload::HORIZON_PS;
 
@@ -100,7 +100,7 @@ pub fn simulate(
     if run.data.ranks > 1 {
         simulation.requests.rank = vec![u32::MAX; trace.len()];
     }
-    let open_loop = run.users.is_none() && trace.after.iter().all(|&after| after == NONE);
+    let open_loop = run.users.is_none() && !trace.has_waits();
     let mut questions = Questions { progress, events: 0, looked_at: 0, requests: trace.len() };
     let blocks = router::reads_contents(&run.router).then(|| scheduler::blocks(trace, &run.engine)).flatten();
     let mut router = router::build(run, trace, blocks.as_ref().unwrap_or(&chains), policy);
@@ -274,10 +274,10 @@ impl<'a> Simulation<'a> {
         }
         for row in 0..self.trace.len() {
             if self.requests.routed_ps[row] == NEVER && self.requests.status[row] == Status::Unfinished as u8 {
-                let reason = match self.trace.after[row] {
-                    _ if self.requests.arrival_ps[row] != NEVER => Reason::Held,
-                    NONE => Reason::NeverSent,
-                    _ => Reason::Predecessor,
+                let reason = match self.requests.arrival_ps[row] {
+                    NEVER if self.trace.is_root(row) => Reason::NeverSent,
+                    NEVER => Reason::Predecessor,
+                    _ => Reason::Held,
                 };
                 self.requests.reason[row] = reason as u8;
             }
