@@ -130,11 +130,8 @@ def _trtllm(spec: Spec, engine: TrtllmEngine) -> None:
             found=str(block),
         )
     graphs = engine.cuda_graph_config
-    if (
-        graphs is not None
-        and graphs.batch_sizes is not None
-        and graphs.max_batch_size not in (None, max(graphs.batch_sizes))
-    ):
+    sizes = None if graphs is None else graphs.batch_sizes
+    if graphs is not None and sizes is not None and graphs.max_batch_size not in (None, max(sizes)):
         raise problem(
             ("engine", "cuda_graph_config", "max_batch_size"),
             "TensorRT-LLM refuses one that is not the largest of batch_sizes",
