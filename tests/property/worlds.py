@@ -145,6 +145,7 @@ def tabulated(draw: st.DrawFn) -> dict[str, Any]:
     graphs = {
         "decode_sizes": draw(st.just([]) | _knots(12)),
         "piecewise_sizes": draw(st.just([]) | _knots(80)),
+        "padded": draw(st.booleans()),
         "piecewise_ps": draw(st.integers(0, 9 * MS)),
         "eager_ps": draw(st.integers(0, 12 * MS)),
     }
