@@ -47,7 +47,11 @@ fn trace() -> Trace {
 #[test]
 fn a_replica_that_lost_a_prompt_is_not_asked_for_it_again() {
     let trace = trace();
-    let step_time = StepTime::Affine { host: Affine { base_ps: 1000, ..Affine::default() }, terms: Vec::new() };
+    let step_time = StepTime::Affine {
+        host: Affine { base_ps: 1000, ..Affine::default() },
+        terms: Vec::new(),
+        draft: Affine::default(),
+    };
     let config: Config = serde_json::from_value(json!({
         "overlap_score_credit": 1.0, "overlap_score_credit_decay": 0.0, "prefill_load_scale": 1.0,
         "decode_active_request_weight": 0.0, "temperature": 0.0, "track_prefill_tokens": true,

@@ -273,8 +273,7 @@ impl Sglang<'_> {
         for &slot in batch {
             let row = &mut self.rows[slot as usize];
             let (new, past) = (i64::from(row.extend_end - row.prefix), i64::from(row.prefix));
-            features.prefill_tokens += new;
-            features.prefill_work += new * (2 * past + new);
+            features.add_prefill(past, new);
             features.context += past + new;
             features.sequences += 1;
             if self.chunked != Some(slot) {
