@@ -3,18 +3,20 @@
 //! Without async scheduling a pass is decided when the one before it has ended. With it, when the
 //! one before it *starts*: one pass executes, one is queued behind it.
 //!
-//! At equal times results come before arrivals, and arrivals before decisions.
+//! At equal times results come before transfers, these before arrivals, and arrivals before decisions.
 
 use crate::record::Series;
 use crate::router::ReplicaView;
-use crate::scheduler::{AnyScheduler, Ledger, Pass, Results, Scheduler, Setting};
+use crate::scheduler::{AnyScheduler, Ledger, Move, Pass, Results, Scheduler, Setting};
 use crate::workload::HORIZON_PS;
 
 /// What happens next to a worker, in the order of equal times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
     Results,
-    /// Not an event of a worker, but it has its place in the order.
+    /// Of data between replicas; not an event of a worker, but it has its place in the order.
+    Transfer,
+    /// Nor is this.
     Arrival,
     Decision,
 }
@@ -171,6 +173,44 @@ impl<'a> Worker<'a> {
     pub fn arrive(&mut self, request: u32, time_ps: i64) {
         self.sample_until(time_ps);
         let matters = self.scheduler.arrive(request, time_ps);
+        self.look_again(matters, time_ps);
+    }
+
+    /// A request joins the queue of a decode replica; its prompt is computed elsewhere.
+    pub fn arrive_remote(&mut self, request: u32, time_ps: i64) {
+        self.sample_until(time_ps);
+        let matters = self.scheduler.arrive_remote(request, time_ps);
+        self.look_again(matters, time_ps);
+    }
+
+    /// Data that the scheduler asked for has arrived.
+    pub fn transferred(&mut self, id: u32, kind: Move, time_ps: i64) {
+        self.sample_until(time_ps);
+        let matters = self.scheduler.transferred(id, kind, time_ps);
+        self.look_again(matters, time_ps);
+    }
+
+    /// What a computed prompt still holds is free.
+    pub fn release(&mut self, request: u32, time_ps: i64) {
+        self.sample_until(time_ps);
+        let matters = self.scheduler.release(request, time_ps);
+        self.look_again(matters, time_ps);
+    }
+
+    /// The prompt of a request will not come.
+    pub fn abort(&mut self, request: u32, time_ps: i64) {
+        self.sample_until(time_ps);
+        // Passes decided before now took their blocks before these are free.
+        if let Some(last) = self.queued.as_mut().or(self.executing.as_mut()) {
+            last.truncate(time_ps, self.ahead);
+            self.scheduler.settle(last);
+        }
+        let matters = self.scheduler.abort(request, time_ps);
+        self.look_again(matters, time_ps);
+    }
+
+    /// Something came from outside. If it `matters`, passes decided from now on may be others.
+    fn look_again(&mut self, matters: bool, time_ps: i64) {
         if matters && let Some(last) = self.queued.as_mut().or(self.executing.as_mut()) {
             last.truncate(time_ps, self.ahead);
         }

@@ -2,10 +2,10 @@
 
 mod support;
 
-use servetwin_core::config::Engine;
 use servetwin_core::config::sglang::{self, Sglang};
 use servetwin_core::config::trtllm::{self, CapacityPolicy, ChunkingPolicy, Trtllm};
 use servetwin_core::config::vllm::{Policy, Version, Vllm};
+use servetwin_core::config::{Engine, Role};
 use servetwin_core::record::{NEVER, Requests};
 use servetwin_core::scheduler::{self, Results, Scheduler, Setting};
 use servetwin_core::step_time::{Affine, StepTime};
@@ -150,6 +150,7 @@ fn holds(engine: fn(&mut Dice) -> Engine, least_preemptions: u32) {
             chains: &chains,
             engine: &engine,
             step_time: &step_time,
+            role: Role::Aggregated,
             leap: dice.chance(2),
             max_passes: u64::MAX,
             log_passes: false,
@@ -167,7 +168,9 @@ fn holds(engine: fn(&mut Dice) -> Engine, least_preemptions: u32) {
                 assert!(next.0 >= now.0, "seed {seed}: time goes back from {now:?} to {next:?}");
                 now = next;
                 let first_tokens = &mut first_tokens;
-                worker.process(next, &mut Results { requests: &mut requests, first_tokens, ended: &mut ended });
+                let (requests, ended) = (&mut requests, &mut ended);
+                let (wanted, prefilled) = (&mut Vec::new(), &mut Vec::new());
+                worker.process(next, &mut Results { requests, first_tokens, ended, wanted, prefilled });
                 worker.scheduler().check();
             }
             if request == trace.len() {
