@@ -1,5 +1,6 @@
 //! The frozen description of a run, as it comes in.
 
+mod data;
 mod handover;
 mod router;
 pub mod sglang;
@@ -11,6 +12,7 @@ use crate::step_time::StepTime;
 use serde::Deserialize;
 use sglang::Sglang;
 
+pub use data::{Balance, Data};
 pub use handover::{Handover, Link, Order, Port};
 pub use router::{Assignment, Deal, Instances, Key, KvAware, LlmD, QueuePolicy, Router, Telemetry};
 use trtllm::Trtllm;
@@ -51,6 +53,8 @@ pub struct Pool {
     pub replicas: u32,
     pub engine: Engine,
     pub step_time: StepTime,
+    #[serde(default)]
+    pub data: Data,
     pub router: Router,
     #[serde(default)]
     pub instances: Instances,
@@ -105,6 +109,8 @@ pub fn check(run: &Run) -> Result<(), InputError> {
     fault(run.stall_passes == 0, "stall_passes must be at least 1")?;
     run.pools.iter().try_for_each(|pool| {
         fault(pool.replicas == 0, "replicas must be at least 1")?;
+        fault(logs && pool.data.ranks > 1, "passes are logged of a single rank")?;
+        pool.data.check()?;
         router::check(&pool.router, pool.instances)?;
         pool.step_time.check().or_else(|wrong| fault(true, wrong))?;
         match &pool.engine {

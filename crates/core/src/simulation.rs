@@ -12,10 +12,11 @@ use crate::chain::Chains;
 use crate::config;
 use crate::log::Log;
 use crate::record::{Gaps, Handovers, Reason, Requests, Series, Status};
+use crate::replica::{Limits, Replica};
 use crate::router::{self, Fleet, Pick, Policy, PolicyError};
-use crate::scheduler::{self, Prefilled, Results, Scheduler, Setting, Wanted};
-use crate::trace::{NONE, Trace};
-use crate::worker::{Limits, Phase, Stop, Worker};
+use crate::scheduler::{self, Prefilled, Results, Setting, Wanted};
+use crate::trace::Trace;
+use crate::worker::{Phase, Stop};
 use pool::Pool;
 
 /// Progressions kept for all replicas together before lists of gaps are folded.
@@ -77,6 +78,7 @@ pub fn simulate(
             engine: &config.engine,
             step_time: &config.step_time,
             role: config.role,
+            data: config.data,
             leap: run.leap,
             max_passes: run.max_passes.unwrap_or(u64::MAX),
             log_passes: run.record.passes,
@@ -90,6 +92,9 @@ pub fn simulate(
     let mut requests = Requests::new(trace.len());
     if run.handover.is_some() {
         requests.handovers = Handovers::new(trace.len());
+    }
+    if run.pools.iter().any(|pool| pool.data.ranks > 1) {
+        requests.rank = vec![u32::MAX; trace.len()];
     }
     let mut simulation = Simulation {
         run,
@@ -112,7 +117,7 @@ pub fn simulate(
         stalled: Vec::new(),
         log: Log::Vllm(Vec::new()),
     };
-    let open_loop = run.users.is_none() && trace.after.iter().all(|&after| after == NONE);
+    let open_loop = run.users.is_none() && !trace.has_waits();
     let mut questions = Questions { progress, events: 0, looked_at: 0, requests: trace.len() };
     match &mut pools[..] {
         [pool] if pool.router.is_static() && open_loop => simulation.replica_by_replica(pool, &mut questions)?,
@@ -192,11 +197,12 @@ impl<'a> Simulation<'a> {
             assigned[pick.replica as usize].push(request);
         }
         for replica in 0..replicas {
-            let mut worker = Worker::new(replica, pool.setting, self.limits);
+            let mut worker = Replica::new(replica, pool.setting, self.limits);
             for request in std::mem::take(&mut assigned[replica as usize]) {
                 let arrival_ps = self.trace.arrival_ps[request as usize];
                 self.advance(&mut worker, (arrival_ps, Phase::Arrival), questions)?;
-                worker.arrive(request, arrival_ps);
+                let rank = worker.arrive(request, arrival_ps);
+                self.note_rank(request, rank);
                 questions.looked_at += 1;
             }
             self.advance(&mut worker, (i64::MAX, Phase::Decision), questions)?;
@@ -206,7 +212,7 @@ impl<'a> Simulation<'a> {
     }
 
     /// Processes the events of `worker` before `until`.
-    fn advance(&mut self, worker: &mut Worker, until: (i64, Phase), questions: &mut Questions) -> Result<(), Failure> {
+    fn advance(&mut self, worker: &mut Replica, until: (i64, Phase), questions: &mut Questions) -> Result<(), Failure> {
         while let Some(next) = worker.next_event()
             && next < until
         {
@@ -219,7 +225,7 @@ impl<'a> Simulation<'a> {
     }
 
     /// The next event of `worker`. What it brought is in `first_tokens`, `ended` and so on.
-    fn process(&mut self, worker: &mut Worker, next: (i64, Phase)) {
+    fn process(&mut self, worker: &mut Replica, next: (i64, Phase)) {
         let Self { requests, first_tokens, ended, wanted, prefilled, .. } = self;
         worker.process(next, &mut Results { requests, first_tokens, ended, wanted, prefilled });
     }
@@ -232,6 +238,12 @@ impl<'a> Simulation<'a> {
         self.requests.route_overlap_tokens[row] = pick.overlap_tokens;
     }
 
+    fn note_rank(&mut self, request: u32, rank: u32) {
+        if let Some(noted) = self.requests.rank.get_mut(request as usize) {
+            *noted = rank;
+        }
+    }
+
     fn refusal(&self, pool: &Pool, request: u32) -> Option<Reason> {
         self.run.check_admission.then(|| pool.setting.refusal(request)).flatten()
     }
@@ -242,8 +254,8 @@ impl<'a> Simulation<'a> {
         self.requests.end_ps[request as usize] = now_ps;
     }
 
-    fn collect(&mut self, replica: u32, worker: Worker) -> Result<(), Failure> {
-        let unfinished = worker.scheduler().unfinished();
+    fn collect(&mut self, replica: u32, worker: Replica) -> Result<(), Failure> {
+        let unfinished = worker.unfinished();
         match worker.stopped() {
             Some(Stop::Horizon) => return Err(Failure::Horizon),
             Some(Stop::Engine(error)) => return Err(Failure::Engine(replica, error)),
@@ -256,13 +268,15 @@ impl<'a> Simulation<'a> {
                 }
             }
         }
-        let (ledger, series) = worker.into_records();
-        self.passes += ledger.passes;
-        self.leaps += ledger.leaps;
-        self.gaps.extend(ledger.gaps.finish());
+        let (ledgers, series) = worker.into_records();
         self.series.append(series);
-        if replica == 0 {
-            self.log = ledger.log;
+        for (rank, ledger) in ledgers.into_iter().enumerate() {
+            self.passes += ledger.passes;
+            self.leaps += ledger.leaps;
+            self.gaps.extend(ledger.gaps.finish());
+            if (replica, rank) == (0, 0) {
+                self.log = ledger.log;
+            }
         }
         Ok(())
     }

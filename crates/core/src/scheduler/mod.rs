@@ -11,7 +11,7 @@ pub mod vllm;
 pub use pass::Pass;
 
 use crate::chain::Chains;
-use crate::config::{Engine, Role};
+use crate::config::{Data, Engine, Role};
 use crate::gaps::GapList;
 use crate::log::Log;
 use crate::record::{Reason, Requests};
@@ -28,6 +28,7 @@ pub struct Setting<'a, E = Engine> {
     pub engine: &'a E,
     pub step_time: &'a StepTime,
     pub role: Role,
+    pub data: Data,
     pub leap: bool,
     /// No replica does more.
     pub max_passes: u64,
@@ -46,8 +47,8 @@ impl<E> Copy for Setting<'_, E> {}
 impl<'a> Setting<'a> {
     /// The same, for the scheduler of one engine.
     fn of<E>(self, engine: &'a E) -> Setting<'a, E> {
-        let Setting { trace, chains, step_time, role, leap, max_passes, log_passes, log_blocks, .. } = self;
-        Setting { trace, chains, engine, step_time, role, leap, max_passes, log_passes, log_blocks }
+        let Setting { trace, chains, step_time, role, data, leap, max_passes, log_passes, log_blocks, .. } = self;
+        Setting { trace, chains, engine, step_time, role, data, leap, max_passes, log_passes, log_blocks }
     }
 
     /// Why this request could never run on a replica.
@@ -200,10 +201,14 @@ pub trait Scheduler {
     }
 
     /// On a decode replica: a request whose prompt will not come leaves the queue, or what it
-    /// reserved. Returns what [`Self::arrive`] does.
+    /// reserved; at the next decision, as passes of a run decided before now have yet to take their
+    /// blocks. Returns what [`Self::arrive`] does.
     fn abort(&mut self, _request: u32, _now_ps: i64) -> bool {
         false
     }
+
+    /// Other ranks in step with this one have passes until `until_ps`: it is not idle before then.
+    fn kept_busy(&mut self, _until_ps: i64) {}
 
     /// Decides the next pass, or run of passes, starting at `start_ps`. `now_ps` is the time of the
     /// decision. False if there is nothing to do.
@@ -245,6 +250,11 @@ pub trait Scheduler {
 
     /// Where the engine itself would raise an error, the error. Nothing is asked of it any more.
     fn failure(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// When something that a decision without result could be waiting for ends by itself.
+    fn next_wake_ps(&self) -> Option<i64> {
         None
     }
 
@@ -303,6 +313,10 @@ impl Scheduler for AnyScheduler<'_> {
         each!(self, scheduler => scheduler.abort(request, now_ps))
     }
 
+    fn kept_busy(&mut self, until_ps: i64) {
+        each!(self, scheduler => scheduler.kept_busy(until_ps));
+    }
+
     fn schedule(&mut self, now_ps: i64, start_ps: i64, results: &mut Results, pass: &mut Pass) -> bool {
         each!(self, scheduler => scheduler.schedule(now_ps, start_ps, results, pass))
     }
@@ -349,6 +363,10 @@ impl Scheduler for AnyScheduler<'_> {
 
     fn failure(&self) -> Option<&'static str> {
         each!(self, scheduler => scheduler.failure())
+    }
+
+    fn next_wake_ps(&self) -> Option<i64> {
+        each!(self, scheduler => scheduler.next_wake_ps())
     }
 
     fn unfinished(&self) -> Vec<u32> {

@@ -7,9 +7,10 @@ use crate::arrivals::Arrivals;
 use crate::clock::Agenda;
 use crate::moves::Moves;
 use crate::record::{NEVER, Reason, Status};
+use crate::replica::Replica;
 use crate::router::Pick;
-use crate::trace::NONE;
-use crate::worker::{Phase, Worker};
+use crate::scheduler::{AnyScheduler, Scheduler};
+use crate::worker::Phase;
 use crate::workload::HORIZON_PS;
 
 /// What comes next, in the order of equal times and phases.
@@ -28,7 +29,7 @@ enum Next {
 pub(super) struct Events<'e, 'a, 'p> {
     pub(super) s: &'e mut Simulation<'a>,
     pub(super) pools: &'e mut [Pool<'a, 'p>],
-    pub(super) workers: Vec<Worker<'a>>,
+    pub(super) workers: Vec<Replica<'a>>,
     pub(super) agenda: Agenda,
     pub(super) arrivals: Arrivals<'a>,
     pub(super) moves: Moves,
@@ -43,9 +44,9 @@ pub(super) fn run<'a>(
     let (run, trace, limits) = (simulation.run, simulation.trace, simulation.limits);
     let idle = |pool: &Pool<'a, '_>| {
         let setting = pool.setting;
-        pool.replicas.clone().map(move |replica| Worker::new(replica, setting, limits))
+        pool.replicas.clone().map(move |replica| Replica::new(replica, setting, limits))
     };
-    let workers: Vec<Worker> = pools.iter().flat_map(idle).collect();
+    let workers: Vec<Replica> = pools.iter().flat_map(idle).collect();
     for pool in pools.iter_mut() {
         pool.start(&workers);
     }
@@ -62,7 +63,7 @@ pub(super) fn run<'a>(
     events.finish()
 }
 
-impl Events<'_, '_, '_> {
+impl<'a> Events<'_, 'a, '_> {
     fn run(&mut self, questions: &mut Questions) -> Result<(), Failure> {
         loop {
             questions.after_event()?;
@@ -144,15 +145,28 @@ impl Events<'_, '_, '_> {
         if self.handovers.is_some() {
             return self.send_to_prefill(request, now_ps, pick);
         }
-        self.with_worker(pick.replica, |worker| worker.arrive(request, now_ps));
+        self.arrive(pick.replica, request, now_ps);
         Ok(())
     }
 
-    /// Does something to a worker from outside.
-    pub(super) fn with_worker(&mut self, replica: u32, act: impl FnOnce(&mut Worker)) {
+    /// A request joins the queue of a replica.
+    pub(super) fn arrive(&mut self, replica: u32, request: u32, now_ps: i64) {
+        let rank = self.tell_replica(replica, request, now_ps, |scheduler| scheduler.arrive(request, now_ps));
+        self.s.note_rank(request, rank);
+    }
+
+    /// See [`Replica::outside`].
+    pub(super) fn tell_replica(
+        &mut self,
+        replica: u32,
+        request: u32,
+        now_ps: i64,
+        act: impl FnOnce(&mut AnyScheduler<'a>) -> bool,
+    ) -> u32 {
         let worker = &mut self.workers[replica as usize];
-        act(worker);
+        let rank = worker.outside(request, now_ps, act);
         self.agenda.set(replica, worker.next_event());
+        rank
     }
 
     /// The next event of a worker, and what it brings to routers, clients and other workers.
@@ -199,10 +213,10 @@ impl Events<'_, '_, '_> {
         let requests = &mut self.s.requests;
         for row in 0..self.s.trace.len() {
             if requests.routed_ps[row] == NEVER && requests.status[row] == Status::Unfinished as u8 {
-                let reason = match self.s.trace.after[row] {
-                    _ if requests.arrival_ps[row] != NEVER => Reason::Held,
-                    NONE => Reason::NeverSent,
-                    _ => Reason::Predecessor,
+                let reason = match requests.arrival_ps[row] {
+                    NEVER if self.s.trace.is_root(row) => Reason::NeverSent,
+                    NEVER => Reason::Predecessor,
+                    _ => Reason::Held,
                 };
                 requests.reason[row] = reason as u8;
             }

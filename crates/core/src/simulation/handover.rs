@@ -11,7 +11,7 @@ use crate::config::{self, Order};
 use crate::moves::{Due, Flow};
 use crate::record::{NEVER, Reason};
 use crate::router::Pick;
-use crate::scheduler::{self, Move, Prefilled};
+use crate::scheduler::{self, Move, Prefilled, Scheduler};
 use crate::trace::NONE;
 use hashbrown::HashMap;
 use rustc_hash::FxBuildHasher;
@@ -134,7 +134,7 @@ impl<'a> Events<'_, 'a, '_> {
         }
         self.s.requests.routed_ps[request as usize] = now_ps;
         self.s.requests.replica[request as usize] = pick.replica;
-        self.with_worker(pick.replica, |worker| worker.arrive(request, now_ps));
+        self.arrive(pick.replica, request, now_ps);
         Ok(true)
     }
 
@@ -151,7 +151,7 @@ impl<'a> Events<'_, 'a, '_> {
         let chosen = Handover::of(NONE, NONE);
         self.handovers().under_way.entry(request).or_insert(chosen).prefill = pick.replica;
         match self.handovers().config.order {
-            Order::SourceFirst => self.with_worker(pick.replica, |worker| worker.arrive(request, now_ps)),
+            Order::SourceFirst => self.arrive(pick.replica, request, now_ps),
             Order::DestinationFirst => {
                 self.send_to_decode(request, now_ps)?;
                 self.wait(request, now_ps);
@@ -169,7 +169,8 @@ impl<'a> Events<'_, 'a, '_> {
         let row = request as usize;
         self.s.requests.replica[row] = decode;
         self.s.requests.handovers.decode_routed_ps[row] = now_ps;
-        self.with_worker(decode, |worker| worker.arrive_remote(request, now_ps));
+        let rank = self.tell_replica(decode, request, now_ps, |scheduler| scheduler.arrive_remote(request, now_ps));
+        self.s.note_rank(request, rank);
         Ok(())
     }
 
@@ -290,7 +291,7 @@ impl<'a> Events<'_, 'a, '_> {
         handover.waits = false;
         let decode = handover.decode;
         self.s.requests.handovers.transfer_end_ps[request as usize] = now_ps;
-        self.with_worker(decode, |worker| worker.transferred(request, Move::Handover, now_ps));
+        self.tell_replica(decode, request, now_ps, |scheduler| scheduler.transferred(request, Move::Handover, now_ps));
     }
 
     /// The source frees what it holds.
@@ -298,7 +299,7 @@ impl<'a> Events<'_, 'a, '_> {
         let handover = self.handover(request);
         let prefill = handover.prefill;
         if !std::mem::replace(&mut handover.released, true) {
-            self.with_worker(prefill, |worker| worker.release(request, now_ps));
+            self.tell_replica(prefill, request, now_ps, |scheduler| scheduler.release(request, now_ps));
         }
     }
 
@@ -318,7 +319,7 @@ impl<'a> Events<'_, 'a, '_> {
             self.moves.give_up(flow, now_ps);
         }
         if self.s.requests.handovers.decode_routed_ps[request as usize] != NEVER {
-            self.with_worker(decode, |worker| worker.abort(request, now_ps));
+            self.tell_replica(decode, request, now_ps, |scheduler| scheduler.abort(request, now_ps));
         }
         match decode {
             NONE => self.handovers().to_route -= 1,
@@ -345,7 +346,7 @@ impl<'a> Events<'_, 'a, '_> {
             Due::Ready(request) if self.is_wanted(request) => {
                 self.wait(request, now_ps);
                 let prefill = self.handover(request).prefill;
-                self.with_worker(prefill, |worker| worker.arrive(request, now_ps));
+                self.arrive(prefill, request, now_ps);
             }
             Due::Arrived(request) if self.is_wanted(request) => {
                 self.arrived(request, now_ps);

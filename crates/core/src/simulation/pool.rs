@@ -1,9 +1,10 @@
 //! A pool in the course of a run.
 
+use crate::replica::Replica;
 use crate::router::{Fleet, Pick, PolicyError, Router};
 use crate::scheduler::Setting;
 use crate::telemetry::Telemetry;
-use crate::worker::{Phase, Worker};
+use crate::worker::Phase;
 use std::ops::Range;
 
 /// Replicas that are alike, behind one router, which numbers them from 0 on.
@@ -23,16 +24,16 @@ impl<'a, 'p> Pool<'a, 'p> {
     }
 
     /// Replicas are seen as they are before anything happens.
-    pub(super) fn start(&mut self, workers: &[Worker<'a>]) {
+    pub(super) fn start(&mut self, workers: &[Replica<'a>]) {
         self.telemetry.start(own(&self.replicas, workers));
     }
 
     /// A tick of telemetry.
-    pub(super) fn observe(&mut self, workers: &[Worker<'a>]) {
+    pub(super) fn observe(&mut self, workers: &[Replica<'a>]) {
         self.telemetry.observe(own(&self.replicas, workers));
     }
 
-    fn fleet<'f>(&'f mut self, now_ps: i64, workers: &'f [Worker<'a>]) -> (Fleet<'f, 'a>, &'f mut Router<'a, 'p>) {
+    fn fleet<'f>(&'f mut self, now_ps: i64, workers: &'f [Replica<'a>]) -> (Fleet<'f, 'a>, &'f mut Router<'a, 'p>) {
         (self.telemetry.fleet(now_ps, own(&self.replicas, workers)), &mut self.router)
     }
 
@@ -41,7 +42,7 @@ impl<'a, 'p> Pool<'a, 'p> {
         &mut self,
         request: u32,
         now_ps: i64,
-        workers: &[Worker<'a>],
+        workers: &[Replica<'a>],
     ) -> Result<Option<Pick>, PolicyError> {
         let first = self.replicas.start;
         let (fleet, router) = self.fleet(now_ps, workers);
@@ -50,7 +51,7 @@ impl<'a, 'p> Pool<'a, 'p> {
     }
 
     /// The next request that was kept back and can be sent now.
-    pub(super) fn release(&mut self, now_ps: i64, workers: &[Worker<'a>]) -> Option<(u32, Pick)> {
+    pub(super) fn release(&mut self, now_ps: i64, workers: &[Replica<'a>]) -> Option<(u32, Pick)> {
         let first = self.replicas.start;
         let (fleet, router) = self.fleet(now_ps, workers);
         let (request, pick) = router.release(now_ps, &fleet)?;
@@ -66,6 +67,6 @@ impl<'a, 'p> Pool<'a, 'p> {
     }
 }
 
-fn own<'w, 'a>(replicas: &Range<u32>, workers: &'w [Worker<'a>]) -> &'w [Worker<'a>] {
+fn own<'w, 'a>(replicas: &Range<u32>, workers: &'w [Replica<'a>]) -> &'w [Replica<'a>] {
     &workers[replicas.start as usize..replicas.end as usize]
 }
