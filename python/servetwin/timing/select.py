@@ -8,7 +8,7 @@ from ..catalog import Gpu, ResolvedEngine
 from ..catalog.engine import check_fp8
 from ..catalog.parallel import ranks
 from ..spec import Spec
-from ..spec.timing import AnalyticTiming, LinearTiming, PolynomialTiming
+from ..spec.timing import AiconfiguratorTiming, AnalyticTiming, LinearTiming, PolynomialTiming
 from ..units import HORIZON_PS
 from .base import Lowered, PassLimits, TimingModel
 from .composed import Composed, lacking
@@ -31,6 +31,10 @@ def timing_model(spec: Spec, engine: ResolvedEngine) -> TimingModel:
             return Linear(spec, options)
         case PolynomialTiming():
             return Polynomial()
+        case AiconfiguratorTiming():
+            from .aiconfigurator import aiconfigurator
+
+            return aiconfigurator(spec, engine, options)
         case AnalyticTiming():
             return _analytic(spec, engine, options)
         case _:
