@@ -8,7 +8,7 @@ from ..catalog import Gpu, ResolvedEngine
 from ..catalog.engine import check_fp8
 from ..catalog.parallel import ranks
 from ..spec import Spec
-from ..spec.timing import AnalyticTiming, HostTiming, LinearTiming, PolynomialTiming
+from ..spec.timing import AiconfiguratorTiming, AnalyticTiming, HostTiming, LinearTiming, PolynomialTiming
 from ..units import HORIZON_PS
 from .base import Lowered, PassLimits, TimingModel
 from .composed import Composed, lacking
@@ -40,6 +40,10 @@ def _model(spec: Spec, engine: ResolvedEngine) -> TimingModel:
             return Linear(spec, options)
         case PolynomialTiming():
             return Polynomial()
+        case AiconfiguratorTiming():
+            from .aiconfigurator import aiconfigurator
+
+            return aiconfigurator(spec, engine, options)
         case AnalyticTiming():
             return _analytic(spec, engine, options)
         case _:
