@@ -187,6 +187,7 @@ def engines() -> st.SearchStrategy[dict[str, Any]]:
 def sglang_engines(draw: st.DrawFn) -> dict[str, Any]:
     page_size = draw(st.sampled_from([1, 1, 4, 16, 64]))
     chunk = draw(st.sampled_from([None, 64, 64, 128, 320]))
+    disable_radix_cache = draw(st.integers(0, 3)) == 0
     return {
         "name": "sglang",
         "version": "0.5.23",
@@ -199,13 +200,30 @@ def sglang_engines(draw: st.DrawFn) -> dict[str, Any]:
         "enable_mixed_chunk": draw(st.booleans()),
         "schedule_policy": draw(st.sampled_from(["fcfs", "lpm"])),
         "schedule_conservativeness": draw(st.sampled_from([0.0, 0.05, 0.3, 1.0])),
-        "disable_radix_cache": draw(st.integers(0, 3)) == 0,
+        "disable_radix_cache": disable_radix_cache,
         "enable_priority_scheduling": draw(st.booleans()),
         "disable_priority_preemption": draw(st.integers(0, 3)) == 0,
         "schedule_low_priority_values_first": draw(st.booleans()),
         "priority_scheduling_preemption_threshold": draw(st.integers(0, 1)),
         "disable_overlap_schedule": draw(st.booleans()),
         "ignore_eos": draw(st.integers(0, 3)) == 0,
+        "hicache": None if disable_radix_cache else draw(st.none() | hicaches(page_size)),
+    }
+
+
+@st.composite
+def hicaches(draw: st.DrawFn, page_size: int) -> dict[str, Any]:
+    """A token of 10 kB: copies take nothing beside a pass, or outlast several."""
+    speeds = st.fixed_dictionaries(
+        {"bytes_per_s": st.sampled_from([10**6, 10**8, 10**12]), "latency_ps": st.sampled_from([0, MS // 10, 30 * MS])}
+    )
+    return {
+        "write_policy": draw(st.sampled_from(["write_through", "write_through_selective", "write_back"])),
+        "tokens": page_size * draw(st.integers(1, 1500 // page_size)),
+        "layers": draw(st.integers(1, 3)),
+        "token_bytes": 10_000,
+        "load": draw(speeds),
+        "store": draw(speeds),
     }
 
 

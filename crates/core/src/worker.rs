@@ -80,7 +80,11 @@ impl<'a> Worker<'a> {
             return None;
         }
         match (&self.executing, &self.queued) {
-            (None, _) if self.asleep || !self.scheduler.has_work() => None,
+            (None, _) if self.asleep => {
+                let wake_ps = self.scheduler.next_wake_ps()?;
+                Some((wake_ps.max(self.ready_ps), Phase::Decision))
+            }
+            (None, _) if !self.scheduler.has_work() => None,
             (None, _) => Some((self.ready_ps, Phase::Decision)),
             (Some(executing), None) if self.ahead > 0 && !self.asleep && self.scheduler.has_work() => {
                 Some((executing.last_start_ps.max(self.ready_ps), Phase::Decision))

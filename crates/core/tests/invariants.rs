@@ -2,10 +2,11 @@
 
 mod support;
 
-use servetwin_core::config::sglang::{self, Sglang};
+use servetwin_core::config::sglang::{self, HiCache, Sglang, WritePolicy};
 use servetwin_core::config::trtllm::{self, CapacityPolicy, ChunkingPolicy, Trtllm};
 use servetwin_core::config::vllm::{Policy, Version, Vllm};
 use servetwin_core::config::{Balance, Data, Engine};
+use servetwin_core::kv::channel::Speed;
 use servetwin_core::record::{NEVER, Requests};
 use servetwin_core::replica::{Limits, Replica};
 use servetwin_core::scheduler::{self, Results, Setting};
@@ -86,8 +87,29 @@ fn trtllm(dice: &mut Dice) -> Trtllm {
     }
 }
 
+fn speed(dice: &mut Dice) -> Speed {
+    Speed { bytes_per_s: dice.pick(&[100_000, 1_000_000, 1_000_000_000]), latency_ps: dice.pick(&[0, MS, 20 * MS]) }
+}
+
+fn hicache(dice: &mut Dice, page_size: u32) -> HiCache {
+    HiCache {
+        write_policy: dice.pick(&[
+            WritePolicy::WriteThrough,
+            WritePolicy::WriteThroughSelective,
+            WritePolicy::WriteBack,
+        ]),
+        tokens: page_size * dice.roll(1, i64::from(600 / page_size)) as u32,
+        layers: dice.roll(1, 4) as u32,
+        token_bytes: 1_000,
+        load: speed(dice),
+        store: speed(dice),
+    }
+}
+
 fn sglang(dice: &mut Dice) -> Sglang {
     let page_size = dice.pick(&[1, 1, 4, 16]);
+    let disable_radix_cache = dice.chance(4);
+    let hicache = (!disable_radix_cache && dice.chance(2)).then(|| hicache(dice, page_size));
     Sglang {
         version: sglang::Version::V0_5_23,
         page_size,
@@ -99,13 +121,14 @@ fn sglang(dice: &mut Dice) -> Sglang {
         enable_mixed_chunk: dice.chance(3),
         schedule_policy: dice.pick(&[sglang::Policy::Fcfs, sglang::Policy::Lpm]),
         schedule_conservativeness: dice.pick(&[0.0, 0.0, 0.1, 1.0]),
-        disable_radix_cache: dice.chance(4),
+        disable_radix_cache,
         enable_priority_scheduling: dice.chance(4),
         schedule_low_priority_values_first: dice.chance(2),
         priority_scheduling_preemption_threshold: dice.roll(0, 1) as i32,
         disable_priority_preemption: dice.chance(4),
         disable_overlap_schedule: dice.chance(2),
         ignore_eos: dice.chance(3),
+        hicache,
     }
 }
 

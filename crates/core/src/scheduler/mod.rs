@@ -196,6 +196,11 @@ pub trait Scheduler {
         None
     }
 
+    /// When something that a decision without result could be waiting for ends by itself.
+    fn next_wake_ps(&self) -> Option<i64> {
+        None
+    }
+
     /// The requests that wait or run, in the order of the batch, then of the queue.
     fn unfinished(&self) -> Vec<u32>;
 
@@ -285,6 +290,10 @@ impl Scheduler for AnyScheduler<'_> {
 
     fn failure(&self) -> Option<&'static str> {
         each!(self, scheduler => scheduler.failure())
+    }
+
+    fn next_wake_ps(&self) -> Option<i64> {
+        each!(self, scheduler => scheduler.next_wake_ps())
     }
 
     fn unfinished(&self) -> Vec<u32> {

@@ -48,14 +48,12 @@ impl Pass {
         self.settled = false;
     }
 
-    /// Makes it a single pass, that does nothing if no sequence takes part in it. Returns its time.
-    pub(super) fn begin_step(&mut self, features: &Features, step_time: &StepTime) -> i64 {
+    /// Makes it a single pass.
+    pub(super) fn begin_step(&mut self, features: &Features, time: i64) {
         self.features = *features;
-        let time = if features.sequences == 0 { 0 } else { step_time.of(features) };
         self.times.push(Stretch { count: 1, first: time, step: 0 });
         self.passes = 1;
         self.settled = true;
-        time
     }
 
     /// Whether it is a run of passes that only decode.
