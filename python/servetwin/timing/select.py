@@ -6,6 +6,7 @@ from typing import assert_never
 
 from ..catalog import Gpu, ResolvedEngine
 from ..catalog.engine import check_fp8
+from ..catalog.parallel import ranks
 from ..spec import Spec
 from ..spec.timing import AnalyticTiming, LinearTiming, PolynomialTiming
 from ..units import HORIZON_PS
@@ -64,8 +65,10 @@ def _analytic(spec: Spec, engine: ResolvedEngine, options: AnalyticTiming) -> Co
             wanted="model and gpu, or another timing, such as `timing: polynomial`",
         )
     check_fp8(spec, engine.gpu)
+    given = options.compute_efficiency is not None or options.memory_efficiency is not None
+    missing = lacking(engine.model, engine.gpu, ranks(spec), engine.stored)
     beyond = engine.model.beyond_roofline()
-    if beyond:
+    if beyond and (given or missing):
         raise spec.source.problem(
             ("timing",),
             f"analytic does not yet price {', '.join(beyond)}",
@@ -81,9 +84,8 @@ def _analytic(spec: Spec, engine: ResolvedEngine, options: AnalyticTiming) -> Co
             wanted=f"at most {domain}, or another kind of timing",
         )
     model, gpu, tensor = engine.model, engine.gpu, spec.parallel.tensor
-    given = options.compute_efficiency is not None or options.memory_efficiency is not None
-    if not given and not lacking(model, gpu, tensor, engine.stored):
-        return Composed(model, gpu, tensor, engine.stored, engine.kv, options.host_ms)
+    if not given and not missing:
+        return Composed(model, gpu, ranks(spec), engine.stored, engine.kv, options.host_ms)
     return Roofline(
         model,
         gpu,

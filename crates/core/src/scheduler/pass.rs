@@ -21,7 +21,7 @@ pub struct Pass {
     pub(super) decided_ps: i64,
     /// Requests in the queue when it was decided.
     pub(super) waiting: u32,
-    pub(super) times: Timeline,
+    pub times: Timeline,
     /// Rows of the decode set.
     pub(super) decoding: i64,
     /// Explicit rows that get tokens.
@@ -60,9 +60,16 @@ impl Pass {
         let passes = self.decided_before(time_ps, ahead);
         if passes < self.passes {
             self.times.truncate(passes);
+            self.cut(passes);
+            self.set_end();
+        }
+    }
+
+    /// Ends a run after `passes` passes, whose times are the caller's business, if it is longer.
+    pub fn cut(&mut self, passes: i64) {
+        if passes < self.passes {
             self.serial -= (self.passes - passes) as u64;
             self.passes = passes;
-            self.set_end();
         }
     }
 

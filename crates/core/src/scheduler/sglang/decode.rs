@@ -92,7 +92,7 @@ impl Sglang<'_> {
 
     /// A stepped pass is decided.
     pub(super) fn finish_pass(&mut self, features: &Features, pass: &mut Pass) {
-        let time = self.s.step_time.of(features);
+        let time = self.with_copies(self.s.step_time.of(features), pass.start_ps);
         pass.times.push(Stretch { count: 1, first: time, step: 0 });
         pass.passes = 1;
         pass.serial = self.k;

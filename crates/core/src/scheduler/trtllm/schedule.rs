@@ -101,8 +101,7 @@ impl Trtllm<'_> {
         pass.sampling.sort_unstable_by_key(|sample| self.rows[sample.slot as usize].order);
         for &(_, past, new) in &computed {
             let (past, new) = (i64::from(past), i64::from(new));
-            features.prefill_tokens += new;
-            features.prefill_work += new * (2 * past + new);
+            features.add_prefill(past, new);
             features.context += past + new;
             features.sequences += 1;
         }

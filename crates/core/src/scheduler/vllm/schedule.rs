@@ -188,8 +188,7 @@ impl Vllm<'_> {
         if row.delivered > 0 && past + 1 >= known {
             features.decode_rows += 1;
         } else {
-            features.prefill_tokens += i64::from(new);
-            features.prefill_work += i64::from(new) * (2 * i64::from(past) + i64::from(new));
+            features.add_prefill(i64::from(past), i64::from(new));
         }
         row.computed += new;
         row.prefilling = row.computed < known;
