@@ -2,6 +2,7 @@
 
 mod router;
 pub mod sglang;
+pub mod speculation;
 pub mod trtllm;
 pub mod vllm;
 

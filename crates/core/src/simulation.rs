@@ -7,7 +7,7 @@ use crate::arrivals::Arrivals;
 use crate::clock::Agenda;
 use crate::config;
 use crate::log::Log;
-use crate::record::{Gaps, NEVER, Reason, Requests, Series, Status};
+use crate::record::{Gaps, NEVER, Reason, Requests, Series, Speculated, Status};
 use crate::router::{self, Fleet, Pick, Policy, PolicyError, Router};
 use crate::scheduler::{self, Results, Scheduler, Setting};
 use crate::telemetry::Telemetry;
@@ -30,6 +30,7 @@ pub struct Outcome {
     pub series: Series,
     pub passes: u64,
     pub leaps: u64,
+    pub speculated: Speculated,
     /// Replicas that stopped making progress.
     pub stalled: Vec<u32>,
     /// Passes of the first replica, if they were logged.
@@ -92,6 +93,7 @@ pub fn simulate(
         series: Series::default(),
         passes: 0,
         leaps: 0,
+        speculated: Speculated::default(),
         stalled: Vec::new(),
         log: Log::Vllm(Vec::new()),
     };
@@ -137,6 +139,7 @@ struct Simulation<'a> {
     series: Series,
     passes: u64,
     leaps: u64,
+    speculated: Speculated,
     stalled: Vec<u32>,
     log: Log,
 }
@@ -332,6 +335,7 @@ impl<'a> Simulation<'a> {
         let (ledger, series) = worker.into_records();
         self.passes += ledger.passes;
         self.leaps += ledger.leaps;
+        self.speculated += ledger.speculated;
         self.gaps.extend(ledger.gaps.finish());
         self.series.append(series);
         if replica == 0 {
@@ -347,6 +351,7 @@ impl<'a> Simulation<'a> {
             series: self.series,
             passes: self.passes,
             leaps: self.leaps,
+            speculated: self.speculated,
             stalled: self.stalled,
             log: self.log,
             route_reasons,

@@ -21,6 +21,8 @@ pub struct Features {
     /// Context of rows that get a token from this pass.
     pub ready_context: i64,
     pub ready_rows: i64,
+    /// Drafts verified, beside the rows that decode; their context counts them.
+    pub draft_tokens: i64,
 }
 
 impl Features {
@@ -34,6 +36,11 @@ impl Features {
             ready_rows: rows,
             ..Features::default()
         }
+    }
+
+    /// Of a pass in which `rows` rows verify `drafts` drafts each and nothing else happens.
+    pub fn verify(rows: i64, context: i64, drafts: u32) -> Self {
+        Features { draft_tokens: rows * i64::from(drafts), ..Features::decode(rows, context) }
     }
 }
 
@@ -55,6 +62,8 @@ pub struct Affine {
     pub decode_row_ps: i64,
     pub context_ps: i64,
     pub sequence_ps: i64,
+    #[serde(default)]
+    pub draft_token_ps: i64,
 }
 
 impl Affine {
@@ -66,13 +75,15 @@ impl Affine {
                 + (product(self.work_fps, f.prefill_work) >> FRACTION_BITS)
                 + product(self.decode_row_ps, f.decode_rows)
                 + product(self.context_ps, f.context)
-                + product(self.sequence_ps, f.sequences),
+                + product(self.sequence_ps, f.sequences)
+                + product(self.draft_token_ps, f.draft_tokens),
         )
     }
 
-    fn coefficients(&self) -> [i64; 6] {
-        let Affine { base_ps, prefill_token_ps, work_fps, decode_row_ps, context_ps, sequence_ps } = *self;
-        [base_ps, prefill_token_ps, work_fps, decode_row_ps, context_ps, sequence_ps]
+    fn coefficients(&self) -> [i64; 7] {
+        let Affine { base_ps, prefill_token_ps, work_fps, decode_row_ps, context_ps, sequence_ps, draft_token_ps } =
+            *self;
+        [base_ps, prefill_token_ps, work_fps, decode_row_ps, context_ps, sequence_ps, draft_token_ps]
     }
 }
 

@@ -24,6 +24,8 @@ class Features:
     ready_context: int
     """Context of the rows that get a token from this pass: decodes, and prompts it completes."""
     ready_rows: int
+    draft_tokens: int = 0
+    """Drafts verified, beside the rows that decode."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class Linear:
     decode_row_ps: int = 0
     context_ps: int = 0
     sequence_ps: int = 0
+    draft_token_ps: int = 0
 
     def at(self, f: Features) -> int:
         return (
@@ -45,6 +48,7 @@ class Linear:
             + self.decode_row_ps * f.decode_rows
             + self.context_ps * f.context
             + self.sequence_ps * f.sequences
+            + self.draft_token_ps * f.draft_tokens
         )
 
 

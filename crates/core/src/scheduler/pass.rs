@@ -1,7 +1,7 @@
 //! A pass, or a run of them, from its decision to its results.
 
 use crate::decode_set::DecodeSet;
-use crate::step_time::{StepTime, Timeline};
+use crate::step_time::{Features, StepTime, Stretch, Timeline};
 use crate::workload::HORIZON_PS;
 
 /// One pass, or a run of passes that only decode and in which nothing else happens.
@@ -22,8 +22,9 @@ pub struct Pass {
     /// Requests in the queue when it was decided.
     pub(super) waiting: u32,
     pub(super) times: Timeline,
-    /// Rows of the decode set.
+    /// Rows of the decode set, and the tokens that they give, as if none ended.
     pub(super) decoding: i64,
+    pub(super) given: i64,
     /// Explicit rows that get tokens.
     pub(super) sampling: Vec<Sample>,
     /// Rows that decode again after passes they were left out of.
@@ -38,7 +39,15 @@ impl Pass {
     /// Makes it a run of `passes` in which just `decoding` decodes, from counter `k` on.
     pub(super) fn begin_run(&mut self, decoding: &DecodeSet, step_time: &StepTime, k: u64, passes: i64) {
         self.decoding = decoding.len() as i64;
-        step_time.decode_stretches(self.decoding, decoding.context(k + 1), passes, &mut self.times);
+        match decoding.drafts() {
+            0 if decoding.verify().is_none() => {
+                step_time.decode_stretches(self.decoding, decoding.context(k + 1), passes, &mut self.times);
+            }
+            drafts => decoding.contexts(k + 1, passes, |context| {
+                let first = step_time.of(&Features::verify(self.decoding, context, drafts));
+                self.times.push(Stretch { count: 1, first, step: 0 });
+            }),
+        }
         self.passes = passes;
         self.serial = k + passes as u64;
         self.is_run = true;
@@ -80,6 +89,7 @@ impl Pass {
         self.sampling.clear();
         self.returning.clear();
         self.decoding = 0;
+        self.given = 0;
         self.dead = 0;
         self.is_run = false;
         self.logged = None;
