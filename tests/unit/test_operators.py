@@ -121,10 +121,10 @@ def test_the_lowered_pass_is_the_sum_of_its_operators(gpu: str) -> None:
     )
     for rows, context in ((1, 1024), (32, 1024), (64, 4096), (256, 2048)):
         head = curve_of("gemm", "bf16", gpu).seconds(gemm(GPUS[gpu], BF16, rows, 128256, 4096))
-        exact = model.products_s(rows) + 32 * model.decode_attention_s(rows, context) + head
+        exact = model.tokens_s(rows) + model.decode_s(rows, rows * context) + head
         assert seconds(lowered, 0, 0, rows, rows * context, rows) == pytest.approx(exact, rel=0.3)
     for tokens in (1024, 8192):
-        exact = model.products_s(tokens) + 32 * model.prefill_attention_s(tokens)
+        exact = model.tokens_s(tokens) + model.prompt_s(tokens, tokens**2)
         assert seconds(lowered, tokens, tokens**2, 0, tokens, 1) == pytest.approx(exact, rel=0.15)
 
 
@@ -140,7 +140,7 @@ def test_evidence_says_whose_operators_they_are() -> None:
 
 def test_ranks_share_the_work_and_pay_for_it() -> None:
     options = {"model": "llama-3.1-70b", "gpu": "h200", "engine": SIZES}
-    two, eight = (composed({**options, "parallel": {"tensor": ranks}})[0].products_s(2048) for ranks in (2, 8))
+    two, eight = (composed({**options, "parallel": {"tensor": ranks}})[0].tokens_s(2048) for ranks in (2, 8))
     assert two / 4 < eight < two
 
 

@@ -94,7 +94,14 @@ fn counted(trace: &Trace, run: &Run) -> Outcome {
         r#"{"warmup_ps": 0, "window_ps": null, "gpus": 8, "gpu_price_per_hour": null, "slo": null}"#,
     )
     .expect("options");
-    black_box(summarize(&outcome.requests, &trace.input_tokens, &trace.max_output_tokens, &outcome.gaps, &options));
+    black_box(summarize(
+        &outcome.requests,
+        &trace.input_tokens,
+        &trace.max_output_tokens,
+        &[],
+        &outcome.gaps,
+        &options,
+    ));
     outcome
 }
 

@@ -1,5 +1,6 @@
 //! The frozen description of a run, as it comes in.
 
+mod data;
 mod router;
 pub mod sglang;
 pub mod speculation;
@@ -11,6 +12,7 @@ use crate::step_time::StepTime;
 use serde::Deserialize;
 use sglang::Sglang;
 
+pub use data::{Balance, Data};
 pub use router::{Assignment, Deal, Instances, Key, KvAware, LlmD, QueuePolicy, Router, Telemetry};
 use trtllm::Trtllm;
 use vllm::Vllm;
@@ -21,6 +23,8 @@ pub struct Run {
     pub replicas: u32,
     pub engine: Engine,
     pub step_time: StepTime,
+    #[serde(default)]
+    pub data: Data,
     pub router: Router,
     #[serde(default)]
     pub instances: Instances,
@@ -67,7 +71,9 @@ pub fn check(run: &Run) -> Result<(), InputError> {
     fault(run.series_interval_ps <= 0, "series_interval_ps must be positive")?;
     let logs = run.record.passes || run.record.block_ids;
     fault(logs && run.replicas > 1, "passes are logged of a single replica")?;
+    fault(logs && run.data.ranks > 1, "passes are logged of a single rank")?;
     fault(run.stall_passes == 0, "stall_passes must be at least 1")?;
+    run.data.check()?;
     router::check(&run.router, run.instances)?;
     run.step_time.check().or_else(|wrong| fault(true, wrong))?;
     match &run.engine {

@@ -42,6 +42,8 @@ pub struct Requests {
     pub last_token_ps: Vec<i64>,
     pub end_ps: Vec<i64>,
     pub replica: Vec<u32>,
+    /// The data rank of its replica; empty where all have one.
+    pub rank: Vec<u32>,
     pub output_tokens: Vec<u32>,
     pub cached_tokens: Vec<u32>,
     pub preemptions: Vec<u32>,
@@ -65,6 +67,7 @@ impl Requests {
             last_token_ps: vec![NEVER; count],
             end_ps: vec![NEVER; count],
             replica: vec![u32::MAX; count],
+            rank: Vec::new(),
             output_tokens: vec![0; count],
             cached_tokens: vec![0; count],
             preemptions: vec![0; count],

@@ -8,11 +8,12 @@ use crate::clock::Agenda;
 use crate::config;
 use crate::log::Log;
 use crate::record::{Gaps, NEVER, Reason, Requests, Series, Speculated, Status};
+use crate::replica::{Limits, Replica};
 use crate::router::{self, Fleet, Pick, Policy, PolicyError, Router};
-use crate::scheduler::{self, Results, Scheduler, Setting};
+use crate::scheduler::{self, Results, Setting};
 use crate::telemetry::Telemetry;
-use crate::trace::{NONE, Trace};
-use crate::worker::{Limits, Phase, Stop, Worker};
+use crate::trace::Trace;
+use crate::worker::{Phase, Stop};
 use crate::workload::HORIZON_PS;
 
 /// Progressions kept for all replicas together before lists of gaps are folded.
@@ -70,6 +71,7 @@ pub fn simulate(
         chains: &chains,
         engine: &run.engine,
         step_time: &run.step_time,
+        data: run.data,
         leap: run.leap,
         max_passes: run.max_passes.unwrap_or(u64::MAX),
         log_passes: run.record.passes,
@@ -97,7 +99,10 @@ pub fn simulate(
         stalled: Vec::new(),
         log: Log::Vllm(Vec::new()),
     };
-    let open_loop = run.users.is_none() && trace.after.iter().all(|&after| after == NONE);
+    if run.data.ranks > 1 {
+        simulation.requests.rank = vec![u32::MAX; trace.len()];
+    }
+    let open_loop = run.users.is_none() && !trace.has_waits();
     let mut questions = Questions { progress, events: 0, looked_at: 0, requests: trace.len() };
     let blocks = router::reads_contents(&run.router).then(|| scheduler::blocks(trace, &run.engine)).flatten();
     let mut router = router::build(run, trace, blocks.as_ref().unwrap_or(&chains), policy);
@@ -145,8 +150,8 @@ struct Simulation<'a> {
 }
 
 impl<'a> Simulation<'a> {
-    fn worker(&self, replica: u32) -> Worker<'a> {
-        Worker::new(replica, self.setting, self.limits)
+    fn worker(&self, replica: u32) -> Replica<'a> {
+        Replica::new(replica, self.setting, self.limits)
     }
 
     fn replica_by_replica(&mut self, router: &mut Router, questions: &mut Questions) -> Result<(), Failure> {
@@ -171,7 +176,8 @@ impl<'a> Simulation<'a> {
             for request in std::mem::take(&mut assigned[replica as usize]) {
                 let arrival_ps = self.trace.arrival_ps[request as usize];
                 self.advance(&mut worker, (arrival_ps, Phase::Arrival), questions)?;
-                worker.arrive(request, arrival_ps);
+                let rank = worker.arrive(request, arrival_ps);
+                self.note_rank(request, rank);
                 questions.looked_at += 1;
             }
             self.advance(&mut worker, (i64::MAX, Phase::Decision), questions)?;
@@ -181,7 +187,7 @@ impl<'a> Simulation<'a> {
     }
 
     /// Processes the events of `worker` before `until`.
-    fn advance(&mut self, worker: &mut Worker, until: (i64, Phase), questions: &mut Questions) -> Result<(), Failure> {
+    fn advance(&mut self, worker: &mut Replica, until: (i64, Phase), questions: &mut Questions) -> Result<(), Failure> {
         while let Some(next) = worker.next_event()
             && next < until
         {
@@ -194,7 +200,7 @@ impl<'a> Simulation<'a> {
     }
 
     /// The next event of `worker`. What it brought is in `first_tokens` and `ended`.
-    fn process(&mut self, worker: &mut Worker, next: (i64, Phase)) {
+    fn process(&mut self, worker: &mut Replica, next: (i64, Phase)) {
         let Self { requests, first_tokens, ended, .. } = self;
         worker.process(next, &mut Results { requests, first_tokens, ended });
     }
@@ -209,7 +215,7 @@ impl<'a> Simulation<'a> {
 
     fn event_by_event(&mut self, router: &mut Router, questions: &mut Questions) -> Result<(), Failure> {
         let replicas = self.run.replicas;
-        let mut workers: Vec<Worker> = (0..replicas).map(|replica| self.worker(replica)).collect();
+        let mut workers: Vec<Replica> = (0..replicas).map(|replica| self.worker(replica)).collect();
         let mut agenda = Agenda::new(replicas);
         let mut arrivals = Arrivals::new(self.trace, self.run.users);
         let mut telemetry = Telemetry::new(router, &workers);
@@ -271,10 +277,10 @@ impl<'a> Simulation<'a> {
         }
         for row in 0..self.trace.len() {
             if self.requests.routed_ps[row] == NEVER && self.requests.status[row] == Status::Unfinished as u8 {
-                let reason = match self.trace.after[row] {
-                    _ if self.requests.arrival_ps[row] != NEVER => Reason::Held,
-                    NONE => Reason::NeverSent,
-                    _ => Reason::Predecessor,
+                let reason = match self.requests.arrival_ps[row] {
+                    NEVER if self.trace.is_root(row) => Reason::NeverSent,
+                    NEVER => Reason::Predecessor,
+                    _ => Reason::Held,
                 };
                 self.requests.reason[row] = reason as u8;
             }
@@ -282,11 +288,18 @@ impl<'a> Simulation<'a> {
         Ok(())
     }
 
-    fn send(&mut self, request: u32, now_ps: i64, pick: Pick, workers: &mut [Worker], agenda: &mut Agenda) {
+    fn send(&mut self, request: u32, now_ps: i64, pick: Pick, workers: &mut [Replica], agenda: &mut Agenda) {
         self.note(request, now_ps, pick);
         let worker = &mut workers[pick.replica as usize];
-        worker.arrive(request, now_ps);
+        let rank = worker.arrive(request, now_ps);
         agenda.set(pick.replica, worker.next_event());
+        self.note_rank(request, rank);
+    }
+
+    fn note_rank(&mut self, request: u32, rank: u32) {
+        if let Some(noted) = self.requests.rank.get_mut(request as usize) {
+            *noted = rank;
+        }
     }
 
     /// Tells router and clients what an event of `replica` brought. Returns whether it brought anything.
@@ -318,8 +331,8 @@ impl<'a> Simulation<'a> {
         self.requests.end_ps[request as usize] = now_ps;
     }
 
-    fn collect(&mut self, replica: u32, worker: Worker) -> Result<(), Failure> {
-        let unfinished = worker.scheduler().unfinished();
+    fn collect(&mut self, replica: u32, worker: Replica) -> Result<(), Failure> {
+        let unfinished = worker.unfinished();
         match worker.stopped() {
             Some(Stop::Horizon) => return Err(Failure::Horizon),
             Some(Stop::Engine(error)) => return Err(Failure::Engine(replica, error)),
@@ -332,14 +345,16 @@ impl<'a> Simulation<'a> {
                 }
             }
         }
-        let (ledger, series) = worker.into_records();
-        self.passes += ledger.passes;
-        self.leaps += ledger.leaps;
-        self.speculated += ledger.speculated;
-        self.gaps.extend(ledger.gaps.finish());
+        let (ledgers, series) = worker.into_records();
         self.series.append(series);
-        if replica == 0 {
-            self.log = ledger.log;
+        for (rank, ledger) in ledgers.into_iter().enumerate() {
+            self.passes += ledger.passes;
+            self.leaps += ledger.leaps;
+            self.speculated += ledger.speculated;
+            self.gaps.extend(ledger.gaps.finish());
+            if (replica, rank) == (0, 0) {
+                self.log = ledger.log;
+            }
         }
         Ok(())
     }

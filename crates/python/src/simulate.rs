@@ -96,7 +96,10 @@ impl Run {
         let options = SummaryOptions::from_json(options_json).map_err(input_error)?;
         let (trace, outcome) = (self.trace.get().trace(), &self.outcome);
         let (inputs, limits) = (&trace.input_tokens, &trace.max_output_tokens);
-        let summarize = || metrics::summarize(&outcome.requests, inputs, limits, &outcome.gaps, &options);
+        let summarize = || {
+            let trajectories = if trace.has_waits() { trace.trajectories() } else { Vec::new() };
+            metrics::summarize(&outcome.requests, inputs, limits, &trajectories, &outcome.gaps, &options)
+        };
         Ok(py.detach(summarize).to_json())
     }
 

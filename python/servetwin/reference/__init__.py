@@ -6,6 +6,31 @@ The native core must give the same records, to the last picosecond.
 """
 
 from .request import Request
-from .step_time import Affine, Features, Linear, Polynomial, StepTime
+from .step_time import (
+    Affine,
+    DecodeGrid,
+    Features,
+    Graphs,
+    Line,
+    Linear,
+    MixedGrid,
+    Polynomial,
+    PromptGrid,
+    StepTime,
+    Tabulated,
+)
 
-__all__ = ["Affine", "Features", "Linear", "Polynomial", "Request", "StepTime"]
+__all__ = [
+    "Affine",
+    "DecodeGrid",
+    "Features",
+    "Graphs",
+    "Line",
+    "Linear",
+    "MixedGrid",
+    "Polynomial",
+    "PromptGrid",
+    "Request",
+    "StepTime",
+    "Tabulated",
+]

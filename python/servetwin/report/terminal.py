@@ -36,6 +36,7 @@ DISTRIBUTIONS = {
     "Inter Token Latency (ms)": "itl_ms",
     "Request Latency (ms)": "e2e_ms",
     "Queue Time (ms)": "queue_ms",
+    "Trajectory Time (ms)": "trajectory_ms",
     "Output Tokens/s per User": "output_tokens_per_s_per_user",
 }
 

@@ -11,7 +11,7 @@ pub mod vllm;
 pub use pass::Pass;
 
 use crate::chain::Chains;
-use crate::config::Engine;
+use crate::config::{Data, Engine};
 use crate::gaps::GapList;
 use crate::log::Log;
 use crate::record::{Reason, Requests, Speculated};
@@ -30,6 +30,7 @@ pub struct Setting<'a, E = Engine> {
     pub chains: &'a Chains,
     pub engine: &'a E,
     pub step_time: &'a StepTime,
+    pub data: Data,
     pub leap: bool,
     /// No replica does more.
     pub max_passes: u64,
@@ -48,8 +49,8 @@ impl<E> Copy for Setting<'_, E> {}
 impl<'a> Setting<'a> {
     /// The same, for the scheduler of one engine.
     fn of<E>(self, engine: &'a E) -> Setting<'a, E> {
-        let Setting { trace, chains, step_time, leap, max_passes, log_passes, log_blocks, .. } = self;
-        Setting { trace, chains, engine, step_time, leap, max_passes, log_passes, log_blocks }
+        let Setting { trace, chains, step_time, data, leap, max_passes, log_passes, log_blocks, .. } = self;
+        Setting { trace, chains, engine, step_time, data, leap, max_passes, log_passes, log_blocks }
     }
 
     /// Why this request could never run on a replica.
@@ -161,6 +162,9 @@ pub trait Scheduler {
     /// run in progress.
     fn arrive(&mut self, request: u32, arrival_ps: i64) -> bool;
 
+    /// Other ranks in step with this one have passes until `until_ps`: it is not idle before then.
+    fn kept_busy(&mut self, _until_ps: i64) {}
+
     /// Decides the next pass, or run of passes, starting at `start_ps`. `now_ps` is the time of the
     /// decision. False if there is nothing to do.
     fn schedule(&mut self, now_ps: i64, start_ps: i64, results: &mut Results, pass: &mut Pass) -> bool;
@@ -204,6 +208,11 @@ pub trait Scheduler {
         None
     }
 
+    /// When something that a decision without result could be waiting for ends by itself.
+    fn next_wake_ps(&self) -> Option<i64> {
+        None
+    }
+
     /// The requests that wait or run, in the order of the batch, then of the queue.
     fn unfinished(&self) -> Vec<u32>;
 
@@ -241,6 +250,10 @@ impl Scheduler for AnyScheduler<'_> {
 
     fn arrive(&mut self, request: u32, arrival_ps: i64) -> bool {
         each!(self, scheduler => scheduler.arrive(request, arrival_ps))
+    }
+
+    fn kept_busy(&mut self, until_ps: i64) {
+        each!(self, scheduler => scheduler.kept_busy(until_ps));
     }
 
     fn schedule(&mut self, now_ps: i64, start_ps: i64, results: &mut Results, pass: &mut Pass) -> bool {
@@ -289,6 +302,10 @@ impl Scheduler for AnyScheduler<'_> {
 
     fn failure(&self) -> Option<&'static str> {
         each!(self, scheduler => scheduler.failure())
+    }
+
+    fn next_wake_ps(&self) -> Option<i64> {
+        each!(self, scheduler => scheduler.next_wake_ps())
     }
 
     fn unfinished(&self) -> Vec<u32> {

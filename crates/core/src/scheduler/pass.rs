@@ -21,7 +21,9 @@ pub struct Pass {
     pub(super) decided_ps: i64,
     /// Requests in the queue when it was decided.
     pub(super) waiting: u32,
-    pub(super) times: Timeline,
+    pub times: Timeline,
+    /// What the first pass of it does.
+    pub features: Features,
     /// Rows of the decode set, and the tokens that they give, as if none ended.
     pub(super) decoding: i64,
     pub(super) given: i64,
@@ -39,12 +41,12 @@ impl Pass {
     /// Makes it a run of `passes` in which just `decoding` decodes, from counter `k` on.
     pub(super) fn begin_run(&mut self, decoding: &DecodeSet, step_time: &StepTime, k: u64, passes: i64) {
         self.decoding = decoding.len() as i64;
-        match decoding.drafts() {
-            0 if decoding.verify().is_none() => {
-                step_time.decode_stretches(self.decoding, decoding.context(k + 1), passes, &mut self.times);
-            }
-            drafts => decoding.contexts(k + 1, passes, |context| {
-                let first = step_time.of(&Features::verify(self.decoding, context, drafts));
+        let context = decoding.context(k + 1);
+        self.features = Features::verify(self.decoding, context, decoding.drafts());
+        match decoding.verify() {
+            None => step_time.decode_stretches(self.decoding, context, passes, &mut self.times),
+            Some(verify) => decoding.contexts(k + 1, passes, |context| {
+                let first = step_time.of(&Features::verify(self.decoding, context, verify.drafts));
                 self.times.push(Stretch { count: 1, first, step: 0 });
             }),
         }
@@ -52,6 +54,26 @@ impl Pass {
         self.serial = k + passes as u64;
         self.is_run = true;
         self.settled = false;
+    }
+
+    /// Makes it a single pass, that does nothing if no sequence takes part in it. Returns its time.
+    pub(super) fn begin_step(&mut self, features: &Features, step_time: &StepTime) -> i64 {
+        self.features = *features;
+        let time = if features.sequences == 0 { 0 } else { step_time.of(features) };
+        self.times.push(Stretch { count: 1, first: time, step: 0 });
+        self.passes = 1;
+        self.settled = true;
+        time
+    }
+
+    /// A single pass lasts so long after all: it waits for something besides.
+    pub(super) fn set_time(&mut self, time: i64) {
+        self.times.stretches[0].first = time;
+    }
+
+    /// Whether it is a run of passes that only decode.
+    pub fn is_run(&self) -> bool {
+        self.is_run
     }
 
     pub(super) fn set_end(&mut self) {
@@ -69,9 +91,16 @@ impl Pass {
         let passes = self.decided_before(time_ps, ahead);
         if passes < self.passes {
             self.times.truncate(passes);
+            self.cut(passes);
+            self.set_end();
+        }
+    }
+
+    /// Ends a run after `passes` passes, whose times are the caller's business, if it is longer.
+    pub fn cut(&mut self, passes: i64) {
+        if passes < self.passes {
             self.serial -= (self.passes - passes) as u64;
             self.passes = passes;
-            self.set_end();
         }
     }
 

@@ -196,6 +196,7 @@ def features(plan: Pass) -> Features:
     return Features(
         prefill_tokens=sum(row.tokens for row in prefills),
         prefill_work=sum(row.tokens * (2 * row.computed_before + row.tokens) for row in prefills),
+        prefill_context=sum(row.computed_before + row.tokens for row in prefills),
         decode_rows=len(rows) - len(prefills),
         draft_tokens=sum(row.tokens - 1 for row in rows if row.decodes),
         context=sum(row.computed_before + row.tokens for row in rows),
