@@ -91,6 +91,7 @@ def tabulated(choose: Chooser) -> Tabulated:
         graphs=Graphs(
             decode_sizes=choose.one_of(((), sizes)),
             piecewise_sizes=choose.one_of(((), _knots(choose, 90))),
+            padded=choose.integer(0, 3) > 0,
             piecewise_ps=choose.integer(0, 9 * PS_PER_MS),
             eager_ps=choose.integer(0, 9 * PS_PER_MS),
         ),

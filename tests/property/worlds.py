@@ -32,13 +32,23 @@ COLUMNS = (
 SERIES = ("time_ps", "replica", "running", "waiting", "used_blocks")
 
 
+POOL = ("replicas", "engine", "step_time", "router", "instances")
+
+
+def described(run: dict[str, Any]) -> str:
+    """A run of one pool, whose fields stand among its own, as the core takes it."""
+    pool = {name: run[name] for name in POOL if name in run}
+    rest = {name: value for name, value in run.items() if name not in POOL}
+    return json.dumps({"pools": [{"role": "aggregated", **pool}], **rest})
+
+
 @dataclass(frozen=True)
 class World:
     trace: dict[str, Any]
     run: dict[str, Any]
 
     def simulate(self, *, router: object | None = None, **changes: Any) -> _core.Run:
-        return _core.simulate(_core.Trace.from_columns(**self.trace), json.dumps(self.run | changes), router=router)
+        return _core.simulate(_core.Trace.from_columns(**self.trace), described(self.run | changes), router=router)
 
 
 def records(run: _core.Run) -> dict[str, Any]:
@@ -145,6 +155,7 @@ def tabulated(draw: st.DrawFn) -> dict[str, Any]:
     graphs = {
         "decode_sizes": draw(st.just([]) | _knots(12)),
         "piecewise_sizes": draw(st.just([]) | _knots(80)),
+        "padded": draw(st.booleans()),
         "piecewise_ps": draw(st.integers(0, 9 * MS)),
         "eager_ps": draw(st.integers(0, 12 * MS)),
     }

@@ -63,6 +63,7 @@ fn tabulated(dice: &mut Dice) -> Tabulated {
     let graphs = Graphs {
         decode_sizes: if dice.chance(2) { knots(dice, 40) } else { Vec::new() },
         piecewise_sizes: if dice.chance(2) { knots(dice, 40) } else { Vec::new() },
+        padded: dice.chance(4),
         piecewise_ps: dice.roll(0, 9_000),
         eager_ps: dice.roll(0, 12_000),
     };

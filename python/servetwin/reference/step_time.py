@@ -109,6 +109,8 @@ class Graphs:
     """Of passes that only decode: whole passes."""
     piecewise_sizes: tuple[int, ...] = ()
     """Of any pass: all but the attention."""
+    padded: bool = True
+    """Otherwise a graph serves passes of just its size."""
     piecewise_ps: int = 0
     """The host's launches take so long where only pieces were captured,"""
     eager_ps: int = 0
@@ -116,14 +118,15 @@ class Graphs:
 
     def pad(self, tokens: int, only_decodes: bool) -> tuple[int, int]:
         """The number of tokens that is computed, and the least time of the pass."""
-        if only_decodes:
-            for size in self.decode_sizes:
-                if size >= tokens:
-                    return size, 0
-        for size in self.piecewise_sizes:
-            if size >= tokens:
-                return size, self.piecewise_ps
-        return tokens, self.eager_ps
+        size = self._next(self.decode_sizes, tokens) if only_decodes else None
+        if size is not None:
+            return size, 0
+        size = self._next(self.piecewise_sizes, tokens)
+        return (tokens, self.eager_ps) if size is None else (size, self.piecewise_ps)
+
+    def _next(self, sizes: tuple[int, ...], tokens: int) -> int | None:
+        size = next((size for size in sizes if size >= tokens), None)
+        return size if self.padded or size == tokens else None
 
 
 @dataclass(frozen=True)

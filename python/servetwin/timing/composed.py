@@ -21,8 +21,7 @@ from ..catalog import Gpu, Model, Stored
 from ..catalog.formats import BF16, Format
 from ..catalog.layers import CompressedAttention, Dense, Experts, GatedDelta, GroupedAttention, LatentAttention, Layer
 from ..catalog.parallel import Ranks
-from .base import Evidence, Lowered, PassLimits
-from .composed_lowering import lower_affine
+from .base import Evidence
 from .mixers import MixerCost
 from .operators import basis, operator_curve
 from .operators.fitted import kinds, provenance
@@ -50,7 +49,6 @@ class Composed:
     ranks: Ranks
     stored: Stored
     kv: Format
-    host_ms: float
     skew: float = SKEW
 
     @cached_property
@@ -69,7 +67,6 @@ class Composed:
             "model": self.model.name,
             "gpu": self.gpu.title,
             "operators": provenance(),
-            "host_ms": self.host_ms,
             "small_kernel_us": KERNEL_S * 1e6,
             "stream_efficiency": STREAM_EFFICIENCY,
         }
@@ -82,9 +79,6 @@ class Composed:
             assumed["not_measured"] = ", ".join(missing)
             assumed["assumed_efficiency"] = ASSUMED_EFFICIENCY
         return assumed
-
-    def lower(self, limits: PassLimits) -> Lowered:
-        return lower_affine(self, self.host_ms, limits)
 
     def tokens_s(self, tokens: int) -> float:
         return self.tokens(tokens).seconds

@@ -35,6 +35,7 @@ pub struct InStep<'a> {
     span: Option<Span>,
     stopped: Option<Stop>,
     spare: Vec<Run>,
+    repriced: Timeline,
     scratch: Timeline,
 }
 
@@ -82,6 +83,7 @@ impl<'a> InStep<'a> {
             span: None,
             stopped: None,
             spare: Vec::new(),
+            repriced: Timeline::default(),
             scratch: Timeline::default(),
         }
     }
@@ -192,15 +194,18 @@ impl<'a> InStep<'a> {
 
     /// The next `passes` passes, each as long as on its slowest rank.
     fn span_of(&mut self, start_ps: i64, passes: i64) -> Span {
+        let step_time = self.setting.step_time;
         let working = || self.ranks.iter().filter_map(|rank| rank.executing.as_ref().filter(|run| run.works));
+        let tokens = working().map(|run| step_time.padded(&run.pass.features)).max().unwrap_or(0);
         // A pass that only preempts is none for the GPU, and a dummy runs in its place.
-        let empty = |run: &Run| run.own.stretches.first().is_none_or(|stretch| stretch.first == 0);
-        let dummies = working().count() < self.ranks.len() || working().any(empty);
+        let dummies = working().count() < self.ranks.len() || working().any(|run| run.pass.features.sequences == 0);
         let mut times = Timeline::default();
         times.push(Stretch { count: passes, first: if dummies { self.dummy_ps } else { 1 }, step: 0 });
         for rank in &self.ranks {
             if let Some(run) = rank.executing.as_ref().filter(|run| run.works) {
-                slowest::raise(&mut times, &run.own, run.done, &mut self.scratch);
+                self.repriced.clear();
+                let (alone, skip) = run.alone(step_time, tokens, passes, &mut self.repriced);
+                slowest::raise(&mut times, alone, skip, &mut self.scratch);
             }
         }
         Span { start_ps, passes, times, committed: false }

@@ -2,7 +2,7 @@
 
 use super::slowest;
 use crate::scheduler::{AnyScheduler, Pass, Scheduler};
-use crate::step_time::Timeline;
+use crate::step_time::{StepTime, Stretch, Timeline};
 
 /// A rank's scheduler and the passes it has decided.
 pub(super) struct Rank<'a> {
@@ -56,6 +56,28 @@ pub(super) struct Run {
 }
 
 impl Run {
+    /// The times that its next `passes` passes would take alone, filled up to `tokens` as on the rank with
+    /// most of them, after those that are to be skipped. `buffer` is empty.
+    pub(super) fn alone<'t>(
+        &'t self,
+        step_time: &StepTime,
+        tokens: i64,
+        passes: i64,
+        buffer: &'t mut Timeline,
+    ) -> (&'t Timeline, i64) {
+        let features = &self.pass.features;
+        if features.sequences == 0 || !step_time.prices_padding() || step_time.padded(features) == tokens {
+            return (&self.own, self.done);
+        }
+        if self.pass.is_run() {
+            let (rows, context) = (features.decode_rows, features.context + self.done * features.decode_rows);
+            step_time.decode_stretches_padded(rows, tokens, context, passes, buffer);
+        } else {
+            buffer.push(Stretch { count: 1, first: step_time.of_padded(features, tokens), step: 0 });
+        }
+        (buffer, 0)
+    }
+
     /// Takes over a pass that was just decided.
     pub(super) fn begin(&mut self) {
         std::mem::swap(&mut self.own, &mut self.pass.times);

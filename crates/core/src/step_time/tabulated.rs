@@ -32,6 +32,8 @@ pub struct Graphs {
     pub decode_sizes: Vec<i64>,
     /// Of any pass: all but the attention.
     pub piecewise_sizes: Vec<i64>,
+    /// Otherwise a graph serves passes of just its size.
+    pub padded: bool,
     /// The host's launches take so long where only pieces were captured,
     pub piecewise_ps: i64,
     /// and so long where nothing was.
@@ -41,7 +43,8 @@ pub struct Graphs {
 impl Graphs {
     /// The number of tokens that is computed, and the least time of the pass.
     fn pad(&self, tokens: i64, only_decodes: bool) -> (i64, i64) {
-        let next = |sizes: &[i64]| sizes.get(sizes.partition_point(|&size| size < tokens)).copied();
+        let fits = |&size: &i64| self.padded || size == tokens;
+        let next = |sizes: &[i64]| sizes.get(sizes.partition_point(|&size| size < tokens)).copied().filter(fits);
         if only_decodes && let Some(size) = next(&self.decode_sizes) {
             return (size, 0);
         }
