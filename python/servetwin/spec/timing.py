@@ -57,4 +57,11 @@ class AnalyticTiming(HostTiming):
     memory_efficiency: Efficiency | None = None
 
 
-Timing = Annotated[LinearTiming | PolynomialTiming | AnalyticTiming, Field(discriminator="kind")]
+class TableTiming(HostTiming):
+    """Timings of one's own, or of others: a file of whole passes, or a folder of layers (LLMServingSim's format)."""
+
+    kind: Literal["table"]
+    path: str
+
+
+Timing = Annotated[LinearTiming | PolynomialTiming | AnalyticTiming | TableTiming, Field(discriminator="kind")]
