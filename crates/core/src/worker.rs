@@ -3,7 +3,7 @@
 //! Without async scheduling a pass is decided when the one before it has ended. With it, when the
 //! one before it *starts*: one pass executes, one is queued behind it.
 //!
-//! At equal times results come before arrivals, and arrivals before decisions.
+//! At equal times results come before transfers, these before arrivals, and arrivals before decisions.
 
 use crate::scheduler::{AnyScheduler, Ledger, Pass, Results, Scheduler, Setting};
 use crate::workload::HORIZON_PS;
@@ -12,7 +12,9 @@ use crate::workload::HORIZON_PS;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
     Results,
-    /// Not an event of a worker, but it has its place in the order.
+    /// Of data between replicas; not an event of a worker, but it has its place in the order.
+    Transfer,
+    /// Nor is this.
     Arrival,
     Decision,
 }
@@ -149,9 +151,10 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// A request joins the queue. All events before its arrival have been processed.
-    pub fn arrive(&mut self, request: u32, time_ps: i64) {
-        let matters = self.scheduler.arrive(request, time_ps);
+    /// Something comes from outside at `time_ps`; all events before it have been processed. `act`
+    /// tells the scheduler, and whether the next pass could now differ from those of a run in progress.
+    pub fn outside(&mut self, time_ps: i64, act: impl FnOnce(&mut AnyScheduler<'a>) -> bool) {
+        let matters = act(&mut self.scheduler);
         if matters && let Some(last) = self.queued.as_mut().or(self.executing.as_mut()) {
             last.truncate(time_ps, self.ahead);
         }

@@ -5,7 +5,7 @@ mod support;
 use servetwin_core::config::sglang::{self, HiCache, Sglang, WritePolicy};
 use servetwin_core::config::trtllm::{self, CapacityPolicy, ChunkingPolicy, Trtllm};
 use servetwin_core::config::vllm::{Policy, Version, Vllm};
-use servetwin_core::config::{Balance, Data, Engine};
+use servetwin_core::config::{Balance, Data, Engine, Role};
 use servetwin_core::kv::channel::Speed;
 use servetwin_core::record::{NEVER, Requests};
 use servetwin_core::replica::{Limits, Replica};
@@ -181,6 +181,7 @@ fn holds(engine: fn(&mut Dice) -> Engine, least_preemptions: u32) {
             chains: &chains,
             engine: &engine,
             step_time: &step_time,
+            role: Role::Aggregated,
             data: data(&mut dice),
             leap: dice.chance(2),
             max_passes: u64::MAX,
@@ -199,7 +200,9 @@ fn holds(engine: fn(&mut Dice) -> Engine, least_preemptions: u32) {
                 assert!(next.0 >= now.0, "seed {seed}: time goes back from {now:?} to {next:?}");
                 now = next;
                 let first_tokens = &mut first_tokens;
-                worker.process(next, &mut Results { requests: &mut requests, first_tokens, ended: &mut ended });
+                let (requests, ended) = (&mut requests, &mut ended);
+                let (wanted, prefilled) = (&mut Vec::new(), &mut Vec::new());
+                worker.process(next, &mut Results { requests, first_tokens, ended, wanted, prefilled });
                 worker.check();
             }
             if request == trace.len() {

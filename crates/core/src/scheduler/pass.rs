@@ -48,19 +48,12 @@ impl Pass {
         self.settled = false;
     }
 
-    /// Makes it a single pass, that does nothing if no sequence takes part in it. Returns its time.
-    pub(super) fn begin_step(&mut self, features: &Features, step_time: &StepTime) -> i64 {
+    /// Makes it a single pass.
+    pub(super) fn begin_step(&mut self, features: &Features, time: i64) {
         self.features = *features;
-        let time = if features.sequences == 0 { 0 } else { step_time.of(features) };
         self.times.push(Stretch { count: 1, first: time, step: 0 });
         self.passes = 1;
         self.settled = true;
-        time
-    }
-
-    /// A single pass lasts so long after all: it waits for something besides.
-    pub(super) fn set_time(&mut self, time: i64) {
-        self.times.stretches[0].first = time;
     }
 
     /// Whether it is a run of passes that only decode.

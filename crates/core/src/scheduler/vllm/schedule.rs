@@ -143,7 +143,9 @@ impl Vllm<'_> {
         if self.s.engine.num_speculative_tokens == 0 {
             self.join_decode_set(&pass.sampling);
         }
-        let time = pass.begin_step(&features, self.s.step_time);
+        // A pass that only preempts takes no time.
+        let time = if features.sequences == 0 { 0 } else { self.s.step_time.of(&features) };
+        pass.begin_step(&features, time);
         pass.serial = self.k;
         pass.decoding = decoding as i64;
         self.passes += 1;
