@@ -114,7 +114,7 @@ def _alike(model: Model) -> tuple[GroupedAttention, Dense | Experts]:
     mixers, mlps = {layer.mixer for layer in model.stack}, {layer.mlp for layer in model.stack}
     mixer, mlp = next(iter(mixers)), next(iter(mlps))
     plain = len(mixers) == len(mlps) == 1 and isinstance(mixer, GroupedAttention) and mixer.window is None
-    if not plain or getattr(mlp, "shared_intermediate", 0):
+    if not plain or (isinstance(mlp, Experts) and mlp.shared_intermediate):
         raise InputError(
             f"only models whose layers are all alike, with grouped-query attention to all tokens, are timed; "
             f"{model.name} has {'; '.join(model.kinds())}",
