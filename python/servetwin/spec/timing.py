@@ -57,16 +57,14 @@ class AnalyticTiming(HostTiming):
     memory_efficiency: Efficiency | None = None
 
 
-class AiconfiguratorTiming(SpecModel):
+class AiconfiguratorTiming(HostTiming):
     """NVIDIA's AIConfigurator's sums of kernels, from its core (`pip install 'servetwin[aiconfigurator]'`).
 
     `backend_version` names the engine's version its timings are of, as it does: current, previous, next or a number.
-    `host_ms` is what a pass costs on top.
     """
 
     kind: Literal["aiconfigurator"]
     backend_version: str = "current"
-    host_ms: NotNegative = 0.5
 
 
 class TableTiming(HostTiming):

@@ -50,7 +50,7 @@ def _model(spec: Spec, engine: ResolvedEngine) -> TimingModel:
         case AiconfiguratorTiming():
             from .aiconfigurator import aiconfigurator
 
-            return aiconfigurator(spec, engine, options)
+            return ComposedModel(aiconfigurator(spec, engine, options), host(options), captured(spec, engine))
         case AnalyticTiming():
             return _analytic(spec, engine, options)
         case TableTiming():
