@@ -12,7 +12,7 @@ use crate::chain::Chains;
 use crate::config;
 use crate::log::Log;
 use crate::metrics::PoolUse;
-use crate::record::{Gaps, Handovers, Reason, Requests, Series, Status};
+use crate::record::{Gaps, Handovers, Reason, Requests, Series, Speculated, Status};
 use crate::replica::{Limits, Replica};
 use crate::router::{self, Fleet, Pick, Policy, PolicyError};
 use crate::scheduler::{self, Prefilled, Results, Setting, Wanted};
@@ -35,6 +35,7 @@ pub struct Outcome {
     pub series: Series,
     pub passes: u64,
     pub leaps: u64,
+    pub speculated: Speculated,
     /// Replicas that stopped making progress.
     pub stalled: Vec<u32>,
     pub pools: Vec<PoolUse>,
@@ -116,6 +117,7 @@ pub fn simulate(
         series: Series::default(),
         passes: 0,
         leaps: 0,
+        speculated: Speculated::default(),
         stalled: Vec::new(),
         busy_ps: Vec::new(),
         log: Log::Vllm(Vec::new()),
@@ -177,6 +179,7 @@ struct Simulation<'a> {
     series: Series,
     passes: u64,
     leaps: u64,
+    speculated: Speculated,
     stalled: Vec<u32>,
     /// By replica.
     busy_ps: Vec<i64>,
@@ -279,6 +282,7 @@ impl<'a> Simulation<'a> {
         for (rank, ledger) in ledgers.into_iter().enumerate() {
             self.passes += ledger.passes;
             self.leaps += ledger.leaps;
+            self.speculated += ledger.speculated;
             self.gaps.extend(ledger.gaps.finish());
             if (replica, rank) == (0, 0) {
                 self.log = ledger.log;
@@ -300,6 +304,7 @@ impl<'a> Simulation<'a> {
             series: self.series,
             passes: self.passes,
             leaps: self.leaps,
+            speculated: self.speculated,
             stalled: self.stalled,
             log: self.log,
             route_reasons: pools[0].router.reasons(),

@@ -104,7 +104,15 @@ impl Run {
         let (inputs, limits) = (&trace.input_tokens, &trace.max_output_tokens);
         let summarize = || {
             let trajectories = if trace.has_waits() { trace.trajectories() } else { Vec::new() };
-            metrics::summarize(&outcome.requests, inputs, limits, &trajectories, &outcome.gaps, &outcome.pools, &options)
+            metrics::summarize(
+                &outcome.requests,
+                inputs,
+                limits,
+                &trajectories,
+                &outcome.gaps,
+                &outcome.pools,
+                &options,
+            )
         };
         Ok(py.detach(summarize).to_json())
     }
