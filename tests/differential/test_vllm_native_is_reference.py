@@ -12,7 +12,7 @@ from servetwin.conformance.vllm.replay import native, reference
 from servetwin.errors import ServetwinError
 from servetwin.reference.vllm import EngineConfig, RunRecord
 
-from .vllm_scenarios import random_scenario, scenarios
+from .vllm_scenarios import offloading_scenario, random_scenario, scenarios
 
 
 def check(scenario: Scenario[EngineConfig]) -> None:
@@ -34,6 +34,12 @@ def without_blocks(run: RunRecord) -> RunRecord:
 def test_seeded_scenarios(first: int) -> None:
     for seed in range(first, first + 50):
         check(random_scenario(seed))
+
+
+@pytest.mark.parametrize("first", range(0, 400, 50))
+def test_seeded_scenarios_with_host_memory(first: int) -> None:
+    for seed in range(first, first + 50):
+        check(offloading_scenario(seed))
 
 
 @pytest.mark.parametrize("seed", [6, 47, 231, 908, 1366, 2707, 3068, 24324])

@@ -30,6 +30,7 @@ from servetwin.spec.router import (
     Several,
 )
 from servetwin.spec.service import Metrics, Percentiles, ServiceLevel
+from servetwin.spec.tiers import HostTier, Tiers
 from servetwin.spec.timing import AnalyticTiming, LinearTiming, PolynomialTiming
 from servetwin.spec.traffic import (
     Durations,

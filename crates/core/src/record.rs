@@ -43,7 +43,9 @@ pub struct Requests {
     pub end_ps: Vec<i64>,
     pub replica: Vec<u32>,
     pub output_tokens: Vec<u32>,
+    /// Prompt tokens that need not be computed when it is first admitted, from wherever they come.
     pub cached_tokens: Vec<u32>,
+    pub loaded: Loaded,
     pub preemptions: Vec<u32>,
     /// Blocks that were reserved for it, by its limit, and that it never took.
     pub unused_blocks: Vec<u32>,
@@ -67,6 +69,7 @@ impl Requests {
             replica: vec![u32::MAX; count],
             output_tokens: vec![0; count],
             cached_tokens: vec![0; count],
+            loaded: Loaded::default(),
             preemptions: vec![0; count],
             unused_blocks: vec![0; count],
             status: vec![Status::Unfinished as u8; count],
@@ -75,6 +78,13 @@ impl Requests {
             route_overlap_tokens: vec![u32::MAX; count],
         }
     }
+}
+
+/// Those of the cached tokens that were loaded from below the GPU's memory, by where they were. Empty
+/// where nothing is kept there.
+#[derive(Clone, Debug, Default)]
+pub struct Loaded {
+    pub host: Vec<u32>,
 }
 
 /// Gaps between tokens: `count` gaps of `start_ps`, `start_ps + step_ps`, ..., each of `weight` rows.

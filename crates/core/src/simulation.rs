@@ -80,12 +80,16 @@ pub fn simulate(
         gap_limit: (GAP_ENTRIES / run.replicas as usize).max(1024),
         series_limit: (SERIES_POINTS / run.replicas as usize).max(1024) & !1,
     };
+    let mut requests = Requests::new(trace.len());
+    if scheduler::has_host_tier(&run.engine) {
+        requests.loaded.host = vec![0; trace.len()];
+    }
     let mut simulation = Simulation {
         run,
         trace,
         setting,
         limits,
-        requests: Requests::new(trace.len()),
+        requests,
         first_tokens: Vec::new(),
         ended: Vec::new(),
         gaps: Vec::new(),

@@ -33,7 +33,7 @@ pub struct Worker<'a> {
     limits: Limits,
     /// When the next decision is due if nothing executes.
     ready_ps: i64,
-    /// The last decision found nothing to do; only results or an arrival can change that.
+    /// The last decision found nothing to do; only results, an arrival or its own alarm can change that.
     asleep: bool,
     stopped: Option<Stop>,
     /// The next point of the time series, and the distance from there on.
@@ -101,7 +101,10 @@ impl<'a> Worker<'a> {
             return None;
         }
         match (&self.executing, &self.queued) {
-            (None, _) if self.asleep || !self.scheduler.has_work() => None,
+            (None, _) if !self.scheduler.has_work() => None,
+            (None, _) if self.asleep => {
+                self.scheduler.next_wake_ps().map(|time_ps| (time_ps.max(self.ready_ps), Phase::Decision))
+            }
             (None, _) => Some((self.ready_ps, Phase::Decision)),
             (Some(executing), None) if self.ahead > 0 && !self.asleep && self.scheduler.has_work() => {
                 Some((executing.last_start_ps.max(self.ready_ps), Phase::Decision))
@@ -150,6 +153,7 @@ impl<'a> Worker<'a> {
             self.stopped = Some(Stop::PassLimit); // what is under way stays so, as in a recording cut short
             return;
         }
+        self.asleep = false;
         let mut pass = self.spare.pop().unwrap_or_default();
         if self.scheduler.schedule(now_ps, start_ps, results, &mut pass) {
             if self.executing.is_none() { self.executing = Some(pass) } else { self.queued = Some(pass) }
@@ -160,7 +164,7 @@ impl<'a> Worker<'a> {
                 self.stopped = Some(Stop::Engine(error));
                 return;
             }
-            if self.executing.is_none() && self.setting.log_passes {
+            if self.executing.is_none() && self.setting.log_passes && self.scheduler.next_wake_ps().is_none() {
                 self.scheduler.log_stuck(now_ps);
                 self.stopped = Some(Stop::Stalled);
             }

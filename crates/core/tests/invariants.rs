@@ -5,7 +5,8 @@ mod support;
 use servetwin_core::config::Engine;
 use servetwin_core::config::sglang::{self, Sglang};
 use servetwin_core::config::trtllm::{self, CapacityPolicy, ChunkingPolicy, Trtllm};
-use servetwin_core::config::vllm::{Policy, Version, Vllm};
+use servetwin_core::config::vllm::{Offload, Policy, Version, Vllm};
+use servetwin_core::kv::channel::Speed;
 use servetwin_core::record::{NEVER, Requests};
 use servetwin_core::scheduler::{self, Results, Scheduler, Setting};
 use servetwin_core::step_time::{Affine, StepTime};
@@ -60,7 +61,29 @@ fn vllm(dice: &mut Dice) -> Vllm {
         num_speculative_tokens: drafts,
         acceptance: None,
         id_ranks: None,
+        offload: None,
     }
+}
+
+/// With host memory that is anything from a block to plenty, at the end of a slow or a fast link.
+fn offloading(dice: &mut Dice) -> Vllm {
+    let mut engine = vllm(dice);
+    engine.version = Version::V0_32;
+    engine.enable_prefix_caching = true;
+    engine.num_speculative_tokens = 0;
+    engine.async_scheduling = dice.chance(2);
+    engine.num_gpu_blocks = 200_u32.div_ceil(engine.block_size) + dice.roll(1, 30) as u32;
+    let speed = |dice: &mut Dice| Speed {
+        bytes_per_s: dice.pick(&[2_000, 100_000, 10_000_000]),
+        latency_ps: dice.pick(&[0, MS / 50, 3 * MS]),
+    };
+    engine.offload = Some(Offload {
+        blocks: dice.pick(&[1, 3, 12, 60, 400]),
+        block_bytes: 10 * u64::from(engine.block_size),
+        store: speed(dice),
+        load: speed(dice),
+    });
+    engine
 }
 
 fn trtllm(dice: &mut Dice) -> Trtllm {
@@ -114,6 +137,12 @@ fn vllm_conserves_blocks_and_ends_each_request_once() {
 }
 
 #[test]
+fn vllm_with_a_host_tier_conserves_blocks_and_ends_each_request_once() {
+    let loaded = holds(|dice| Engine::Vllm(offloading(dice)), 500);
+    assert!(loaded > 2_000, "the worlds must load from the host: {loaded} tokens");
+}
+
+#[test]
 fn trtllm_conserves_blocks_and_ends_each_request_once() {
     holds(|dice| Engine::Trtllm(trtllm(dice)), 100);
 }
@@ -136,7 +165,9 @@ fn given(engine: &Engine, trace: &Trace, row: usize) -> u32 {
 
 const WORLDS: u64 = 1_500;
 
-fn holds(engine: fn(&mut Dice) -> Engine, least_preemptions: u32) {
+/// Returns the tokens loaded from host memory.
+fn holds(engine: fn(&mut Dice) -> Engine, least_preemptions: u32) -> u32 {
+    let mut loaded = 0;
     let mut preemptions = 0;
     let mut stuck = 0;
     for seed in 0..WORLDS {
@@ -158,6 +189,9 @@ fn holds(engine: fn(&mut Dice) -> Engine, least_preemptions: u32) {
         let limits = Limits { stall_passes: 300, interval_ps: 10 * MS, gap_limit: 50, series_limit: 8 };
         let mut worker = Worker::new(0, setting, limits);
         let mut requests = Requests::new(trace.len());
+        if scheduler::has_host_tier(&engine) {
+            requests.loaded.host = vec![0; trace.len()];
+        }
         let (mut first_tokens, mut ended) = (Vec::new(), Vec::new());
         let mut refused = 0;
         let mut now = (0, Phase::Results);
@@ -183,6 +217,11 @@ fn holds(engine: fn(&mut Dice) -> Engine, least_preemptions: u32) {
             now = (until.0, Phase::Arrival);
         }
         preemptions += requests.preemptions.iter().sum::<u32>();
+        loaded += requests.loaded.host.iter().sum::<u32>();
+        for (row, &tokens) in requests.loaded.host.iter().enumerate() {
+            assert!(tokens <= requests.cached_tokens[row], "seed {seed}");
+            assert!(requests.cached_tokens[row] <= trace.input_tokens[row], "seed {seed}");
+        }
         let mut once = ended.clone();
         once.sort_unstable();
         once.dedup();
@@ -204,4 +243,5 @@ fn holds(engine: fn(&mut Dice) -> Engine, least_preemptions: u32) {
     }
     assert!(stuck < WORLDS / 20, "nearly all worlds must come to their end: {stuck} did not");
     assert!(preemptions > least_preemptions, "the worlds must be tight enough to preempt: {preemptions}");
+    loaded
 }

@@ -30,6 +30,9 @@ REQUEST_COLUMNS: dict[str, Code] = {
 }
 """One entry a request. -1, or the greatest replica, stands for never."""
 
+TIER_COLUMNS = ("host_tokens",)
+"""Of the cached tokens, those loaded from below the GPU's memory. Empty where the run keeps nothing there."""
+
 SERIES_COLUMNS: dict[str, Code] = {"time_ps": "q", "replica": "I", "running": "I", "waiting": "I", "used_blocks": "I"}
 
 STATUSES = ("completed", "rejected", "unfinished")
@@ -62,6 +65,9 @@ def request_table(run: Run, trace: Trace) -> pa.Table:
     columns |= {name: _array(run.column(name), code) for name, code in REQUEST_COLUMNS.items()}
     if run.route_reasons:
         columns["route_reason"] = _named(_array(run.column("route_reason"), "I"), run.route_reasons)
+    for name in TIER_COLUMNS:
+        if data := run.column(name):
+            columns[name] = _array(data, "I")
     overlap = _array(run.column("route_overlap_tokens"), "I")
     if overlap.null_count < len(overlap):
         columns["route_overlap_tokens"] = overlap

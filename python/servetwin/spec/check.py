@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .check_engine import check_engine
 from .check_router import check_router
+from .check_tiers import check_tiers
 from .deployment import Spec
 from .timing import LinearTiming
 from .traffic import Generated, OpenLoop
@@ -18,6 +19,7 @@ def check(spec: Spec) -> None:
     _parallel(spec)
     check_engine(spec)
     check_router(spec)
+    check_tiers(spec)
     _workload(spec)
     _timing(spec)
     _service_level(spec)

@@ -13,6 +13,7 @@ from .engine import Engine, VllmEngine
 from .lines import KeyPath, dotted
 from .router import RoundRobinRouter, Router
 from .service import Metrics, ServiceLevel
+from .tiers import Tiers
 from .timing import AnalyticTiming, Timing
 from .workload import ClosedWorkload, Recorded, TraceWorkload, Workload
 
@@ -79,6 +80,7 @@ class Spec(SpecModel):
     engine: Engine = Field(default_factory=VllmEngine)
     replicas: Annotated[int, Field(ge=1, le=1_000_000)] = 1
     cluster: Cluster | None = None
+    tiers: Tiers = Field(default_factory=Tiers)
     router: Router = Field(default_factory=RoundRobinRouter)
     timing: Timing = Field(default_factory=AnalyticTiming)
     workload: Workload = Field(default_factory=TraceWorkload)

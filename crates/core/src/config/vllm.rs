@@ -2,6 +2,7 @@
 
 use super::fault;
 use crate::error::InputError;
+use crate::kv::channel::Speed;
 use serde::Deserialize;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -44,6 +45,22 @@ pub struct Vllm {
     /// The order of requests of equal priority and arrival; their index if absent.
     #[serde(default)]
     pub id_ranks: Option<Vec<u32>>,
+    #[serde(default)]
+    pub offload: Option<Offload>,
+}
+
+/// Host memory that blocks are offloaded to.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Offload {
+    /// It has room for so many blocks.
+    pub blocks: u32,
+    /// Of a block on all ranks, as `store` and `load` count bytes.
+    pub block_bytes: u64,
+    /// From the GPU to the host.
+    pub store: Speed,
+    /// From the host to the GPU.
+    pub load: Speed,
 }
 
 /// How many drafts of a verifying pass are accepted.
@@ -72,6 +89,16 @@ impl Vllm {
         fault(self.max_num_batched_tokens > i32::MAX as u32, "max_num_batched_tokens is above 2^31 - 1")?;
         fault(self.num_speculative_tokens > DRAFTS_MAX, "num_speculative_tokens is above 1,024")?;
         let drafts = self.num_speculative_tokens > 0;
-        fault(drafts && self.async_scheduling, "speculation runs without async scheduling")
+        fault(drafts && self.async_scheduling, "speculation runs without async scheduling")?;
+        let Some(offload) = &self.offload else { return Ok(()) };
+        fault(offload.blocks == 0, "offload.blocks must be at least 1")?;
+        fault(offload.block_bytes == 0, "offload.block_bytes must be at least 1")?;
+        for speed in [offload.store, offload.load] {
+            fault(speed.bytes_per_s == 0, "the bytes_per_s of offload must be at least 1")?;
+            fault(speed.latency_ps < 0, "the latency_ps of offload must not be negative")?;
+        }
+        fault(!self.enable_prefix_caching, "offload needs enable_prefix_caching")?;
+        fault(self.version != Version::V0_32, "offload is modelled for 0.32")?;
+        fault(drafts, "offload runs without speculation")
     }
 }

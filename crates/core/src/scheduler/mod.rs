@@ -113,6 +113,14 @@ pub fn block_size(engine: &Engine) -> u32 {
     }
 }
 
+/// Whether an engine keeps blocks in host memory.
+pub fn has_host_tier(engine: &Engine) -> bool {
+    match engine {
+        Engine::Vllm(engine) => engine.offload.is_some(),
+        Engine::Sglang(_) | Engine::Trtllm(_) => false,
+    }
+}
+
 /// Tokens that a pass may compute, by which routers measure a backlog.
 pub fn batch_tokens(engine: &Engine) -> u32 {
     match engine {
@@ -189,6 +197,11 @@ pub trait Scheduler {
 
     /// Where the engine itself would raise an error, the error. Nothing is asked of it any more.
     fn failure(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// When to decide again though nothing runs and nothing arrives.
+    fn next_wake_ps(&self) -> Option<i64> {
         None
     }
 
@@ -277,6 +290,10 @@ impl Scheduler for AnyScheduler<'_> {
 
     fn failure(&self) -> Option<&'static str> {
         each!(self, scheduler => scheduler.failure())
+    }
+
+    fn next_wake_ps(&self) -> Option<i64> {
+        each!(self, scheduler => scheduler.next_wake_ps())
     }
 
     fn unfinished(&self) -> Vec<u32> {

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from ...errors import ServetwinError
 from .acceptance import Acceptance
+from .host import HostConfig
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class EngineConfig:
     async_scheduling: bool = False
     num_speculative_tokens: int = 0
     acceptance: Acceptance | None = None
+    offload: HostConfig | None = None
 
     def __post_init__(self) -> None:
         if self.version not in RULES:
@@ -70,6 +72,8 @@ class EngineConfig:
             raise ServetwinError("speculation under async scheduling is not modelled")
         if self.num_speculative_tokens and self.acceptance is None:
             raise ServetwinError("engine.acceptance is needed with num_speculative_tokens")
+        if self.offload and (self.version != "0.32" or self.num_speculative_tokens or not self.enable_prefix_caching):
+            raise ServetwinError("offloading is modelled in version 0.32, with prefix caching, without speculation")
 
     @property
     def rules(self) -> VersionRules:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from ..base import Count, CountOrZero, PositiveShare, Share, SpecModel
+from ..base import Count, CountOrZero, Positive, PositiveShare, Share, SpecModel
 from ..lines import KeyPath
 from .version import known_version
 
@@ -76,6 +76,8 @@ class VllmEngine(SpecModel):
     scheduler_reserve_full_isl: bool = True
     async_scheduling: bool | None = None
     speculative: Speculative | None = None
+    kv_offloading_size: Positive | None = None
+    kv_offloading_backend: Literal["native"] = "native"
 
     @field_validator("version", mode="before")
     @classmethod
@@ -94,6 +96,11 @@ class VllmEngine(SpecModel):
     @property
     def block_tokens(self) -> int:
         return self.block_size
+
+    @property
+    def offloads(self) -> bool:
+        """Whether it keeps blocks in host memory."""
+        return self.kv_offloading_size is not None
 
     @property
     def shares_prefixes(self) -> bool:

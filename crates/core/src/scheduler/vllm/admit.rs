@@ -1,11 +1,20 @@
 //! The waiting loop: who enters the batch.
 
 use super::Vllm;
+use super::offload::Outside;
 use super::row::{Planned, Row, State};
 use crate::config::vllm::{Policy, Version};
+use crate::kv::block_pool::{BlockPool, Hit};
 use crate::record::NEVER;
 use crate::scheduler::Results;
 use crate::waiting::Waiting;
+
+/// How far the waiting loop has come in each queue: those before stay where they are.
+#[derive(Clone, Copy, Default)]
+struct Passed {
+    holding: usize,
+    waiting: usize,
+}
 
 /// What the batch leaves to the queue.
 pub(super) struct Admission {
@@ -28,25 +37,55 @@ impl Vllm<'_> {
             return;
         }
         self.hash_generated(u64::MAX);
+        if let Some(offload) = &mut self.offload {
+            offload.forget_put_off();
+        }
+        let mut passed = Passed::default();
         while budget > 0 && self.running.len() < engine.max_num_seqs as usize {
-            let Some(head) = self.waiting.head() else { break };
+            let Some((head, loaded)) = self.candidate(&mut passed) else { break };
             let request = head.request;
             let prompt = self.s.trace.input_tokens[request as usize];
             let known = prompt + head.slot.map_or(0, |slot| self.rows[slot as usize].delivered);
             let (path, private) = (self.s.chains.path(request), self.s.chains.private_segment(request));
-            let hit = if engine.enable_prefix_caching {
-                self.pool.find(path, private, (known - 1) / block_size)
+            let mut hit = Hit::default();
+            let (cached, has) = if let Some(slot) = loaded {
+                (self.take_loaded(slot, known), self.pool.held(slot))
             } else {
-                Default::default()
+                if engine.enable_prefix_caching {
+                    hit = self.pool.find(path, private, (known - 1) / block_size);
+                }
+                (hit.blocks * block_size, hit.blocks)
             };
-            let cached = hit.blocks * block_size;
+            let watermark = if self.running.is_empty() { 0 } else { engine.watermark_blocks };
+            let fits = |pool: &BlockPool, blocks: u64| {
+                blocks + u64::from(hit.unheld) + u64::from(watermark) <= u64::from(pool.free())
+            };
+            let whole = u64::from(self.blocks_for(known).saturating_sub(has));
+            let whole_fits = !engine.scheduler_reserve_full_isl || fits(&self.pool, whole);
+            let outside = if loaded.is_some() { Outside::Nothing } else { self.look_outside(head, known, has, now_ps) };
+            match outside {
+                Outside::Nothing => {}
+                Outside::Later => {
+                    passed.waiting += 1;
+                    continue;
+                }
+                Outside::Blocks(blocks) => {
+                    if !whole_fits || !fits(&self.pool, u64::from(blocks) + self.promised_blocks()) {
+                        self.head_blocked = self.stays_blocked(false, whole_fits, now_ps);
+                        break;
+                    }
+                    self.waiting.take(passed.waiting);
+                    self.start_load(head, hit.blocks, blocks, now_ps, results);
+                    continue;
+                }
+            }
             let mut new = known - cached;
             let drafts = engine.num_speculative_tokens;
             let padded = drafts > 0
                 && engine.version == Version::V0_32
                 && new == 1
                 && !some_prefilling
-                && (some_running || hit.blocks > 0)
+                && (some_running || cached > 0)
                 && cached + 2 + drafts <= engine.max_model_len;
             if padded {
                 if i64::from(1 + drafts) > budget {
@@ -61,22 +100,19 @@ impl Vllm<'_> {
             // and no threshold moves with the number of requests.
             let steady = engine.long_prefill_token_threshold == 0 && self.planned_nothing() && self.admitted.is_empty();
             if !engine.enable_chunked_prefill && i64::from(new) > budget {
-                self.head_blocked = steady && !self.s.chains.generated_is_shared();
+                self.head_blocked = self.stays_blocked(steady, true, now_ps);
                 break;
             }
             new = new.min(budget as u32);
-            let watermark = if self.running.is_empty() { 0 } else { engine.watermark_blocks };
-            let whole = self.blocks_for(known).saturating_sub(hit.blocks);
-            let first = self.blocks_for(cached + new).saturating_sub(hit.blocks);
-            let fits = |blocks: u32| {
-                u64::from(blocks) + u64::from(hit.unheld) + u64::from(watermark) <= u64::from(self.pool.free())
-            };
-            let whole_fits = !engine.scheduler_reserve_full_isl || fits(whole);
-            if !whole_fits || !fits(first) {
-                self.head_blocked = (steady || !whole_fits) && !self.s.chains.generated_is_shared();
+            let first = self.blocks_for(cached + new).saturating_sub(has);
+            if !whole_fits || !fits(&self.pool, u64::from(first)) {
+                self.head_blocked = self.stays_blocked(steady, whole_fits, now_ps);
                 break;
             }
-            self.waiting.pop();
+            match loaded {
+                Some(_) => self.holding.take(passed.holding),
+                None => self.waiting.take(passed.waiting),
+            }
             let slot = self.enter_batch(head, cached, now_ps, results);
             if hit.blocks > 0 {
                 self.pool.hold_found(slot);
@@ -96,23 +132,101 @@ impl Vllm<'_> {
         self.explicit.iter().all(|&slot| self.rows[slot as usize].state == State::Draining)
     }
 
+    /// The request to look at next, and its slot if it holds blocks.
+    fn candidate(&self, passed: &mut Passed) -> Option<(Waiting, Option<u32>)> {
+        while let Some(waiting) = self.holding.get(passed.holding) {
+            if waiting.slot.is_some_and(|slot| self.rows[slot as usize].state == State::Loaded) {
+                return Some((waiting, waiting.slot));
+            }
+            passed.holding += 1;
+        }
+        self.waiting.get(passed.waiting).map(|waiting| (waiting, None))
+    }
+
+    /// Whether a request that does not fit will not until blocks are freed: the test is `steady`, or
+    /// not even all its blocks together fit. With an offload only the latter counts: what is cached of
+    /// the request gets less as others grow, and then it may load, or be passed by if that is being
+    /// copied.
+    fn stays_blocked(&self, steady: bool, whole_fits: bool, now_ps: i64) -> bool {
+        let unshared = !self.s.chains.generated_is_shared();
+        match &self.offload {
+            None => unshared && (steady || !whole_fits),
+            Some(offload) => unshared && !whole_fits && !offload.is_copying(now_ps),
+        }
+    }
+
+    /// Enters loaded blocks into the cache. Returns the tokens that need not be computed: the last
+    /// one is, for what comes after it.
+    fn take_loaded(&mut self, slot: u32, known: u32) -> u32 {
+        let computed = self.rows[slot as usize].computed;
+        if self.s.engine.enable_prefix_caching {
+            self.enter_hashes(slot, computed / self.s.engine.block_size);
+        }
+        self.rows[slot as usize].computed = computed.min(known - 1);
+        self.rows[slot as usize].computed
+    }
+
+    /// Blocks that requests in the middle of their prompts are yet to take. What loads cannot be
+    /// preempted, so it is let in only beside these.
+    fn promised_blocks(&self) -> u64 {
+        let is_prefilling = |&slot: &u32| {
+            self.rows[slot as usize].prefilling || self.admitted.iter().any(|planned| planned.slot == slot)
+        };
+        let prefilling = self.explicit.iter().copied().filter(is_prefilling);
+        let missing = |slot: u32| {
+            let tokens = self.rows[slot as usize].tokens();
+            u64::from(self.blocks_for(tokens).saturating_sub(self.pool.held(slot)))
+        };
+        prefilling.chain(self.holding.iter().filter_map(|waiting| waiting.slot)).map(missing).sum()
+    }
+
+    /// Gives a request blocks for what it can have from outside: it waits until they are filled.
+    fn start_load(&mut self, waiting: Waiting, local: u32, blocks: u32, now_ps: i64, results: &mut Results) {
+        let request = waiting.request;
+        let computed = (local + blocks) * self.s.engine.block_size;
+        let slot = waiting.slot.unwrap_or_else(|| {
+            // Of a prompt that is all there, the last token is computed again.
+            let cached = computed.min(self.s.trace.input_tokens[request as usize] - 1);
+            results.requests.loaded.host[request as usize] = cached - local * self.s.engine.block_size;
+            self.open_row(request, cached, results)
+        });
+        if local > 0 {
+            self.pool.hold_found(slot);
+        }
+        self.pool.allocate(slot, blocks);
+        let row = &mut self.rows[slot as usize];
+        row.state = State::Loading;
+        row.computed = computed;
+        let key = self.key(request, self.rows[slot as usize].arrival_ps);
+        self.holding.push_arrival(key, Waiting { request, slot: Some(slot) });
+        self.load(slot, local, local + blocks, now_ps);
+    }
+
+    /// A row for a request that had none, which begins with `cached` tokens.
+    fn open_row(&mut self, request: u32, cached: u32, results: &mut Results) -> u32 {
+        let row = self.new_row(request, results.requests.routed_ps[request as usize]);
+        let slot = self.vacant.pop().unwrap_or(self.rows.len() as u32);
+        if slot as usize == self.rows.len() {
+            self.rows.push(row)
+        } else {
+            self.rows[slot as usize] = row
+        }
+        self.pool.open(slot);
+        if let Some(offload) = &mut self.offload {
+            offload.open(slot);
+        }
+        results.requests.cached_tokens[request as usize] = cached;
+        slot
+    }
+
     fn enter_batch(&mut self, waiting: Waiting, cached: u32, now_ps: i64, results: &mut Results) -> u32 {
         let request = waiting.request;
         let order = self.next_order;
         self.next_order += 1;
-        let slot = waiting.slot.unwrap_or_else(|| {
-            let row = self.new_row(request, results.requests.routed_ps[request as usize]);
-            let slot = self.vacant.pop().unwrap_or(self.rows.len() as u32);
-            if slot as usize == self.rows.len() {
-                self.rows.push(row)
-            } else {
-                self.rows[slot as usize] = row
-            }
-            self.pool.open(slot);
+        let slot = waiting.slot.unwrap_or_else(|| self.open_row(request, cached, results));
+        if results.requests.scheduled_ps[request as usize] == NEVER {
             results.requests.scheduled_ps[request as usize] = now_ps;
-            results.requests.cached_tokens[request as usize] = cached;
-            slot
-        });
+        }
         let row = &mut self.rows[slot as usize];
         row.state = State::Explicit;
         row.order = order;
@@ -128,7 +242,8 @@ impl Vllm<'_> {
         if self.s.log_passes
             && let Some(entry) = self.log.last_mut()
         {
-            let list = if waiting.slot.is_some() { &mut entry.resumed } else { &mut entry.new };
+            let resumed = results.requests.preemptions[request as usize] > 0;
+            let list = if resumed { &mut entry.resumed } else { &mut entry.new };
             list.push(request);
         }
         slot
@@ -154,6 +269,7 @@ impl Vllm<'_> {
             prefilling: false,
             finish_at: 0,
             last_emit_ps: NEVER,
+            last_pass: u64::MAX,
             left_out_at: u64::MAX,
             verified: 0,
             furthest: 0,
@@ -162,7 +278,7 @@ impl Vllm<'_> {
     }
 
     /// Enters the generated blocks of the decoding rows before `order` into the cache, where others
-    /// may hit them; all of these rows have their place in the pass. Costs the batch, and is done
+    /// may hit them; those before the cut have their place in the pass. Costs the batch, and is done
     /// only for contents in which prompts repeat what was generated.
     pub(super) fn hash_generated(&mut self, order: u64) {
         if !self.s.chains.generated_is_shared() {
@@ -172,7 +288,7 @@ impl Vllm<'_> {
             let slot = self.running[index];
             let row = &self.rows[slot as usize];
             if row.state == State::Decoding {
-                let computed = row.computed_by(self.k + 1);
+                let computed = row.computed_by(self.k + u64::from(row.order < self.cut));
                 let on_way = u32::from(self.updated < self.k && row.left_out_at != self.k);
                 self.bring_up_to_date(slot, computed, computed - on_way);
             }

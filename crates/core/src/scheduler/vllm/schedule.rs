@@ -2,6 +2,7 @@
 
 use super::Vllm;
 use super::admit::Admission;
+use super::offload::Offload;
 use super::row::{Planned, State};
 use crate::config::vllm::Version;
 use crate::log::PassRecord;
@@ -15,7 +16,8 @@ impl Vllm<'_> {
         pass.clear();
         pass.start_ps = start_ps;
         pass.decided_ps = now_ps;
-        pass.waiting = self.waiting.len() as u32;
+        pass.waiting = (self.holding.len() + self.waiting.len()) as u32;
+        self.catch_up(now_ps);
         if self.s.engine.async_scheduling {
             self.drain_ending_rows();
         }
@@ -23,9 +25,14 @@ impl Vllm<'_> {
         if passes > 0 {
             pass.begin_run(&self.decoding, self.s.step_time, self.k, passes);
         } else if !self.schedule_pass(results, pass) {
+            self.offload_pass(None, now_ps);
             return false;
         }
         pass.set_end();
+        self.offload_pass(Some(pass), now_ps);
+        if let Some(end_ps) = self.offload.as_ref().and_then(Offload::first_load_end_ps) {
+            pass.truncate(end_ps, i64::from(self.s.engine.async_scheduling));
+        }
         true
     }
 
@@ -52,11 +59,14 @@ impl Vllm<'_> {
     fn run_length(&self) -> i64 {
         let engine = self.s.engine;
         let full = self.running.len() >= engine.max_num_seqs as usize;
-        let admits = !self.waiting.is_empty() && !self.head_blocked && !full;
+        let some_wait = !self.waiting.is_empty() || self.some_loaded();
+        let admits = some_wait && !self.head_blocked && !full;
         if admits
+            || self.offload.as_ref().is_some_and(Offload::must_step)
             || !self.explicit.is_empty()
             || !self.late.is_empty()
             || !self.left_out.is_empty()
+            || !self.leaving.is_empty()
             || self.decoding.len() > engine.max_num_batched_tokens as usize
             || self.s.log_blocks
             || self.s.chains.generated_is_shared()
@@ -68,6 +78,14 @@ impl Vllm<'_> {
             (finish_at as i64 - self.k as i64).min((self.s.max_passes - self.passes).min(i64::MAX as u64) as i64);
         let wanted = if self.s.leap { passes } else { passes.min(1) };
         if wanted <= 0 { 0 } else { self.decoding.passes_within(self.k, i64::from(self.pool.free()), wanted) }
+    }
+
+    /// Whether a request that waits has all that it was to load.
+    fn some_loaded(&self) -> bool {
+        self.holding
+            .iter()
+            .filter_map(|waiting| waiting.slot)
+            .any(|slot| self.rows[slot as usize].state == State::Loaded)
     }
 
     /// Takes the blocks of a run whose length is final.
@@ -143,7 +161,8 @@ impl Vllm<'_> {
         if self.s.engine.num_speculative_tokens == 0 {
             self.join_decode_set(&pass.sampling);
         }
-        let time = if empty { 0 } else { self.s.step_time.of(&features) };
+        let flush = self.offload.as_mut().map_or(0, |offload| offload.take_flush(pass.start_ps));
+        let time = flush + if empty { 0 } else { self.s.step_time.of(&features) };
         pass.times.push(Stretch { count: 1, first: time, step: 0 });
         pass.passes = 1;
         pass.serial = self.k;
@@ -160,7 +179,7 @@ impl Vllm<'_> {
 
     fn long_prefill_threshold(&self) -> u32 {
         let engine = self.s.engine;
-        let requests = (self.running.len() + self.waiting.len()) as u32;
+        let requests = (self.running.len() + self.holding.len() + self.waiting.len()) as u32;
         if engine.long_prefill_token_threshold == 0 || (engine.version == Version::V0_32 && requests <= 1) {
             0
         } else if engine.long_prefill_token_threshold_adaptive {
@@ -192,6 +211,7 @@ impl Vllm<'_> {
             features.prefill_work += i64::from(new) * (2 * i64::from(past) + i64::from(new));
         }
         row.computed += new;
+        row.last_pass = self.k + 1;
         row.prefilling = row.computed < known;
         features.context += i64::from(row.computed);
         features.sequences += 1;
