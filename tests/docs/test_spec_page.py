@@ -31,7 +31,7 @@ from servetwin.spec.router import (
 )
 from servetwin.spec.service import Metrics, Percentiles, ServiceLevel
 from servetwin.spec.tiers import HostTier, Tiers
-from servetwin.spec.timing import AnalyticTiming, LinearTiming, PolynomialTiming
+from servetwin.spec.timing import AiconfiguratorTiming, AnalyticTiming, LinearTiming, PolynomialTiming
 from servetwin.spec.traffic import (
     Durations,
     Generated,
@@ -87,6 +87,7 @@ TABLES: dict[str, type[BaseModel]] = {
     "`timing` of kind `analytic`": AnalyticTiming,
     "`timing` of kind `linear`": LinearTiming,
     "`timing` of kind `polynomial`": PolynomialTiming,
+    "`timing` of kind `aiconfigurator`": AiconfiguratorTiming,
     "`workload` of kind `trace`": TraceWorkload,
     "`workload` of kind `like`": LikeWorkload,
     "Every generated workload": Generated,

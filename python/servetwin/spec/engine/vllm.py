@@ -78,6 +78,10 @@ class VllmEngine(SpecModel):
     speculative: Speculative | None = None
     kv_offloading_size: Positive | None = None
     kv_offloading_backend: Literal["native"] = "native"
+    enforce_eager: bool = False
+    cudagraph_mode: Literal["NONE", "PIECEWISE", "FULL_DECODE_ONLY", "FULL_AND_PIECEWISE"] = "FULL_AND_PIECEWISE"
+    cudagraph_capture_sizes: Annotated[list[Count], Field(min_length=1)] | None = None
+    max_cudagraph_capture_size: Count | None = None
 
     @field_validator("version", mode="before")
     @classmethod
@@ -105,3 +109,8 @@ class VllmEngine(SpecModel):
     @property
     def shares_prefixes(self) -> bool:
         return self.enable_prefix_caching
+
+    @property
+    def graph_options(self) -> tuple[str, ...]:
+        """Those that say which CUDA graphs are captured."""
+        return ("enforce_eager", "cudagraph_mode", "cudagraph_capture_sizes", "max_cudagraph_capture_size")

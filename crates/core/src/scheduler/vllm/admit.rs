@@ -1,8 +1,9 @@
 //! The waiting loop: who enters the batch.
 
 use super::Vllm;
-use super::offload::Outside;
+use super::load::Outside;
 use super::row::{Planned, Row, State};
+use crate::config::Role;
 use crate::config::vllm::{Policy, Version};
 use crate::kv::block_pool::{BlockPool, Hit};
 use crate::record::NEVER;
@@ -11,9 +12,9 @@ use crate::waiting::Waiting;
 
 /// How far the waiting loop has come in each queue: those before stay where they are.
 #[derive(Clone, Copy, Default)]
-struct Passed {
-    holding: usize,
-    waiting: usize,
+pub(super) struct Passed {
+    pub(super) holding: usize,
+    pub(super) waiting: usize,
 }
 
 /// What the batch leaves to the queue.
@@ -69,13 +70,13 @@ impl Vllm<'_> {
                     passed.waiting += 1;
                     continue;
                 }
-                Outside::Blocks(blocks) => {
+                Outside::Host(blocks) | Outside::Remote(blocks) => {
                     if !whole_fits || !fits(&self.pool, u64::from(blocks) + self.promised_blocks()) {
                         self.head_blocked = self.stays_blocked(false, whole_fits, now_ps);
                         break;
                     }
                     self.waiting.take(passed.waiting);
-                    self.start_load(head, hit.blocks, blocks, now_ps, results);
+                    self.start_load(head, hit.blocks, outside, now_ps, results);
                     continue;
                 }
             }
@@ -132,17 +133,6 @@ impl Vllm<'_> {
         self.explicit.iter().all(|&slot| self.rows[slot as usize].state == State::Draining)
     }
 
-    /// The request to look at next, and its slot if it holds blocks.
-    fn candidate(&self, passed: &mut Passed) -> Option<(Waiting, Option<u32>)> {
-        while let Some(waiting) = self.holding.get(passed.holding) {
-            if waiting.slot.is_some_and(|slot| self.rows[slot as usize].state == State::Loaded) {
-                return Some((waiting, waiting.slot));
-            }
-            passed.holding += 1;
-        }
-        self.waiting.get(passed.waiting).map(|waiting| (waiting, None))
-    }
-
     /// Whether a request that does not fit will not until blocks are freed: the test is `steady`, or
     /// not even all its blocks together fit. With an offload only the latter counts: what is cached of
     /// the request gets less as others grow, and then it may load, or be passed by if that is being
@@ -155,56 +145,7 @@ impl Vllm<'_> {
         }
     }
 
-    /// Enters loaded blocks into the cache. Returns the tokens that need not be computed: the last
-    /// one is, for what comes after it.
-    fn take_loaded(&mut self, slot: u32, known: u32) -> u32 {
-        let computed = self.rows[slot as usize].computed;
-        if self.s.engine.enable_prefix_caching {
-            self.enter_hashes(slot, computed / self.s.engine.block_size);
-        }
-        self.rows[slot as usize].computed = computed.min(known - 1);
-        self.rows[slot as usize].computed
-    }
-
-    /// Blocks that requests in the middle of their prompts are yet to take. What loads cannot be
-    /// preempted, so it is let in only beside these.
-    fn promised_blocks(&self) -> u64 {
-        let is_prefilling = |&slot: &u32| {
-            self.rows[slot as usize].prefilling || self.admitted.iter().any(|planned| planned.slot == slot)
-        };
-        let prefilling = self.explicit.iter().copied().filter(is_prefilling);
-        let missing = |slot: u32| {
-            let tokens = self.rows[slot as usize].tokens();
-            u64::from(self.blocks_for(tokens).saturating_sub(self.pool.held(slot)))
-        };
-        prefilling.chain(self.holding.iter().filter_map(|waiting| waiting.slot)).map(missing).sum()
-    }
-
-    /// Gives a request blocks for what it can have from outside: it waits until they are filled.
-    fn start_load(&mut self, waiting: Waiting, local: u32, blocks: u32, now_ps: i64, results: &mut Results) {
-        let request = waiting.request;
-        let computed = (local + blocks) * self.s.engine.block_size;
-        let slot = waiting.slot.unwrap_or_else(|| {
-            // Of a prompt that is all there, the last token is computed again.
-            let cached = computed.min(self.s.trace.input_tokens[request as usize] - 1);
-            results.requests.loaded.host[request as usize] = cached - local * self.s.engine.block_size;
-            self.open_row(request, cached, results)
-        });
-        if local > 0 {
-            self.pool.hold_found(slot);
-        }
-        self.pool.allocate(slot, blocks);
-        let row = &mut self.rows[slot as usize];
-        row.state = State::Loading;
-        row.computed = computed;
-        let key = self.key(request, self.rows[slot as usize].arrival_ps);
-        self.holding.push_arrival(key, Waiting { request, slot: Some(slot) });
-        self.load(slot, local, local + blocks, now_ps);
-    }
-
-    /// A row for a request that had none, which begins with `cached` tokens.
-    fn open_row(&mut self, request: u32, cached: u32, results: &mut Results) -> u32 {
-        let row = self.new_row(request, results.requests.routed_ps[request as usize]);
+    pub(super) fn open_row(&mut self, row: Row) -> u32 {
         let slot = self.vacant.pop().unwrap_or(self.rows.len() as u32);
         if slot as usize == self.rows.len() {
             self.rows.push(row)
@@ -215,24 +156,28 @@ impl Vllm<'_> {
         if let Some(offload) = &mut self.offload {
             offload.open(slot);
         }
-        results.requests.cached_tokens[request as usize] = cached;
         slot
+    }
+
+    /// A row for a request that has been on no replica yet, and begins with `cached` tokens.
+    pub(super) fn open_first_row(&mut self, request: u32, cached: u32, results: &mut Results) -> u32 {
+        results.requests.cached_tokens[request as usize] = cached;
+        self.open_row(self.new_row(request, results.requests.routed_ps[request as usize]))
     }
 
     fn enter_batch(&mut self, waiting: Waiting, cached: u32, now_ps: i64, results: &mut Results) -> u32 {
         let request = waiting.request;
-        let order = self.next_order;
-        self.next_order += 1;
-        let slot = waiting.slot.unwrap_or_else(|| self.open_row(request, cached, results));
+        let slot = waiting.slot.unwrap_or_else(|| self.open_first_row(request, cached, results));
         if results.requests.scheduled_ps[request as usize] == NEVER {
             results.requests.scheduled_ps[request as usize] = now_ps;
         }
         let row = &mut self.rows[slot as usize];
         row.state = State::Explicit;
-        row.order = order;
+        row.order = self.next_order;
         row.computed = cached;
         row.padded = false;
         row.logged_blocks = 0;
+        self.next_order += 1;
         self.running.push(slot);
         self.explicit.push(slot);
         if self.s.engine.scheduling_policy == Policy::Priority {
@@ -249,11 +194,14 @@ impl Vllm<'_> {
         slot
     }
 
-    fn new_row(&self, request: u32, arrival_ps: i64) -> Row {
+    pub(super) fn new_row(&self, request: u32, arrival_ps: i64) -> Row {
         let trace = self.s.trace;
         let prompt = trace.input_tokens[request as usize];
         let context_left = self.s.engine.max_model_len.saturating_sub(prompt).max(1);
-        let limit = trace.max_output_tokens[request as usize].max(1).min(context_left);
+        let limit = match self.s.role {
+            Role::Prefill => 1,
+            _ => trace.max_output_tokens[request as usize].max(1).min(context_left),
+        };
         Row {
             request,
             arrival_ps,

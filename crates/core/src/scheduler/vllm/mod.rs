@@ -13,13 +13,16 @@
 
 mod admit;
 mod batch;
+mod handover;
+mod load;
 mod offload;
 mod results;
 mod row;
 mod schedule;
 mod trail;
 
-use super::{Ledger, Pass, Results, Scheduler, Setting};
+use super::{Ledger, Move, Pass, Results, Scheduler, Setting};
+use crate::config::Role;
 use crate::config::vllm::{self as config, Policy, Version};
 use crate::decode_set::DecodeSet;
 use crate::gaps::GapList;
@@ -27,8 +30,11 @@ use crate::kv::block_pool::{BlockPool, FreeRule};
 use crate::log::{Log, PassRecord};
 use crate::record::Reason;
 use crate::waiting::{Key, Queue, Waiting};
+use handover::News;
+use hashbrown::HashMap;
 use offload::Offload;
 use row::{Planned, Row, State};
+use rustc_hash::FxBuildHasher;
 use std::collections::BTreeSet;
 
 impl Setting<'_, config::Vllm> {
@@ -36,8 +42,11 @@ impl Setting<'_, config::Vllm> {
     pub(super) fn refusal(&self, request: u32) -> Option<Reason> {
         let engine = self.engine;
         let prompt = u64::from(self.trace.input_tokens[request as usize]);
-        let limit = u64::from(self.trace.max_output_tokens[request as usize].max(1));
-        let output = u64::from(self.trace.output_tokens[request as usize].max(1));
+        let (limit, output) = match self.role {
+            Role::Prefill => (1, 1),
+            _ => (self.trace.max_output_tokens[request as usize], self.trace.output_tokens[request as usize]),
+        };
+        let (limit, output) = (u64::from(limit.max(1)), u64::from(output.max(1)));
         let drafts = u64::from(engine.num_speculative_tokens);
         if prompt + limit > u64::from(engine.max_model_len) {
             Some(Reason::Context)
@@ -88,6 +97,12 @@ pub struct Vllm<'a> {
     offload: Option<Offload>,
     /// Rows that have left, and the pass under way that may still write to their blocks.
     leaving: Vec<(u64, u32)>,
+    /// Prefill replicas: requests whose KV is yet to be fetched, and their rows.
+    held: HashMap<u32, u32, FxBuildHasher>,
+    /// Decode replicas: requests in the queue whose prompt another replica computes, since when.
+    remote: HashMap<u32, i64, FxBuildHasher>,
+    /// What has come from outside since the last decision, which takes it in.
+    news: Vec<News>,
     idle_passes: u64,
     progress: bool,
     preempting: bool,
@@ -126,6 +141,9 @@ impl<'a> Vllm<'a> {
             head_blocked: false,
             offload: engine.offload.as_ref().map(Offload::new),
             leaving: Vec::new(),
+            held: HashMap::default(),
+            remote: HashMap::default(),
+            news: Vec::new(),
             idle_passes: 0,
             progress: false,
             preempting: false,
@@ -148,9 +166,9 @@ impl<'a> Vllm<'a> {
         (self.s.trace.priority[request as usize], arrival_ps, rank)
     }
 
-    /// Whether blocks may be filled from outside, beside passes.
+    /// Whether blocks may be filled from outside, beside passes (vLLM: `kv_role` is kv_both).
     fn loads_blocks(&self) -> bool {
-        self.offload.is_some()
+        self.offload.is_some() || self.s.role != Role::Aggregated
     }
 
     fn position(&self, order: u64) -> usize {
@@ -169,7 +187,7 @@ impl<'a> Vllm<'a> {
 
 impl Scheduler for Vllm<'_> {
     fn has_work(&self) -> bool {
-        !self.running.is_empty() || !self.waiting.is_empty() || !self.holding.is_empty()
+        !(self.running.is_empty() && self.waiting.is_empty() && self.holding.is_empty() && self.news.is_empty())
     }
 
     fn running(&self) -> u32 {
@@ -200,6 +218,26 @@ impl Scheduler for Vllm<'_> {
     fn unfinished(&self) -> Vec<u32> {
         let running = self.running.iter().map(|&slot| self.rows[slot as usize].request);
         running.chain(self.queue().map(|waiting| waiting.request)).collect()
+    }
+
+    fn arrive_remote(&mut self, request: u32, arrival_ps: i64) -> bool {
+        self.remote.insert(request, arrival_ps);
+        self.arrive(request, arrival_ps)
+    }
+
+    fn transferred(&mut self, id: u32, _kind: Move, _now_ps: i64) -> bool {
+        self.news.push(News::Arrived(id));
+        true
+    }
+
+    fn release(&mut self, request: u32, _now_ps: i64) -> bool {
+        self.news.push(News::Fetched(request));
+        true
+    }
+
+    fn abort(&mut self, request: u32, _now_ps: i64) -> bool {
+        self.news.push(News::Lost(request));
+        true
     }
 
     fn arrive(&mut self, request: u32, arrival_ps: i64) -> bool {

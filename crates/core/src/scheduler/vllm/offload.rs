@@ -7,6 +7,7 @@
 //! others run. Each direction copies one transfer after the other, so all ends are known beforehand.
 
 use super::Vllm;
+use super::load::Outside;
 use super::row::State;
 use crate::config::vllm as config;
 use crate::kv::channel::Channel;
@@ -54,16 +55,6 @@ struct Ended {
     end_ps: i64,
     prompt_blocks: u32,
     row: Offloaded,
-}
-
-/// What a request that waits can have from outside the GPU.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Outside {
-    Nothing,
-    /// Some of it is being copied: others may pass.
-    Later,
-    /// So many blocks after those the GPU has.
-    Blocks(u32),
 }
 
 impl Offload {
@@ -179,8 +170,8 @@ fn note(ranges: &mut Vec<(u32, u32)>, (mut lo, mut hi): (u32, u32)) {
 }
 
 impl<'a> Vllm<'a> {
-    /// What `head` can have of its `known` tokens, beyond the `local` blocks that the GPU has.
-    pub(super) fn look_outside(&mut self, head: Waiting, known: u32, local: u32, now_ps: i64) -> Outside {
+    /// What the host has of the `known` tokens of `head`, beyond the `local` blocks that the GPU has.
+    pub(super) fn look_at_host(&mut self, head: Waiting, known: u32, local: u32, now_ps: i64) -> Outside {
         let content = self.content(head.request);
         let Some(offload) = &mut self.offload else { return Outside::Nothing };
         if let Some(slot) = head.slot
@@ -201,12 +192,12 @@ impl<'a> Vllm<'a> {
             offload.put_off(end_ps);
             Outside::Later
         } else {
-            Outside::Blocks(found.blocks)
+            Outside::Host(found.blocks)
         }
     }
 
     /// Starts to load blocks `from..upto` of the request in `slot`.
-    pub(super) fn load(&mut self, slot: u32, from: u32, upto: u32, now_ps: i64) {
+    pub(super) fn load_from_host(&mut self, slot: u32, from: u32, upto: u32, now_ps: i64) {
         let content = self.content(self.rows[slot as usize].request);
         let Some(offload) = &mut self.offload else { return };
         offload.tier.hold(content.extents(from, upto));

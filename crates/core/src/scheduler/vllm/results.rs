@@ -2,6 +2,7 @@
 
 use super::Vllm;
 use super::row::State;
+use crate::config::Role;
 use crate::config::vllm::Acceptance;
 use crate::random;
 use crate::record::Status;
@@ -71,7 +72,7 @@ impl Vllm<'_> {
                 _ => 0,
             };
             self.log[entry].free_end = Some(self.pool.free() - unseen);
-            self.log[entry].finished.extend(&results.ended[results.ended.len() - ending.len()..]);
+            self.log[entry].finished.extend(ending.iter().map(|&slot| self.rows[slot as usize].request));
         }
     }
 
@@ -79,7 +80,7 @@ impl Vllm<'_> {
     fn deliver(&mut self, slot: u32, end_ps: i64, tokens: u32, logged: Option<usize>, results: &mut Results) {
         let row = &self.rows[slot as usize];
         let request = row.request as usize;
-        if self.s.trace.output_tokens[request] == 0 {
+        if self.s.trace.output_tokens[request] == 0 || self.s.role == Role::Prefill {
             return;
         }
         if row.delivered == 0 {
@@ -188,6 +189,10 @@ impl Vllm<'_> {
                 }
                 self.leave_batch(slot);
                 self.pool.settle(slot, self.blocks_for(held));
+                if self.s.role == Role::Prefill {
+                    self.hold(slot, results);
+                    return;
+                }
                 if written_by > self.updated && self.loads_blocks() {
                     self.leaving.push((written_by, slot));
                 } else {

@@ -8,7 +8,7 @@ use crate::config::vllm::Version;
 use crate::log::PassRecord;
 use crate::scheduler::Results;
 use crate::scheduler::pass::{Pass, Sample};
-use crate::step_time::{Features, Stretch};
+use crate::step_time::Features;
 
 impl Vllm<'_> {
     /// See [`crate::scheduler::Scheduler::schedule`].
@@ -17,6 +17,7 @@ impl Vllm<'_> {
         pass.start_ps = start_ps;
         pass.decided_ps = now_ps;
         pass.waiting = (self.holding.len() + self.waiting.len()) as u32;
+        self.take_news();
         self.catch_up(now_ps);
         if self.s.engine.async_scheduling {
             self.drain_ending_rows();
@@ -78,14 +79,6 @@ impl Vllm<'_> {
             (finish_at as i64 - self.k as i64).min((self.s.max_passes - self.passes).min(i64::MAX as u64) as i64);
         let wanted = if self.s.leap { passes } else { passes.min(1) };
         if wanted <= 0 { 0 } else { self.decoding.passes_within(self.k, i64::from(self.pool.free()), wanted) }
-    }
-
-    /// Whether a request that waits has all that it was to load.
-    fn some_loaded(&self) -> bool {
-        self.holding
-            .iter()
-            .filter_map(|waiting| waiting.slot)
-            .any(|slot| self.rows[slot as usize].state == State::Loaded)
     }
 
     /// Takes the blocks of a run whose length is final.
@@ -161,13 +154,12 @@ impl Vllm<'_> {
         if self.s.engine.num_speculative_tokens == 0 {
             self.join_decode_set(&pass.sampling);
         }
+        // A pass that only preempts takes no time, but for copies that have to be waited for.
         let flush = self.offload.as_mut().map_or(0, |offload| offload.take_flush(pass.start_ps));
-        let time = flush + if empty { 0 } else { self.s.step_time.of(&features) };
-        pass.times.push(Stretch { count: 1, first: time, step: 0 });
-        pass.passes = 1;
+        let time = flush + if features.sequences == 0 { 0 } else { self.s.step_time.of(&features) };
+        pass.begin_step(&features, time);
         pass.serial = self.k;
         pass.decoding = decoding as i64;
-        pass.settled = true;
         self.passes += 1;
         self.idle_passes = if decoding > 0 || std::mem::take(&mut self.progress) { 0 } else { self.idle_passes + 1 };
         self.preempting = batch.preempted > 0;
@@ -207,8 +199,7 @@ impl Vllm<'_> {
         if row.delivered > 0 && past + 1 >= known {
             features.decode_rows += 1;
         } else {
-            features.prefill_tokens += i64::from(new);
-            features.prefill_work += i64::from(new) * (2 * i64::from(past) + i64::from(new));
+            features.add_prefill(i64::from(past), i64::from(new));
         }
         row.computed += new;
         row.last_pass = self.k + 1;
