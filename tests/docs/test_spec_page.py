@@ -72,6 +72,8 @@ TABLES: dict[str, type[BaseModel]] = {
     "`engine.speculative`": Speculative,
     "`engine.speculative.acceptance`": Acceptance,
     "`cluster`": Cluster,
+    "`tiers`": Tiers,
+    "`tiers.host`": HostTier,
     "`router` of kind `round_robin`": RoundRobinRouter,
     "`router` of kind `random`": RandomRouter,
     "`router` of kind `least_requests`": LeastRequestsRouter,
