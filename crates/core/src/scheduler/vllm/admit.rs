@@ -28,12 +28,14 @@ pub(super) struct Admission {
     pub(super) now_ps: i64,
 }
 
-impl Vllm<'_> {
+impl<'a> Vllm<'a> {
     /// The waiting loop: admits from the head of the queue what fits.
     pub(super) fn admit(&mut self, pass: Admission, results: &mut Results) {
         let Admission { mut budget, threshold, some_running, some_prefilling, now_ps } = pass;
         let engine = self.s.engine;
         let block_size = engine.block_size;
+        // Before 0.32 a request that is admitted has them only from its next pass on.
+        let lookahead = if engine.version == Version::V0_32 { engine.num_lookahead_tokens } else { 0 };
         if self.head_blocked {
             return;
         }
@@ -53,7 +55,7 @@ impl Vllm<'_> {
                 (self.take_loaded(slot, known), self.pool.held(slot))
             } else {
                 if engine.enable_prefix_caching {
-                    hit = self.pool.find(path, private, (known - 1) / block_size);
+                    hit = self.find_prefix(path, private, (known - 1) / block_size);
                 }
                 (hit.blocks * block_size, hit.blocks)
             };
@@ -84,6 +86,7 @@ impl Vllm<'_> {
             let drafts = engine.num_speculative_tokens;
             let padded = drafts > 0
                 && engine.version == Version::V0_32
+                && engine.num_speculative_tokens_per_batch_size.is_empty()
                 && new == 1
                 && !some_prefilling
                 && (some_running || cached > 0)
@@ -105,7 +108,7 @@ impl Vllm<'_> {
                 break;
             }
             new = new.min(budget as u32);
-            let first = self.blocks_for(cached + new).saturating_sub(has);
+            let first = self.blocks_for(cached + new + lookahead).saturating_sub(has);
             if !whole_fits || !fits(&self.pool, u64::from(first)) {
                 self.head_blocked = self.stays_blocked(steady, whole_fits, now_ps);
                 break;
@@ -145,7 +148,7 @@ impl Vllm<'_> {
         }
     }
 
-    pub(super) fn open_row(&mut self, row: Row) -> u32 {
+    pub(super) fn open_row(&mut self, row: Row<'a>) -> u32 {
         let slot = self.vacant.pop().unwrap_or(self.rows.len() as u32);
         if slot as usize == self.rows.len() {
             self.rows.push(row)
@@ -194,7 +197,7 @@ impl Vllm<'_> {
         slot
     }
 
-    pub(super) fn new_row(&self, request: u32, arrival_ps: i64) -> Row {
+    pub(super) fn new_row(&self, request: u32, arrival_ps: i64) -> Row<'a> {
         let trace = self.s.trace;
         let prompt = trace.input_tokens[request as usize];
         let context_left = self.s.engine.max_model_len.saturating_sub(prompt).max(1);
@@ -220,6 +223,8 @@ impl Vllm<'_> {
             last_pass: u64::MAX,
             left_out_at: u64::MAX,
             verified: 0,
+            burst: None,
+            joined: 0,
             furthest: 0,
             logged_blocks: 0,
         }

@@ -30,7 +30,7 @@ impl Outside {
     }
 }
 
-impl Vllm<'_> {
+impl<'a> Vllm<'a> {
     /// What `head` can have of its `known` tokens, beyond the `local` blocks that the GPU has.
     pub(super) fn look_outside(&mut self, head: Waiting, known: u32, local: u32, now_ps: i64) -> Outside {
         if head.slot.is_none() && self.remote.contains_key(&head.request) {
@@ -68,17 +68,21 @@ impl Vllm<'_> {
     }
 
     /// Blocks that requests in the middle of their prompts are yet to take. What loads cannot be
-    /// preempted, so it is let in only beside these.
+    /// preempted, so it is let in only beside these, and what its first drafts take.
     pub(super) fn promised_blocks(&self) -> u64 {
         let is_prefilling = |&slot: &u32| {
             self.rows[slot as usize].prefilling || self.admitted.iter().any(|planned| planned.slot == slot)
         };
         let prefilling = self.explicit.iter().copied().filter(is_prefilling);
+        let engine = self.s.engine;
+        let drafts = engine.num_speculative_tokens;
+        let verified = if drafts > 0 { 1 + drafts + engine.num_lookahead_tokens } else { 0 };
         let missing = |slot: u32| {
-            let tokens = self.rows[slot as usize].tokens();
+            let tokens = self.rows[slot as usize].tokens() + verified;
             u64::from(self.blocks_for(tokens).saturating_sub(self.pool.held(slot)))
         };
-        prefilling.chain(self.holding.iter().filter_map(|waiting| waiting.slot)).map(missing).sum()
+        let promised: u64 = prefilling.chain(self.holding.iter().filter_map(|waiting| waiting.slot)).map(missing).sum();
+        promised + u64::from(verified.div_ceil(engine.block_size))
     }
 
     /// Gives a request blocks for what it can have from outside, beyond the `local` ones that the GPU
