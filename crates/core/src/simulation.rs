@@ -96,6 +96,9 @@ pub fn simulate(
     if run.handover.is_some() {
         requests.handovers = Handovers::new(trace.len());
     }
+    if run.pools.iter().any(|pool| scheduler::has_host_tier(&pool.engine)) {
+        requests.loaded.host = vec![0; trace.len()];
+    }
     if run.pools.iter().any(|pool| pool.data.ranks > 1) {
         requests.rank = vec![u32::MAX; trace.len()];
     }

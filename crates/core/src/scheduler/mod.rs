@@ -126,6 +126,14 @@ pub fn block_size(engine: &Engine) -> u32 {
     }
 }
 
+/// Whether an engine keeps blocks in host memory.
+pub fn has_host_tier(engine: &Engine) -> bool {
+    match engine {
+        Engine::Vllm(engine) => engine.offload.is_some(),
+        Engine::Sglang(_) | Engine::Trtllm(_) => false,
+    }
+}
+
 /// Tokens that a pass may compute, by which routers measure a backlog.
 pub fn batch_tokens(engine: &Engine) -> u32 {
     match engine {
