@@ -136,6 +136,7 @@ impl<'a> Worker<'a> {
         }
         let mut pass = self.spare.pop().unwrap_or_default();
         if self.scheduler.schedule(now_ps, start_ps, results, &mut pass) {
+            self.asleep = false;
             if self.executing.is_none() { self.executing = Some(pass) } else { self.queued = Some(pass) }
         } else {
             self.spare.push(pass);
@@ -144,7 +145,7 @@ impl<'a> Worker<'a> {
                 self.stopped = Some(Stop::Engine(error));
                 return;
             }
-            if self.executing.is_none() && self.setting.log_passes {
+            if self.executing.is_none() && self.setting.log_passes && self.scheduler.next_wake_ps().is_none() {
                 self.scheduler.log_stuck(now_ps);
                 self.stopped = Some(Stop::Stalled);
             }
