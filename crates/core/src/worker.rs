@@ -145,6 +145,7 @@ impl<'a> Worker<'a> {
         self.asleep = false;
         let mut pass = self.spare.pop().unwrap_or_default();
         if self.scheduler.schedule(now_ps, start_ps, results, &mut pass) {
+            self.asleep = false;
             if self.executing.is_none() { self.executing = Some(pass) } else { self.queued = Some(pass) }
         } else {
             self.spare.push(pass);

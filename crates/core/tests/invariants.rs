@@ -163,6 +163,7 @@ fn sglang(dice: &mut Dice) -> Sglang {
         disable_overlap_schedule: dice.chance(2),
         ignore_eos: dice.chance(3),
         hicache,
+        disaggregation: None,
     }
 }
 
