@@ -28,7 +28,7 @@ pub(super) struct Extend {
     pub(super) is_chunk: bool,
 }
 
-impl Sglang<'_> {
+impl<'a> Sglang<'a> {
     /// Prefills what may be admitted. False if there is nothing.
     pub(super) fn prefill(&mut self, results: &mut Results, pass: &mut Pass) -> bool {
         let engine = self.s.engine;
@@ -221,7 +221,7 @@ impl Sglang<'_> {
         slot
     }
 
-    fn new_row(&self, request: u32) -> Row {
+    fn new_row(&self, request: u32) -> Row<'a> {
         let limit = self.limit(request);
         let trace = self.s.trace;
         let aborted =
@@ -244,6 +244,9 @@ impl Sglang<'_> {
             joined: 0,
             joined_by: 0,
             finish_at: 0,
+            burst: None,
+            verified: 0,
+            pages: 0,
             noted: 0,
             last_emit_ps: NEVER,
         }
