@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from .catalog import ResolvedEngine, resolve_engine
+from .catalog import ResolvedEngine, describe_data, resolve_engine
 from .describe_router import describe_instances, describe_router
 from .spec import Spec
 from .timing import Lowered, TimingModel, lower, pass_limits, timing_model
@@ -37,6 +37,7 @@ def run_description(spec: Spec, deployment: Deployment, *, leap: bool, own_route
                 "replicas": spec.replicas,
                 "engine": dict(deployment.engine.options),
                 "step_time": deployment.lowered.description,
+                "data": describe_data(spec, deployment.engine.model),
                 "router": describe_router(spec, deployment.engine, own_router=own_router),
                 "instances": describe_instances(spec.router, own_router=own_router),
             }
@@ -81,7 +82,7 @@ def summary_options(spec: Spec, deployment: Deployment) -> dict[str, Any]:
         "warmup_ps": nearest_ps(spec.metrics.warmup, PS_PER_S),
         "window_ps": None if window is None else nearest_ps(window, PS_PER_S),
         "gpus": spec.gpus,
-        "kv_blocks": deployment.engine.blocks * spec.replicas,
+        "kv_blocks": deployment.engine.blocks * spec.replicas * spec.parallel.data,
         "gpu_price_per_hour": None if hour is None else hour.price,
         "slo": slo,
     }

@@ -7,6 +7,8 @@ from typing import assert_never
 from ..spec import Spec
 from ..spec.engine import SglangEngine, TrtllmEngine, VllmEngine
 from .engine import ResolvedEngine
+from .lookup import find_model
+from .parallel import check_ranks
 from .sglang import resolve_sglang
 from .trtllm import resolve_trtllm
 from .vllm import resolve_vllm
@@ -15,6 +17,7 @@ from .vllm import resolve_vllm
 def resolve_engine(spec: Spec) -> ResolvedEngine:
     """Raises SpecError for an unknown model or GPU, for what the engine refuses at start, and for what does not fit."""
     engine = spec.engine
+    check_ranks(spec, find_model(spec))
     match engine:
         case VllmEngine():
             return resolve_vllm(spec, engine)

@@ -21,6 +21,7 @@ from .gpus import Gpu
 from .lookup import find_gpu, find_model
 from .memory import Memory, memory
 from .models import Model
+from .parallel import ranks
 
 # Defaults of `vllm serve` by GPU (EngineArgs.get_batch_defaults): large, and all others.
 _LARGE = {"max_num_batched_tokens": 8192, "max_num_seqs": 1024}
@@ -58,7 +59,7 @@ def resolve_vllm(spec: Spec, engine: VllmEngine) -> ResolvedEngine:
         blocks = _blocks_that_fit(spec, engine, room, max_model_len)
     asynchronous = engine.async_scheduling
     if asynchronous is None:
-        asynchronous = engine.speculative is None
+        asynchronous = engine.speculative is None and spec.parallel.pipeline == 1
     options = {
         "name": engine.name,
         "version": engine.version,
@@ -120,7 +121,7 @@ def _memory(
     return memory(
         model,
         gpu,
-        tensor=spec.parallel.tensor,
+        ranks=ranks(spec, model),
         utilization=engine.gpu_memory_utilization or _UTILIZATION[engine.version],
         stored=stored_weights(spec, model),
         kv=cache_format(model, engine.kv_cache_dtype),

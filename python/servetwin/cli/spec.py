@@ -32,7 +32,7 @@ def check(
     memory = "as given" if engine.memory is None else engine.memory.arithmetic()
     lines = {
         "engine": f"{spec.engine.name} {spec.engine.version}, rules {engine.rules}",
-        "replicas": f"{spec.replicas:,}, with {spec.parallel.tensor} GPU{'s' * (spec.parallel.tensor > 1)} each",
+        "replicas": f"{spec.replicas:,}, with {spec.parallel.gpus} GPU{'s' * (spec.parallel.gpus > 1)} each",
         "limits": f"{engine.rows:,} sequences and {engine.pass_tokens:,} tokens a pass, "
         f"{engine.request_tokens:,} tokens a request",
         "kv cache": f"{engine.kv_cache}, {memory}",
@@ -134,7 +134,6 @@ def flags(
 ) -> None:
     """List an engine's flags: the field of a spec each becomes, or why it does not matter or is refused."""
     from ..launch import find_table
-    from ..spec.check import ONE_YET
 
     table = find_table(engine, version)
     wanted = (flag or "").lstrip("-").replace("_", "-")
@@ -143,5 +142,4 @@ def flags(
         raise InputError("no such flag", field=flag, wanted="a part of a flag's name")
     width = max(len(one.name) for one in shown)
     for one in shown:
-        only = ", only 1 yet" if one.what in {f"parallel.{name}" for name in ONE_YET} else ""
-        typer.echo(f"--{one.name:<{width}}  {one.status:<14}  {one.what}{only}")
+        typer.echo(f"--{one.name:<{width}}  {one.status:<14}  {one.what}")

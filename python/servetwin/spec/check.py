@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .check_engine import check_engine
+from .check_parallel import check_parallel
 from .check_router import check_router
 from .deployment import Spec
 from .timing import LinearTiming
@@ -15,32 +16,12 @@ SHARES_TOLERANCE = 1e-6
 
 def check(spec: Spec) -> None:
     """Raises SpecError for the first thing wrong."""
-    _parallel(spec)
+    check_parallel(spec)
     check_engine(spec)
     check_router(spec)
     _workload(spec)
     _timing(spec)
     _service_level(spec)
-
-
-ONE_YET = ("pipeline", "data", "expert")
-"""Fields of `parallel` that are there to be refused above 1."""
-
-
-def _parallel(spec: Spec) -> None:
-    for name in ONE_YET:
-        size = getattr(spec.parallel, name)
-        if size > 1:
-            raise spec.source.problem(
-                ("parallel", name), f"{name} parallelism is not yet modelled", found=str(size), wanted="1"
-            )
-    cluster = spec.cluster
-    if cluster is not None and spec.gpus > cluster.nodes * cluster.gpus_per_node:
-        raise spec.source.problem(
-            ("replicas",),
-            f"{spec.replicas} replicas of {spec.parallel.tensor} GPUs need {spec.gpus} GPUs, but the cluster has "
-            f"{cluster.nodes} × {cluster.gpus_per_node} = {cluster.nodes * cluster.gpus_per_node}",
-        )
 
 
 def _workload(spec: Spec) -> None:

@@ -98,7 +98,7 @@ def _analytic(spec: Spec, engine: ResolvedEngine, options: AnalyticTiming) -> Co
         )
     check_fp8(spec, engine.gpu)
     given = options.compute_efficiency is not None or options.memory_efficiency is not None
-    missing = lacking(engine.model, engine.gpu, ranks(spec), engine.stored)
+    missing = lacking(engine.model, engine.gpu, ranks(spec, engine.model), engine.stored)
     beyond = engine.model.beyond_roofline()
     if beyond and (given or missing):
         raise spec.source.problem(
@@ -117,7 +117,7 @@ def _analytic(spec: Spec, engine: ResolvedEngine, options: AnalyticTiming) -> Co
         )
     model, gpu, tensor = engine.model, engine.gpu, spec.parallel.tensor
     if not given and not missing:
-        curves = Composed(model, gpu, ranks(spec), engine.stored, engine.kv)
+        curves = Composed(model, gpu, ranks(spec, engine.model), engine.stored, engine.kv)
         return ComposedModel(curves, host(options), captured(spec, engine))
     return Roofline(
         model,

@@ -75,6 +75,7 @@ class VllmEngine(SpecModel):
     watermark: Annotated[float, Field(ge=0, lt=1)] = 0.0
     scheduler_reserve_full_isl: bool = True
     async_scheduling: bool | None = None
+    dp_sync_interval: Count = 32
     speculative: Speculative | None = None
     enforce_eager: bool = False
     cudagraph_mode: Literal["NONE", "PIECEWISE", "FULL_DECODE_ONLY", "FULL_AND_PIECEWISE"] = "FULL_AND_PIECEWISE"

@@ -181,7 +181,7 @@ def _compiled(spec: Spec, engine: ResolvedEngine, package: Any, name: str, gpu: 
     module = importlib.import_module(f"{package.__name__}.sdk")
     try:
         handle = module.EngineHandle.compile(
-            name, gpu, spec.engine.name, backend_version=version, **_options(spec, engine, ranks(spec))
+            name, gpu, spec.engine.name, backend_version=version, **_options(spec, engine, ranks(spec, engine.model))
         )
         # What it has no timings of it says only when it is asked.
         for mode in ("static_ctx", "static_gen"):

@@ -1,0 +1,84 @@
+"""Checks on how the GPUs of a replica share the work, as far as they need no model."""
+
+from __future__ import annotations
+
+from .deployment import Spec
+from .engine import TITLES, SglangEngine, TrtllmEngine, VllmEngine
+
+
+def check_parallel(spec: Spec) -> None:
+    """Raises SpecError for the first thing wrong."""
+    _data(spec)
+    _expert(spec)
+    _pipeline(spec)
+    cluster = spec.cluster
+    if cluster is not None and spec.gpus > cluster.nodes * cluster.gpus_per_node:
+        raise spec.source.problem(
+            ("replicas",),
+            f"{spec.replicas} replicas of {spec.parallel.gpus} GPUs need {spec.gpus} GPUs, but the cluster has "
+            f"{cluster.nodes} × {cluster.gpus_per_node} = {cluster.nodes * cluster.gpus_per_node}",
+        )
+
+
+def _data(spec: Spec) -> None:
+    engine, problem, data = spec.engine, spec.source.problem, spec.parallel.data
+    if data > 1 and isinstance(engine, TrtllmEngine):
+        raise problem(
+            ("parallel", "data"),
+            "TensorRT-LLM's attention data parallelism (enable_attention_dp) is not yet modelled",
+            found=str(data),
+            wanted="1, or replicas",
+        )
+    if data == 1 and isinstance(engine, SglangEngine) and engine.enable_dp_attention:
+        raise problem(
+            ("engine", "enable_dp_attention"),
+            "SGLang turns it off where dp_size is 1",
+            wanted="parallel.data above 1, or it left out",
+        )
+    if isinstance(engine, VllmEngine) and spec.was_set("engine", "dp_sync_interval"):
+        if engine.version == "0.19":
+            raise problem(("engine", "dp_sync_interval"), "vLLM 0.19 has no such option", wanted="it left out")
+        if data == 1:
+            raise problem(
+                ("engine", "dp_sync_interval"),
+                "never read where parallel.data is 1",
+                wanted="parallel.data above 1, or it left out",
+            )
+
+
+def _expert(spec: Spec) -> None:
+    parallel = spec.parallel
+    stage = parallel.tensor * parallel.data
+    if isinstance(spec.engine, VllmEngine):
+        allowed, rule = (
+            parallel.expert in (1, stage),
+            f"vLLM shares experts among all {stage} ranks of a stage, or none",
+        )
+    else:
+        allowed, rule = stage % parallel.expert == 0, f"the {stage} ranks of a stage cannot be divided by it"
+    if not allowed:
+        wanted = f"1 or {stage}" if stage > 1 else "1, or more ranks (parallel.tensor, parallel.data)"
+        raise spec.source.problem(("parallel", "expert"), rule, found=str(parallel.expert), wanted=wanted)
+
+
+def _pipeline(spec: Spec) -> None:
+    parallel, problem, engine = spec.parallel, spec.source.problem, spec.engine
+    if parallel.pipeline == 1:
+        return
+    field, found = ("parallel", "pipeline"), str(parallel.pipeline)
+    if not isinstance(engine, VllmEngine):
+        what = f"the micro-batches of {TITLES[engine.name]} are not yet modelled; those of vLLM are"
+        raise problem(field, what, found=found, wanted="1")
+    if parallel.data > 1:
+        raise problem(field, "stages of data ranks are not yet modelled", found=found, wanted="1, or data: 1")
+    if engine.async_scheduling:
+        raise problem(
+            ("engine", "async_scheduling"),
+            "asynchronous scheduling over pipeline stages is not yet modelled",
+            found="true",
+            wanted="false, or it left out",
+        )
+    if engine.speculative is not None:
+        raise problem(
+            ("engine", "speculative"), "speculation over pipeline stages is not yet modelled", wanted="it left out"
+        )
