@@ -13,7 +13,7 @@ from .lookup import needed
 from .models import Model
 
 PUBLISHED_EVERY_MS = 100
-"""How often vLLM's coordinator publishes queue lengths (min_stats_update_interval_ms, vllm/v1/engine/coordinator.py)."""
+"""How often vLLM's coordinator publishes queue lengths (min_stats_update_interval_ms, v1/engine/coordinator.py)."""
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ use crate::config::Engine;
 use crate::scheduler::{AnyScheduler, Ledger, Results, Scheduler, Setting};
 use crate::step_time::{Features, Stretch, Timeline};
 use crate::worker::{Phase, Stop};
+use crate::workload::HORIZON_PS;
 
 /// More passes than any run has.
 const ENDLESS: i64 = i64::MAX / 2;
@@ -110,6 +111,10 @@ impl<'a> InStep<'a> {
     }
 
     pub fn process(&mut self, (time_ps, phase): (i64, Phase), results: &mut Results) {
+        if time_ps > HORIZON_PS {
+            self.stopped = Some(Stop::Horizon);
+            return;
+        }
         match (phase, self.span.is_some()) {
             (Phase::Results, true) => self.end_span(results),
             (Phase::Results, false) => self.take_results(results),
