@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .check_engine import check_engine
 from .check_parallel import check_parallel
+from .check_pools import check_pools
 from .check_router import check_router
 from .deployment import Spec
 from .timing import LinearTiming
@@ -16,12 +17,28 @@ SHARES_TOLERANCE = 1e-6
 
 def check(spec: Spec) -> None:
     """Raises SpecError for the first thing wrong."""
-    check_parallel(spec)
-    check_engine(spec)
-    check_router(spec)
+    for pool in spec.by_pool.values():
+        check_parallel(pool)
+        check_engine(pool)
+        check_router(pool)
+        _timing(pool)
+    check_pools(spec)
+    _cluster(spec)
     _workload(spec)
-    _timing(spec)
     _service_level(spec)
+
+
+def _cluster(spec: Spec) -> None:
+    cluster = spec.cluster
+    if cluster is None or spec.gpus <= cluster.nodes * cluster.gpus_per_node:
+        return
+    pools = spec.by_pool.values()
+    needs = " and ".join(f"{pool.replicas} replicas of {pool.parallel.gpus} GPUs" for pool in pools)
+    raise spec.source.problem(
+        ("replicas",) if spec.pools is None else ("pools",),
+        f"{needs} need {spec.gpus} GPUs, but the cluster has "
+        f"{cluster.nodes} × {cluster.gpus_per_node} = {cluster.nodes * cluster.gpus_per_node}",
+    )
 
 
 def _workload(spec: Spec) -> None:

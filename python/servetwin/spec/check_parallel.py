@@ -11,13 +11,6 @@ def check_parallel(spec: Spec) -> None:
     _data(spec)
     _expert(spec)
     _pipeline(spec)
-    cluster = spec.cluster
-    if cluster is not None and spec.gpus > cluster.nodes * cluster.gpus_per_node:
-        raise spec.source.problem(
-            ("replicas",),
-            f"{spec.replicas} replicas of {spec.parallel.gpus} GPUs need {spec.gpus} GPUs, but the cluster has "
-            f"{cluster.nodes} × {cluster.gpus_per_node} = {cluster.nodes * cluster.gpus_per_node}",
-        )
 
 
 def _data(spec: Spec) -> None:

@@ -57,16 +57,24 @@ class AnalyticTiming(HostTiming):
     memory_efficiency: Efficiency | None = None
 
 
-class AiconfiguratorTiming(SpecModel):
+class AiconfiguratorTiming(HostTiming):
     """NVIDIA's AIConfigurator's sums of kernels, from its core (`pip install 'servetwin[aiconfigurator]'`).
 
     `backend_version` names the engine's version its timings are of, as it does: current, previous, next or a number.
-    `host_ms` is what a pass costs on top.
     """
 
     kind: Literal["aiconfigurator"]
     backend_version: str = "current"
-    host_ms: NotNegative = 0.5
 
 
-Timing = Annotated[LinearTiming | PolynomialTiming | AnalyticTiming | AiconfiguratorTiming, Field(discriminator="kind")]
+class TableTiming(HostTiming):
+    """Timings of one's own, or of others: a file of whole passes, or a folder of layers (LLMServingSim's format)."""
+
+    kind: Literal["table"]
+    path: str
+
+
+Timing = Annotated[
+    LinearTiming | PolynomialTiming | AnalyticTiming | TableTiming | AiconfiguratorTiming,
+    Field(discriminator="kind"),
+]

@@ -8,7 +8,14 @@ from ..catalog import Gpu, ResolvedEngine
 from ..catalog.engine import check_fp8
 from ..catalog.parallel import ranks
 from ..spec import Spec
-from ..spec.timing import AiconfiguratorTiming, AnalyticTiming, HostTiming, LinearTiming, PolynomialTiming
+from ..spec.timing import (
+    AiconfiguratorTiming,
+    AnalyticTiming,
+    HostTiming,
+    LinearTiming,
+    PolynomialTiming,
+    TableTiming,
+)
 from ..units import HORIZON_PS
 from .base import Lowered, PassLimits, TimingModel
 from .composed import Composed, lacking
@@ -43,16 +50,20 @@ def _model(spec: Spec, engine: ResolvedEngine) -> TimingModel:
         case AiconfiguratorTiming():
             from .aiconfigurator import aiconfigurator
 
-            return aiconfigurator(spec, engine, options)
+            return ComposedModel(aiconfigurator(spec, engine, options), host(options), captured(spec, engine))
         case AnalyticTiming():
             return _analytic(spec, engine, options)
+        case TableTiming():
+            from .table import table_model
+
+            return table_model(spec, engine, options, host(options), captured(spec, engine))
         case _:
             assert_never(options)
 
 
 def _check_graphs(spec: Spec, model: TimingModel) -> None:
     """Raises SpecError for options of CUDA graphs where the model does not know what they change."""
-    if isinstance(model, ComposedModel):
+    if isinstance(model, ComposedModel) or getattr(model, "layers", 0) > 0:
         return
     launches = [("timing", name) for name in ("eager_layer_us", "piecewise_layer_us")]
     for path in [*launches, *(("engine", name) for name in spec.engine.graph_options)]:
@@ -107,17 +118,17 @@ def _analytic(spec: Spec, engine: ResolvedEngine, options: AnalyticTiming) -> Co
             found=engine.model.name,
             wanted="timing of your own, such as `timing: {kind: linear, …}`, or a dense model",
         )
-    domain = _link_domain(spec, engine.gpu)
-    if spec.parallel.tensor > domain:
+    domain, shared = _link_domain(spec, engine.gpu), ranks(spec, engine.model)
+    if shared.stage > domain:
         raise spec.source.problem(
-            ("parallel", "tensor"),
-            f"{spec.parallel.tensor} ranks do not fit into one domain of {domain} joined by {engine.gpu.link.name}; "
-            "all-reduces beyond it are not yet modelled",
+            ("parallel", "tensor" if shared.tensor > domain else "data"),
+            f"{shared.stage} ranks do not fit into one domain of {domain} joined by {engine.gpu.link.name}; "
+            "collectives beyond it are not yet modelled",
             wanted=f"at most {domain}, or another kind of timing",
         )
     model, gpu, tensor = engine.model, engine.gpu, spec.parallel.tensor
     if not given and not missing:
-        curves = Composed(model, gpu, ranks(spec, engine.model), engine.stored, engine.kv)
+        curves = Composed(model, gpu, shared, engine.stored, engine.kv)
         return ComposedModel(curves, host(options), captured(spec, engine))
     return Roofline(
         model,

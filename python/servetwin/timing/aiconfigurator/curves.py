@@ -17,6 +17,7 @@ import importlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,7 @@ from ...catalog.parallel import Ranks, ranks
 from ...errors import SpecError
 from ...spec import Spec
 from ...spec.timing import AiconfiguratorTiming
-from ..base import Evidence, Lowered, PassLimits
-from ..composed_lowering import lower_affine
+from ..base import Evidence
 from ..mixers import alike
 from .names import CACHES, EXPERTS, PRODUCTS, models, system
 
@@ -53,7 +53,7 @@ class Aiconfigurator:
     gpu: str
     backend: str
     version: str
-    host_ms: float
+    stage_layers: int
     modules: bool
     """Whether its attention comes with the products around it."""
 
@@ -68,7 +68,6 @@ class Aiconfigurator:
             "gpu": self.gpu,
             "operators": f"{self.version}, kernels of {self.backend}",
             "measured_share": round(self.measured_share, 3),
-            "host_ms": self.host_ms,
         }
 
     @cached_property
@@ -76,9 +75,6 @@ class Aiconfigurator:
         """Of the time of a usual pass, that of operators which were timed, not derived."""
         found = [*self._prompt_operators(1, 2048, 0), *self._decode_operators(64, 2048)]
         return sum(ms for _, ms, _, source in found if source == "silicon") / sum(ms for _, ms, _, _ in found)
-
-    def lower(self, limits: PassLimits) -> Lowered:
-        return lower_affine(self, self.host_ms, limits)
 
     def tokens_s(self, tokens: int) -> float:
         operators = self._decode_operators(tokens, 1) if tokens <= DECODES else self._prompt_operators(1, tokens, 0)
@@ -172,7 +168,7 @@ def aiconfigurator(spec: Spec, engine: ResolvedEngine, options: AiconfiguratorTi
         gpu,
         f"{spec.engine.name} {options.backend_version}",
         f"{package.__name__} {_version(package.__name__)}",
-        options.host_ms,
+        ceil(engine.model.layers / ranks(spec, engine.model).pipeline),
         any(isinstance(mixer, LatentAttention | CompressedAttention) for mixer in mixers),
     )
 
