@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import assert_never
 
 from ..spec import Spec
@@ -16,8 +17,15 @@ from .vllm import resolve_vllm
 
 def resolve_engine(spec: Spec) -> ResolvedEngine:
     """Raises SpecError for an unknown model or GPU, for what the engine refuses at start, and for what does not fit."""
-    engine = spec.engine
     check_ranks(spec, find_model(spec))
+    resolved = _resolved(spec)
+    if spec.parallel.data == 1:
+        return resolved
+    return replace(resolved, rules=f"unrecorded of data ranks together; of one rank {resolved.rules}")
+
+
+def _resolved(spec: Spec) -> ResolvedEngine:
+    engine = spec.engine
     match engine:
         case VllmEngine():
             return resolve_vllm(spec, engine)

@@ -33,6 +33,7 @@ def check(
         engine, seen = pool.engine, pool.spec
         memory = "as given" if engine.memory is None else engine.memory.arithmetic()
         gpus = seen.gpus // seen.replicas
+        ranks = f" on each of {seen.parallel.data} data ranks" if seen.parallel.data > 1 else ""
         if spec.pools is not None:
             typer.echo(f" {pool.role}")
         _say(
@@ -41,7 +42,7 @@ def check(
                 "replicas": f"{seen.replicas:,}, with {gpus} GPU{'s' * (gpus > 1)} each",
                 "limits": f"{engine.rows:,} sequences and {engine.pass_tokens:,} tokens a pass, "
                 f"{engine.request_tokens:,} tokens a request",
-                "kv cache": f"{engine.kv_cache}, {memory}",
+                "kv cache": f"{engine.kv_cache}{ranks}, {memory}",
                 "timing": f"{seen.timing.kind}, {pool.timing.evidence.value}",
             }
         )
