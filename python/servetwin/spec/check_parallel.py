@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .deployment import Spec
-from .engine import TITLES, SglangEngine, TrtllmEngine, VllmEngine
+from .engine import SglangEngine, TrtllmEngine, VllmEngine
 
 
 def check_parallel(spec: Spec) -> None:
@@ -55,23 +55,10 @@ def _expert(spec: Spec) -> None:
 
 
 def _pipeline(spec: Spec) -> None:
-    parallel, problem, engine = spec.parallel, spec.source.problem, spec.engine
-    if parallel.pipeline == 1:
-        return
-    field, found = ("parallel", "pipeline"), str(parallel.pipeline)
-    if not isinstance(engine, VllmEngine):
-        what = f"the micro-batches of {TITLES[engine.name]} are not yet modelled; those of vLLM are"
-        raise problem(field, what, found=found, wanted="1")
-    if parallel.data > 1:
-        raise problem(field, "stages of data ranks are not yet modelled", found=found, wanted="1, or data: 1")
-    if engine.async_scheduling:
-        raise problem(
-            ("engine", "async_scheduling"),
-            "asynchronous scheduling over pipeline stages is not yet modelled",
-            found="true",
-            wanted="false, or it left out",
-        )
-    if engine.speculative is not None:
-        raise problem(
-            ("engine", "speculative"), "speculation over pipeline stages is not yet modelled", wanted="it left out"
+    if spec.parallel.pipeline > 1:
+        raise spec.source.problem(
+            ("parallel", "pipeline"),
+            "micro-batches of pipeline stages are not yet modelled",
+            found=str(spec.parallel.pipeline),
+            wanted="1",
         )

@@ -199,10 +199,10 @@ impl<'a> InStep<'a> {
         }
     }
 
-    /// A rank that wakes up by itself decides as if something came to it then.
+    /// A rank that looks up by itself decides as if something came to it then.
     fn cut_at_wakes(&mut self) {
         for index in 0..self.ranks.len() {
-            if let (Some(wake_ps), Some(span)) = (self.ranks[index].wakes(), &mut self.span)
+            if let (Some(wake_ps), Some(span)) = (self.ranks[index].scheduler.next_wake_ps(), &mut self.span)
                 && (span.start_ps + 1..=span.end_ps()).contains(&wake_ps)
             {
                 match self.ranks[index].executing {
