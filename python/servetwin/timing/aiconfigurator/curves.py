@@ -168,7 +168,7 @@ def aiconfigurator(spec: Spec, engine: ResolvedEngine, options: AiconfiguratorTi
         gpu,
         f"{spec.engine.name} {options.backend_version}",
         f"{package.__name__} {_version(package.__name__)}",
-        ceil(engine.model.layers / ranks(spec).pipeline),
+        ceil(engine.model.layers / ranks(spec, engine.model).pipeline),
         any(isinstance(mixer, LatentAttention | CompressedAttention) for mixer in mixers),
     )
 
@@ -177,7 +177,7 @@ def _compiled(spec: Spec, engine: ResolvedEngine, package: Any, name: str, gpu: 
     module = importlib.import_module(f"{package.__name__}.sdk")
     try:
         handle = module.EngineHandle.compile(
-            name, gpu, spec.engine.name, backend_version=version, **_options(spec, engine, ranks(spec))
+            name, gpu, spec.engine.name, backend_version=version, **_options(spec, engine, ranks(spec, engine.model))
         )
         # What it has no timings of it says only when it is asked.
         for mode in ("static_ctx", "static_gen"):
