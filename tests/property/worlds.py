@@ -145,13 +145,14 @@ def step_times(draw: st.DrawFn) -> dict[str, Any]:
 def tabulated(draw: st.DrawFn) -> dict[str, Any]:
     tokens, rows, contexts = draw(_knots(64)), draw(_knots(12)), draw(_knots(150))
     reach = [draw(_knots(200)) for _ in tokens]
-    decodes = len(rows) * len(contexts)
+    across = [draw(_knots(150)) for _ in tokens]
+    counts = [len(knots) * len(rows) * len(others) for knots, others in zip(reach, across, strict=True)]
     mixed = {
         "tokens": tokens,
         "reach": reach,
         "rows": rows,
-        "contexts": contexts,
-        "ps": [draw(_times(len(knots) * decodes)) for knots in reach],
+        "contexts": across,
+        "ps": [draw(_times(count)) for count in counts],
     }
     graphs = {
         "decode_sizes": draw(st.just([]) | _knots(12)),

@@ -11,6 +11,7 @@ mod pool;
 use crate::chain::Chains;
 use crate::config;
 use crate::log::Log;
+use crate::metrics::PoolUse;
 use crate::record::{Gaps, Handovers, Reason, Requests, Series, Speculated, Status};
 use crate::replica::{Limits, Replica};
 use crate::router::{self, Fleet, Pick, Policy, PolicyError};
@@ -37,6 +38,7 @@ pub struct Outcome {
     pub speculated: Speculated,
     /// Replicas that stopped making progress.
     pub stalled: Vec<u32>,
+    pub pools: Vec<PoolUse>,
     /// Passes of the first replica, if they were logged.
     pub log: Log,
     /// What the codes in `requests.route_reason` mean, if the first pool's router is not the user's.
@@ -117,6 +119,7 @@ pub fn simulate(
         leaps: 0,
         speculated: Speculated::default(),
         stalled: Vec::new(),
+        busy_ps: Vec::new(),
         log: Log::Vllm(Vec::new()),
     };
     let open_loop = run.users.is_none() && !trace.has_waits();
@@ -125,7 +128,7 @@ pub fn simulate(
         [pool] if pool.router.is_static() && open_loop => simulation.replica_by_replica(pool, &mut questions)?,
         _ => events::run(&mut simulation, &mut pools, &mut questions)?,
     }
-    Ok(simulation.outcome(pools[0].router.reasons()))
+    Ok(simulation.outcome(&pools))
 }
 
 /// Contents of requests as a pool's replicas, and its router, tell them apart.
@@ -178,6 +181,8 @@ struct Simulation<'a> {
     leaps: u64,
     speculated: Speculated,
     stalled: Vec<u32>,
+    /// By replica.
+    busy_ps: Vec<i64>,
     log: Log,
 }
 
@@ -271,6 +276,7 @@ impl<'a> Simulation<'a> {
                 }
             }
         }
+        self.busy_ps.push(worker.busy_ps());
         let (ledgers, series) = worker.into_records();
         self.series.append(series);
         for (rank, ledger) in ledgers.into_iter().enumerate() {
@@ -285,8 +291,14 @@ impl<'a> Simulation<'a> {
         Ok(())
     }
 
-    fn outcome(self, route_reasons: &'static [&'static str]) -> Outcome {
+    fn outcome(self, pools: &[Pool]) -> Outcome {
+        let used = |pool: &Pool| PoolUse {
+            role: pool.setting.role,
+            replicas: pool.replicas.len() as u32,
+            busy_ps: pool.replicas.clone().map(|replica| self.busy_ps[replica as usize]).sum(),
+        };
         Outcome {
+            pools: pools.iter().map(used).collect(),
             requests: self.requests,
             gaps: self.gaps,
             series: self.series,
@@ -295,7 +307,7 @@ impl<'a> Simulation<'a> {
             speculated: self.speculated,
             stalled: self.stalled,
             log: self.log,
-            route_reasons,
+            route_reasons: pools[0].router.reasons(),
         }
     }
 }

@@ -67,4 +67,14 @@ class AiconfiguratorTiming(HostTiming):
     backend_version: str = "current"
 
 
-Timing = Annotated[LinearTiming | PolynomialTiming | AnalyticTiming | AiconfiguratorTiming, Field(discriminator="kind")]
+class TableTiming(HostTiming):
+    """Timings of one's own, or of others: a file of whole passes, or a folder of layers (LLMServingSim's format)."""
+
+    kind: Literal["table"]
+    path: str
+
+
+Timing = Annotated[
+    LinearTiming | PolynomialTiming | AnalyticTiming | TableTiming | AiconfiguratorTiming,
+    Field(discriminator="kind"),
+]
