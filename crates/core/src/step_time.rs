@@ -140,7 +140,12 @@ impl StepTime {
         }
     }
 
-    /// As `of`, the pass being filled up to `tokens`. Only tables know what that costs.
+    /// Whether it matters to what number of tokens a pass is filled up. Only tables know what that costs.
+    pub fn prices_padding(&self) -> bool {
+        matches!(self, StepTime::Tabulated(_))
+    }
+
+    /// As `of`, the pass being filled up to `tokens`.
     pub fn of_padded(&self, features: &Features, tokens: i64) -> i64 {
         let time = match self {
             StepTime::Affine { host, terms, draft } => {

@@ -64,4 +64,16 @@ class TableTiming(HostTiming):
     path: str
 
 
-Timing = Annotated[LinearTiming | PolynomialTiming | AnalyticTiming | TableTiming, Field(discriminator="kind")]
+class AiconfiguratorTiming(HostTiming):
+    """NVIDIA's AIConfigurator's sums of kernels, from its core (`pip install 'servetwin[aiconfigurator]'`).
+
+    `backend_version` names the engine's version its timings are of, as it does: current, previous, next or a number.
+    """
+
+    kind: Literal["aiconfigurator"]
+    backend_version: str = "current"
+
+
+Timing = Annotated[
+    LinearTiming | PolynomialTiming | AnalyticTiming | TableTiming | AiconfiguratorTiming, Field(discriminator="kind")
+]
