@@ -57,6 +57,13 @@ class AnalyticTiming(HostTiming):
     memory_efficiency: Efficiency | None = None
 
 
+class TableTiming(HostTiming):
+    """Timings of one's own, or of others: a file of whole passes, or a folder of layers (LLMServingSim's format)."""
+
+    kind: Literal["table"]
+    path: str
+
+
 class AiconfiguratorTiming(HostTiming):
     """NVIDIA's AIConfigurator's sums of kernels, from its core (`pip install 'servetwin[aiconfigurator]'`).
 
@@ -67,14 +74,6 @@ class AiconfiguratorTiming(HostTiming):
     backend_version: str = "current"
 
 
-class TableTiming(HostTiming):
-    """Timings of one's own, or of others: a file of whole passes, or a folder of layers (LLMServingSim's format)."""
-
-    kind: Literal["table"]
-    path: str
-
-
 Timing = Annotated[
-    LinearTiming | PolynomialTiming | AnalyticTiming | TableTiming | AiconfiguratorTiming,
-    Field(discriminator="kind"),
+    LinearTiming | PolynomialTiming | AnalyticTiming | TableTiming | AiconfiguratorTiming, Field(discriminator="kind")
 ]

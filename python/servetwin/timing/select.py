@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
+from math import ceil
 from typing import assert_never
 
 from ..catalog import Gpu, ResolvedEngine
 from ..catalog.engine import check_fp8
 from ..catalog.parallel import ranks
 from ..spec import Spec
-from ..spec.timing import (
-    AiconfiguratorTiming,
-    AnalyticTiming,
-    HostTiming,
-    LinearTiming,
-    PolynomialTiming,
-    TableTiming,
-)
+from ..spec.timing import AiconfiguratorTiming, AnalyticTiming, HostTiming, LinearTiming, PolynomialTiming, TableTiming
 from ..units import HORIZON_PS
 from .base import Lowered, PassLimits, TimingModel
 from .composed import Composed, lacking
-from .composed_model import ComposedModel
+from .curves_model import Curves, CurvesModel
 from .graphs import captured
 from .host import Host, Launches
 from .linear import Linear
@@ -50,7 +44,7 @@ def _model(spec: Spec, engine: ResolvedEngine) -> TimingModel:
         case AiconfiguratorTiming():
             from .aiconfigurator import aiconfigurator
 
-            return ComposedModel(aiconfigurator(spec, engine, options), host(options), captured(spec, engine))
+            return _curves(spec, engine, aiconfigurator(spec, engine, options), options)
         case AnalyticTiming():
             return _analytic(spec, engine, options)
         case TableTiming():
@@ -63,7 +57,7 @@ def _model(spec: Spec, engine: ResolvedEngine) -> TimingModel:
 
 def _check_graphs(spec: Spec, model: TimingModel) -> None:
     """Raises SpecError for options of CUDA graphs where the model does not know what they change."""
-    if isinstance(model, ComposedModel) or getattr(model, "layers", 0) > 0:
+    if getattr(model, "layers", 0) > 0:
         return
     launches = [("timing", name) for name in ("eager_layer_us", "piecewise_layer_us")]
     for path in [*launches, *(("engine", name) for name in spec.engine.graph_options)]:
@@ -74,6 +68,12 @@ def _check_graphs(spec: Spec, model: TimingModel) -> None:
                 f"without effect: {rough} does not tell passes in CUDA graphs from others",
                 wanted="it left out, or timing of kind analytic on a GPU with measured operators",
             )
+
+
+def _curves(spec: Spec, engine: ResolvedEngine, curves: Curves, options: HostTiming) -> CurvesModel:
+    assert engine.model is not None
+    layers = ceil(engine.model.layers / spec.parallel.pipeline)
+    return CurvesModel(curves, host(options), captured(spec, engine), layers)
 
 
 def host(options: HostTiming) -> Host:
@@ -99,7 +99,7 @@ def lower(spec: Spec, model: TimingModel, limits: PassLimits) -> Lowered:
     return lowered
 
 
-def _analytic(spec: Spec, engine: ResolvedEngine, options: AnalyticTiming) -> ComposedModel | Roofline:
+def _analytic(spec: Spec, engine: ResolvedEngine, options: AnalyticTiming) -> CurvesModel | Roofline:
     if engine.model is None or engine.gpu is None:
         field = "model" if engine.model is None else "gpu"
         raise spec.source.problem(
@@ -128,8 +128,7 @@ def _analytic(spec: Spec, engine: ResolvedEngine, options: AnalyticTiming) -> Co
         )
     model, gpu, tensor = engine.model, engine.gpu, spec.parallel.tensor
     if not given and not missing:
-        curves = Composed(model, gpu, ranks(spec), engine.stored, engine.kv)
-        return ComposedModel(curves, host(options), captured(spec, engine))
+        return _curves(spec, engine, Composed(model, gpu, ranks(spec), engine.stored, engine.kv), options)
     return Roofline(
         model,
         gpu,
