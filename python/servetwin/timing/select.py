@@ -109,7 +109,7 @@ def _analytic(spec: Spec, engine: ResolvedEngine, options: AnalyticTiming) -> Cu
         )
     check_fp8(spec, engine.gpu)
     given = options.compute_efficiency is not None or options.memory_efficiency is not None
-    missing = lacking(engine.model, engine.gpu, ranks(spec), engine.stored)
+    missing = lacking(engine.model, engine.gpu, ranks(spec, engine.model), engine.stored)
     beyond = engine.model.beyond_roofline()
     if beyond and (given or missing):
         raise spec.source.problem(
@@ -118,17 +118,17 @@ def _analytic(spec: Spec, engine: ResolvedEngine, options: AnalyticTiming) -> Cu
             found=engine.model.name,
             wanted="timing of your own, such as `timing: {kind: linear, …}`, or a dense model",
         )
-    domain = _link_domain(spec, engine.gpu)
-    if spec.parallel.tensor > domain:
+    domain, shared = _link_domain(spec, engine.gpu), ranks(spec, engine.model)
+    if shared.stage > domain:
         raise spec.source.problem(
-            ("parallel", "tensor"),
-            f"{spec.parallel.tensor} ranks do not fit into one domain of {domain} joined by {engine.gpu.link.name}; "
-            "all-reduces beyond it are not yet modelled",
+            ("parallel", "tensor" if shared.tensor > domain else "data"),
+            f"{shared.stage} ranks do not fit into one domain of {domain} joined by {engine.gpu.link.name}; "
+            "collectives beyond it are not yet modelled",
             wanted=f"at most {domain}, or another kind of timing",
         )
     model, gpu, tensor = engine.model, engine.gpu, spec.parallel.tensor
     if not given and not missing:
-        return _curves(spec, engine, Composed(model, gpu, ranks(spec), engine.stored, engine.kv), options)
+        return _curves(spec, engine, Composed(model, gpu, ranks(spec, engine.model), engine.stored, engine.kv), options)
     return Roofline(
         model,
         gpu,

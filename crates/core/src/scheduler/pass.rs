@@ -33,6 +33,8 @@ pub struct Pass {
     pub(super) returning: Vec<u32>,
     /// Rows whose request ended before this pass did: their token is dropped.
     pub(super) dead: i64,
+    /// A request of whose prompt it computes a part but not the last, and where that ends.
+    pub(super) partial: Option<(u32, u32)>,
     /// Its entries in the log: the first, if there is a log.
     pub(super) logged: Option<usize>,
 }
@@ -113,6 +115,7 @@ impl Pass {
         self.decoding = 0;
         self.given = 0;
         self.dead = 0;
+        self.partial = None;
         self.is_run = false;
         self.logged = None;
     }

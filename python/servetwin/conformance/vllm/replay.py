@@ -10,6 +10,7 @@ from ...reference.vllm import (
     Cycle,
     Drawn,
     EngineConfig,
+    HostConfig,
     PassRecord,
     RequestRecord,
     RunRecord,
@@ -61,7 +62,18 @@ def described(config: EngineConfig) -> dict[str, Any]:
             acceptance = {"kind": "cycle", "pattern": pattern}
         case Drawn(counts, seed):
             acceptance = {"kind": "drawn", "counts": counts, "seed": seed}
-    return {"name": "vllm", **asdict(config), "acceptance": acceptance}
+    return {"name": "vllm", **asdict(config), "acceptance": acceptance, "offload": offload(config.offload)}
+
+
+def offload(host: HostConfig | None) -> dict[str, Any] | None:
+    if host is None:
+        return None
+    return {
+        "blocks": host.blocks,
+        "block_bytes": host.block_bytes,
+        "store": {"bytes_per_s": host.store_bytes_per_s, "latency_ps": host.store_latency_ps},
+        "load": {"bytes_per_s": host.load_bytes_per_s, "latency_ps": host.load_latency_ps},
+    }
 
 
 def from_log(log: dict[str, Any], order: Sequence[int]) -> RunRecord:

@@ -10,6 +10,28 @@ POLICIES = ("fcfs", "lpm")
 
 
 @dataclass(frozen=True)
+class Channel:
+    """One direction between device and host, of one GPU."""
+
+    bytes_per_s: int
+    latency_ps: int
+
+
+@dataclass(frozen=True)
+class HiCacheConfig:
+    """`--enable-hierarchical-cache`, with its pool's size and its speeds made out."""
+
+    write_policy: str
+    tokens: int
+    """Size of the pool on the host, in whole pages."""
+    layers: int
+    token_bytes: int
+    load: Channel
+    """From the host to the device."""
+    store: Channel
+
+
+@dataclass(frozen=True)
 class EngineConfig:
     """SGLang 0.5.23's options. Raises ServetwinError for what it refuses or what is not modelled."""
 
@@ -34,6 +56,7 @@ class EngineConfig:
     ignore_eos: bool = True
     """Whether requests say that they will use all their output tokens: a request's property in
     SGLang, that of all requests here."""
+    hicache: HiCacheConfig | None = None
 
     def __post_init__(self) -> None:
         if self.schedule_policy not in POLICIES:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from ..base import Count, CountOrZero, PositiveShare, SpecModel
+from ..base import Count, CountOrZero, Positive, PositiveShare, SpecModel
 from ..lines import KeyPath
 from .speculation import DRAFTS_MAX, NGRAM_DRAFTS_MAX, Speculation
 from .version import known_version
@@ -101,7 +101,10 @@ class VllmEngine(SpecModel):
     watermark: Annotated[float, Field(ge=0, lt=1)] = 0.0
     scheduler_reserve_full_isl: bool = True
     async_scheduling: bool | None = None
+    dp_sync_interval: Count = 32
     speculative: Speculative | None = None
+    kv_offloading_size: Positive | None = None
+    kv_offloading_backend: Literal["native"] = "native"
     enforce_eager: bool = False
     cudagraph_mode: Literal["NONE", "PIECEWISE", "FULL_DECODE_ONLY", "FULL_AND_PIECEWISE"] = "FULL_AND_PIECEWISE"
     cudagraph_capture_sizes: Annotated[list[Count], Field(min_length=1)] | None = None
@@ -124,6 +127,11 @@ class VllmEngine(SpecModel):
     @property
     def block_tokens(self) -> int:
         return self.block_size
+
+    @property
+    def offloads(self) -> bool:
+        """Whether it keeps blocks in host memory."""
+        return self.kv_offloading_size is not None
 
     @property
     def shares_prefixes(self) -> bool:
