@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from servetwin.catalog import FORMATS, GPUS, MODELS, Gpu, Model, Stored
+from servetwin.catalog import FORMATS, GPUS, MODELS, Gpu, Model, Stored, resolve_engine
 from servetwin.catalog.layers import Experts, GroupedAttention
 from servetwin.catalog.parallel import Ranks
-from servetwin.timing import Evidence
+from servetwin.errors import SpecError
+from servetwin.spec import make_spec
+from servetwin.timing import Evidence, TimingModel, timing_model
 from servetwin.timing.composed import Composed, lacking
 from servetwin.timing.mixers import alike
 from servetwin.timing.operators import basis, experts, operator_curve
@@ -138,7 +141,7 @@ def test_what_was_not_measured_is_named_with_what_was() -> None:
     assert missing.startswith("experts of fp8_block (measured: ")
     assert "nvfp4" in missing
     assert not lacking(model, GPUS["h200"], Ranks(8), model.stored)
-    assert lacking(model, GPUS["mi300x"], Ranks(8), model.stored) == [f"operators of {GPUS['mi300x'].title}"]
+    assert lacking(model, GPUS["mi300x"], Ranks(8), model.stored) == ["any operator"]
 
 
 def test_what_was_not_measured_is_said_to_be_assumed() -> None:
@@ -153,3 +156,52 @@ def test_shapes_beyond_what_was_measured_say_how_far() -> None:
     pass_ = composed("llama-3.1-8b", "h100")
     assert pass_.distance(2048, 2048**2, 0, 0) == 0
     assert pass_.distance(0, 0, 8, 8 * 1_000_000) > 1
+
+
+SIZES = {"max_model_len": 8192, "num_gpu_blocks": 9000, "max_num_batched_tokens": 8192, "max_num_seqs": 256}
+
+
+def timed(options: dict[str, Any]) -> TimingModel:
+    spec = make_spec({"engine": SIZES, **options})
+    return timing_model(spec, resolve_engine(spec))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"model": "deepseek-v3", "gpu": "mi300x", "parallel": {"tensor": 8}}, "MI300X 192GB: any operator"),
+        ({"model": "deepseek-v3", "gpu": "rtx-pro-6000", "parallel": {"tensor": 8}}, "experts of fp8_block .measured"),
+        ({"model": "llama-3.1-70b", "gpu": "h100", "parallel": {"tensor": 16}}, "do not fit into one domain of 8"),
+        (
+            {"model": "deepseek-v3", "gpu": "h200", "timing": {"kind": "analytic", "compute_efficiency": 0.5}},
+            "does not price latent attention, mixture of experts",
+        ),
+        (
+            {"model": "llama-3.1-8b", "gpu": "h100", "timing": {"kind": "analytic", "allow_extrapolation": True}},
+            "without effect: everything was measured",
+        ),
+        (
+            {"model": "llama-3.1-8b", "gpu": "h100", "timing": {"kind": "analytic", "expert_skew": 1.2}},
+            "without effect: llama-3.1-8b has no experts",
+        ),
+        (
+            {"model": "llama-3.1-8b", "gpu": "mi300x", "timing": {"kind": "analytic", "allow_extrapolation": True}},
+            None,
+        ),
+    ],
+)
+def test_deployments_without_a_basis_are_refused(options: dict[str, Any], message: str | None) -> None:
+    """Or run as asked, and say so."""
+    if message is None:
+        assert timed(options).evidence is Evidence.ANALYTIC
+        return
+    with pytest.raises(SpecError, match=message):
+        timed(options)
+
+
+def test_a_refusal_names_the_nearest_gpus_that_would_do() -> None:
+    with pytest.raises(SpecError) as caught:
+        timed({"model": "deepseek-v3", "gpu": "mi300x", "parallel": {"tensor": 8}})
+    wanted = caught.value.wanted or ""
+    assert "(h200, b200" in wanted
+    assert "--allow-extrapolation" in wanted
