@@ -66,7 +66,8 @@ impl<'a> Setting<'a> {
     fn speculates(self) -> bool {
         match self.engine {
             Engine::Vllm(engine) => engine.num_speculative_tokens > 0,
-            Engine::Sglang(_) | Engine::Trtllm(_) => false,
+            Engine::Sglang(engine) => engine.acceptance.is_some(),
+            Engine::Trtllm(engine) => engine.acceptance.is_some(),
         }
     }
 

@@ -28,7 +28,7 @@ pub(super) struct Extend {
     pub(super) is_chunk: bool,
 }
 
-impl Sglang<'_> {
+impl<'a> Sglang<'a> {
     /// Prefills what may be admitted. False if there is nothing.
     pub(super) fn prefill(&mut self, results: &mut Results, pass: &mut Pass) -> bool {
         let engine = self.s.engine;
@@ -220,7 +220,7 @@ impl Sglang<'_> {
         self.running.len() + self.joining.len() + self.sender.sending.len()
     }
 
-    pub(super) fn place_row(&mut self, row: Row) -> u32 {
+    pub(super) fn place_row(&mut self, row: Row<'a>) -> u32 {
         let slot = self.vacant.pop().unwrap_or(self.rows.len() as u32);
         if slot as usize == self.rows.len() {
             self.rows.push(row)
@@ -230,7 +230,7 @@ impl Sglang<'_> {
         slot
     }
 
-    pub(super) fn new_row(&self, request: u32) -> Row {
+    pub(super) fn new_row(&self, request: u32) -> Row<'a> {
         let limit = self.limit(request);
         let trace = self.s.trace;
         let aborted =
@@ -253,6 +253,9 @@ impl Sglang<'_> {
             joined: 0,
             joined_by: 0,
             finish_at: 0,
+            burst: None,
+            verified: 0,
+            pages: 0,
             noted: 0,
             last_emit_ps: NEVER,
         }
