@@ -141,16 +141,16 @@ def test_what_is_not_counted_needs_the_size_of_the_cache(tmp_path: Path) -> None
     assert resolved({"model": model, "gpu": "h100", "engine": {"num_gpu_blocks": 9000}}).blocks == 9000
 
 
-@pytest.mark.parametrize(("name", "what"), [("deepseek-v3", "latent attention"), ("qwen3-235b-a22b", "experts")])
-def test_pass_times_without_a_basis_are_refused(name: str, what: str) -> None:
+@pytest.mark.parametrize("name", ["deepseek-v3", "qwen3-235b-a22b"])
+def test_pass_times_without_a_basis_are_refused(name: str) -> None:
     options: dict[str, Any] = {
         "model": name,
-        "gpu": "h200",
+        "gpu": "mi300x",
         "parallel": {"tensor": 8},
         "engine": {"max_model_len": 8192},
     }
     spec = make_spec(options)
-    with pytest.raises(SpecError, match=what) as caught:
+    with pytest.raises(SpecError, match="nothing was measured on AMD") as caught:
         timing_model(spec, resolve_engine(spec))
     assert caught.value.field == "timing"
     own = make_spec({**options, "timing": {"kind": "linear", "base_ms": 20}})

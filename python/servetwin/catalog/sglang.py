@@ -46,8 +46,8 @@ DISTRIBUTED_GIB = {1: 0.0, 2: 1.3, 4: 1.65, 8: 2.01}
 """Taken by NCCL and the all-reduce's buffers on each rank before the weights are loaded, by ranks.
 
 Eight: "Init torch distributed ends. mem usage=2.01 GB", on H200s (sgl-project/sglang#11716). Four: the rest that makes
-367,404 tokens come out, Qwen3 235B in FP8 on H100s with mem_fraction_static 0.93 (vllm-project/vllm#21348). Two: goes on
-from these, an assumption.
+367,404 tokens come out, Qwen3 235B in FP8 on H100s with mem_fraction_static 0.93 (vllm-project/vllm#21348). Two: goes
+on from these, an assumption.
 """
 
 DATA_CONSERVATIVENESS = 0.3
