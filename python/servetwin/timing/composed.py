@@ -19,7 +19,16 @@ from math import ceil
 
 from ..catalog import Gpu, Model, Stored
 from ..catalog.formats import BF16, Format
-from ..catalog.layers import CompressedAttention, Dense, Experts, GatedDelta, GroupedAttention, LatentAttention, Layer
+from ..catalog.layers import (
+    CompressedAttention,
+    Dense,
+    Experts,
+    GatedDelta,
+    GroupedAttention,
+    LatentAttention,
+    Layer,
+    Mixer,
+)
 from ..catalog.parallel import Ranks
 from .base import Evidence
 from .mixers import MixerCost
@@ -119,15 +128,11 @@ class Composed:
 
     def decode(self, rows: int, context: int) -> Cost:
         each = max(round(context / rows), 1)
-        return (
-            sum((self._mixer(layer).decode(rows, each) * layer.count for layer in self.model.stack), Cost())
-            * self._share
-        )
+        return sum((mixer.decode(rows, each) * count for mixer, count in self._mixers.values()), Cost()) * self._share
 
     def prompt(self, tokens: int, work: int) -> Cost:
         return (
-            sum((self._mixer(layer).prompts(tokens, work) * layer.count for layer in self.model.stack), Cost())
-            * self._share
+            sum((mixer.prompts(tokens, work) * count for mixer, count in self._mixers.values()), Cost()) * self._share
         )
 
     def head(self, sequences: int) -> Cost:
@@ -147,13 +152,20 @@ class Composed:
         """Of the layers, those of the fullest stage."""
         return self.stage_layers / self.model.layers
 
-    def _mixer(self, layer: Layer) -> MixerCost:
-        return MixerCost(
-            layer.mixer, self.model.hidden, self.stored.attention, self.kv, self.ranks.tensor, self._priced
-        )
+    @cached_property
+    def _mixers(self) -> dict[Mixer, tuple[MixerCost, int]]:
+        """Of each kind, what it costs and how many layers have it."""
+        found: dict[Mixer, tuple[MixerCost, int]] = {}
+        for layer in self.model.stack:
+            fresh = MixerCost(
+                layer.mixer, self.model.hidden, self.stored.attention, self.kv, self.ranks.tensor, self._priced
+            )
+            cost, count = found.get(layer.mixer, (fresh, 0))
+            found[layer.mixer] = cost, count + layer.count
+        return found
 
     def _layer(self, layer: Layer, tokens: int) -> Cost:
-        cost = self._mixer(layer).products(tokens) + self._small(layer, tokens)
+        cost = self._mixers[layer.mixer][0].products(tokens) + self._small(layer, tokens)
         state = 2 * tokens * self.model.hidden
         cost += self._priced.all_reduce(self.ranks.tensor, state)
         if isinstance(layer.mlp, Dense):
