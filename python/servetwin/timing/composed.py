@@ -59,6 +59,8 @@ class Composed:
     stored: Stored
     kv: Format
     skew: float = SKEW
+    exchange: str = "gather"
+    """How data ranks bring tokens to experts: `gather` all of them everywhere, or `deepep`."""
 
     @cached_property
     def _priced(self) -> Priced:
@@ -83,6 +85,8 @@ class Composed:
             assumed["operators_of"] = basis(self.gpu.name) or ""
         if self.model.has_experts:
             assumed["expert_skew"] = self.skew
+            if self.ranks.data > 1:
+                assumed["expert_exchange"] = self.exchange
         missing = lacking(self.model, self.gpu, self.ranks, self.stored)
         if missing:
             assumed["not_measured"] = ", ".join(missing)
@@ -180,7 +184,7 @@ class Composed:
         )
 
     def _experts(self, mlp: Experts, tokens: int) -> Cost:
-        """Data ranks gather all their tokens, as if each had as many, and scatter the sums."""
+        """Of the tokens of all data ranks, as if each had as many."""
         priced, ranks, hidden = self._priced, self.ranks, self.model.hidden
         every, inner = tokens * ranks.data, mlp.intermediate // ranks.expert_slices
         cost = priced.gemm(BF16, tokens, mlp.count, hidden)
@@ -188,15 +192,17 @@ class Composed:
         cost += priced.experts(kind, self.stored.experts, hidden, mlp, inner, ranks.expert, every, self.skew)
         if mlp.shared_intermediate:
             cost += self._gated(self.stored.shared_experts, mlp.shared_intermediate, tokens)
-        if ranks.data == 1:
-            return cost + priced.all_reduce(ranks.tensor, 2 * tokens * hidden)
-        exchanged = 2 * every * hidden
-        return (
-            cost
-            + priced.gather("all_gather", ranks.data, exchanged)
-            + priced.gather("reduce_scatter", ranks.data, exchanged)
-            + priced.all_reduce(ranks.tensor, 2 * tokens * hidden)
-        )
+        if mlp.shared_intermediate or ranks.data == 1:
+            cost += priced.all_reduce(ranks.tensor, 2 * tokens * hidden)
+        return cost + self._exchanged(mlp, tokens) if ranks.data > 1 else cost
+
+    def _exchanged(self, mlp: Experts, tokens: int) -> Cost:
+        """There and back."""
+        priced, ranks, hidden = self._priced, self.ranks, self.model.hidden
+        if self.exchange == "deepep":
+            return priced.deepep(ranks.stage, tokens, hidden, mlp.active)
+        sent = 2 * tokens * ranks.data * hidden
+        return priced.gather("all_gather", ranks.data, sent) + priced.gather("reduce_scatter", ranks.data, sent)
 
     def _small(self, layer: Layer, tokens: int) -> Cost:
         """Norms, rotation, activation; and the residual streams where there are several."""
