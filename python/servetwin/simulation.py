@@ -50,6 +50,10 @@ def simulate(
     if isinstance(trace, (str, Path)):
         spec = with_trace(spec, str(Path(trace).absolute()))
         trace = None
+    if spec.search is not None:
+        raise spec.source.problem(
+            ("search",), "read by `servetwin plan` alone", wanted="it left out: --set search=null"
+        )
     deployment = resolve(spec)
     if router is None and isinstance(spec.router, PythonRouter):
         router = load_router(spec, spec.router)

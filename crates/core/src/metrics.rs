@@ -1,5 +1,6 @@
 //! The metrics of a run, by dotted name. `docs/metrics.md` defines each; this is the code for it.
 
+mod backlog;
 mod limits;
 mod options;
 mod progressions;
@@ -112,6 +113,7 @@ pub fn summarize(
     write_counts(&mut summary, &counts);
     write_rates(&mut summary, &counts, &interval, options.gpus);
     write_latencies(&mut summary, &latencies);
+    backlog::write(&mut summary, requests, &interval);
     write_cache(&mut summary, &counts);
     limits::write(&mut summary, requests, limits, &interval, options.kv_blocks);
     write_service(&mut summary, &counts, &latencies, &interval, slo);
