@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from . import screen
 from .capacity import REACH, climb
-from .highest import climb_all
+from .highest import BATCH, climb_all
 from .load import STEPS_PER_DOUBLING, keeps_up, shortcoming
 from .runs import WHOLE, Run
 from .space import Candidate
@@ -19,34 +19,34 @@ STEP = STEPS_PER_DOUBLING // 2
 FASTER = 1.02
 """Where half the load brings no more than this in speed, still less will bring nothing."""
 
+SAME = 1.01
+"""Figures closer than this are not told apart: of two such points the first stands for both."""
+
 Rungs = dict[int, list[int]]
 """By candidate, the rungs of the load that may be on the frontier."""
 
 
 def frontier(study: Study, candidates: Sequence[Candidate], shares: Sequence[float]) -> list[Point]:
     """Points that meet the service level and that no other beats in both figures, the fastest for a user first."""
-    tops: Mapping[int, int] = {candidate.number: 0 for candidate in candidates}
-    for index, share in enumerate(shares):
-        tops = _tops(study, tops, share) if index == 0 else tops
-        rungs = _downwards(study, tops, share) if index == 0 else rungs
+    first = shares[0] if shares else WHOLE
+    tops = _tops(study, {candidate.number: 0 for candidate in candidates}, first)
+    rungs = _downwards(study, tops, first)
+    for share in shares:
         rungs = _near(study, rungs, share)
-        tops = {number: max(kept) for number, kept in rungs.items()}
-    tops = _tops(study, tops, WHOLE)
     if not shares:
-        rungs = _downwards(study, tops, WHOLE)
-    runs = [
-        Run(number, study.axis.load(rung))
-        for number, top in tops.items()
-        for rung in sorted({top, *(rung for rung in rungs[number] if rung < top)})
-    ]
-    return best([point for point in study.points(runs) if point.misses is None])
+        return best(_points(study, rungs, WHOLE).values())
+    return best(_race(study, rungs, shares[-1]))
 
 
-def best(points: Sequence[Point]) -> list[Point]:
-    """Those that no other beats in both figures. Of equal ones the first candidate stands for all."""
+def best(points: Iterable[Point]) -> list[Point]:
+    """Those that meet the level and that no other beats, or equals but for a hair, in both figures."""
     found: list[Point] = []
-    for point in sorted(points, key=lambda point: (-point.speed, -point.throughput, point.candidate.number)):
-        if not found or point.throughput > found[-1].throughput:
+    good = [point for point in points if point.misses is None]
+    for point in sorted(good, key=lambda point: (-point.speed, -point.throughput, point.candidate.number)):
+        if not found or point.throughput > found[-1].throughput * SAME:
+            # A little slower and a good deal more throughput: the one before is beaten but for a hair.
+            if found and point.speed * SAME > found[-1].speed:
+                found.pop()
             found.append(point)
     return found
 
@@ -86,22 +86,84 @@ def _downwards(study: Study, tops: Mapping[int, int], share: float) -> Rungs:
     return {number: sorted(set(found)) for number, found in rungs.items()}
 
 
+def _points(study: Study, rungs: Rungs, share: float) -> dict[tuple[int, int], Point]:
+    """By candidate and rung."""
+    runs = {(number, rung): Run(number, study.axis.load(rung), share) for number in rungs for rung in rungs[number]}
+    outcomes = study.ask(runs.values())
+    return {place: study.point(run, outcomes[run].summary) for place, run in runs.items()}
+
+
+def _beaten(point: Point, others: Iterable[Point], by: float) -> bool:
+    return any(other.speed > point.speed * by and other.throughput > point.throughput * by for other in others)
+
+
 def _near(study: Study, rungs: Rungs, share: float) -> Rungs:
     """Without the points that another beats by far in both figures on this share of the workload."""
-    runs = [Run(number, study.axis.load(rung), share) for number, found in rungs.items() for rung in found]
-    points = {run: study.point(run, outcome.summary) for run, outcome in study.ask(runs).items()}
-    ahead = best(list(points.values()))
-    more = 1 + screen.LESS[share]
-
-    def beaten(point: Point) -> bool:
-        return any(other.speed > point.speed * more and other.throughput > point.throughput * more for other in ahead)
-
+    points = _points(study, rungs, share)
+    ahead = best(points.values()) or list(points.values())
+    by = 1 + screen.LESS[share]
     kept: Rungs = {}
     for number, found in rungs.items():
-        near = [rung for rung in found if not beaten(points[Run(number, study.axis.load(rung), share)])]
+        near = [rung for rung in found if not _beaten(points[number, rung], ahead, by)]
         if near:
             kept[number] = near
         else:
             reason = f"others do {screen.LESS[share]:.0%} more in both figures at every load, {screen.on(share)}"
             study.screen([study.candidate(number)], reason)
     return kept
+
+
+def _race(study: Study, rungs: Rungs, share: float) -> list[Point]:
+    """Points on the whole workload, of as few deployments as will do.
+
+    Deployments are taken in batches, those furthest ahead on `share` first, which is done already. Those whose points
+    are all beaten by what is known of the whole, when scaled as the others at the same load were, are left out.
+    """
+    parts = _points(study, rungs, share)
+    known: dict[tuple[int, int], Point] = {}
+    left = sorted(rungs, key=lambda number: (-_lead(number, rungs, parts), number))
+    while left:
+        batch, left = left[:BATCH], left[BATCH:]
+        tops = _tops(study, {number: max(rungs[number]) for number in batch}, WHOLE)
+        wanted = {
+            number: sorted({top, *(rung for rung in rungs[number] if rung < top)}) for number, top in tops.items()
+        }
+        known |= _points(study, wanted, WHOLE)
+        ahead = best(known.values())
+        scales = _scales(known, parts)
+        beaten = [
+            number
+            for number in left
+            if all(_surely_beaten(parts[number, rung], ahead, scales.get(rung)) for rung in rungs[number])
+        ]
+        for number in beaten:
+            study.screen(
+                [study.candidate(number)], f"beaten by what others do on the whole workload, {screen.on(share)}"
+            )
+        left = [number for number in left if number not in beaten]
+    return list(known.values())
+
+
+def _lead(number: int, rungs: Rungs, parts: Mapping[tuple[int, int], Point]) -> int:
+    """How many points of others it beats on a part of the workload, at its best."""
+    return max(
+        sum(other.speed <= own.speed and other.throughput <= own.throughput for other in parts.values())
+        for own in (parts[number, rung] for rung in rungs[number])
+    )
+
+
+def _scales(known: Mapping[tuple[int, int], Point], parts: Mapping[tuple[int, int], Point]) -> dict[int, list[float]]:
+    """By rung, how the figures of the whole relate to those of the part: common arrivals make it much the same."""
+    found: dict[int, list[tuple[float, float]]] = {}
+    for place, whole in known.items():
+        part = parts.get(place)
+        if part is not None and part.speed and part.throughput:
+            found.setdefault(place[1], []).append((whole.speed / part.speed, whole.throughput / part.throughput))
+    return {rung: [max(ratio[axis] for ratio in ratios) for axis in (0, 1)] for rung, ratios in found.items()}
+
+
+def _surely_beaten(part: Point, ahead: Sequence[Point], scale: Sequence[float] | None) -> bool:
+    if scale is None:
+        return False
+    speed, throughput = part.speed * scale[0], part.throughput * scale[1]
+    return any(other.speed >= speed and other.throughput >= throughput for other in ahead)

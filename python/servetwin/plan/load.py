@@ -18,7 +18,7 @@ STEPS_PER_DOUBLING = 16
 """Loads lie on a ladder, 4.4 % apart, that all candidates share: they are compared under the same arrivals."""
 
 GROWTH = 0.05
-"""A backlog that grows by more than this share of the arrivals, and by more than chance explains, is no steady state."""
+"""A backlog that grows by more than this share of the arrivals, and than chance explains, is no steady state."""
 
 DEVIATIONS = 3.0
 """Of the difference of two Poisson numbers: what chance explains."""
@@ -37,10 +37,7 @@ def rung_at_most(factor: float) -> int:
 
 
 class Loads:
-    """A workload at any load: arrivals are sped up, and with them the pauses of sessions; a closed loop gets more users.
-
-    Safe to be asked by several threads.
-    """
+    """A workload at any speed, the pauses of its sessions included; safe to be asked by several threads."""
 
     def __init__(self, trace: Trace) -> None:
         self._trace = trace

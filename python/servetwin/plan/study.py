@@ -82,7 +82,7 @@ class Study:
         for run, outcome in self._executor.results(missing):
             self._ledger.put(run, outcome)
             self._progress(1)
-        found = {run: outcome for run in wanted if (outcome := self._ledger.get(run)) is not None}
+        found = {run: known for run in wanted if (known := self._ledger.get(run)) is not None}
         self._asked.update(wanted)
         self.account.whole_runs = sum(run.share == WHOLE for run in self._asked)
         self.account.part_runs = len(self._asked) - self.account.whole_runs
