@@ -51,9 +51,12 @@ def climb(start: int = 0, step: int = 1) -> Climb:
     `start`."""
     met = yield start
     rung, stride = start, STEPS_PER_DOUBLING if met else -STEPS_PER_DOUBLING
-    while (yield (following := _within(rung + stride, start, step))) == met:
-        if abs(following) + step > REACH:
-            return following if met else None
+    while True:
+        following = _within(rung + stride, start, step)
+        if following == rung:
+            return rung if met else None
+        if (yield following) != met:
+            break
         rung, stride = following, 2 * stride
     good, bad = (rung, following) if met else (following, rung)
     while bad - good > step:

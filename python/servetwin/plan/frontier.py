@@ -7,7 +7,7 @@ from typing import Any
 
 from . import screen
 from .capacity import REACH, climb
-from .highest import BATCH, climb_all
+from .highest import climb_all
 from .load import STEPS_PER_DOUBLING, keeps_up, shortcoming
 from .runs import WHOLE, Run
 from .space import Candidate
@@ -21,6 +21,12 @@ FASTER = 1.02
 
 SAME = 1.01
 """Figures closer than this are not told apart: of two such points the first stands for both."""
+
+WORTH = 1.03
+"""A point that would better the frontier by less than this, as far as parts of the workload tell, is not run."""
+
+BATCH = 4
+"""Deployments that are run on the whole workload before it is asked again which of the rest could still matter."""
 
 Rungs = dict[int, list[int]]
 """By candidate, the rungs of the load that may be on the frontier."""
@@ -114,56 +120,66 @@ def _near(study: Study, rungs: Rungs, share: float) -> Rungs:
 
 
 def _race(study: Study, rungs: Rungs, share: float) -> list[Point]:
-    """Points on the whole workload, of as few deployments as will do.
+    """Points on the whole workload, of as few runs as will do.
 
-    Deployments are taken in batches, those furthest ahead on `share` first, which is done already. Those whose points
-    are all beaten by what is known of the whole, when scaled as the others at the same load were, are left out.
+    Deployments are taken in batches, those furthest ahead on `share` first. A point is run if its figures on that
+    share, scaled as those of the others were on the whole, say that it could better the frontier by `WORTH` or more.
     """
     parts = _points(study, rungs, share)
     known: dict[tuple[int, int], Point] = {}
     left = sorted(rungs, key=lambda number: (-_lead(number, rungs, parts), number))
     while left:
         batch, left = left[:BATCH], left[BATCH:]
-        tops = _tops(study, {number: max(rungs[number]) for number in batch}, WHOLE)
-        wanted = {
-            number: sorted({top, *(rung for rung in rungs[number] if rung < top)}) for number, top in tops.items()
-        }
+        wanted = {number: _worth(rungs[number], number, parts, known) for number in batch}
         known |= _points(study, wanted, WHOLE)
-        ahead = best(known.values())
-        scales = _scales(known, parts)
-        beaten = [
-            number
-            for number in left
-            if all(_surely_beaten(parts[number, rung], ahead, scales.get(rung)) for rung in rungs[number])
-        ]
-        for number in beaten:
-            study.screen(
-                [study.candidate(number)], f"beaten by what others do on the whole workload, {screen.on(share)}"
-            )
-        left = [number for number in left if number not in beaten]
+        rising = {
+            number: found[-1] for number, found in wanted.items() if found and not known[number, found[-1]].misses
+        }
+        tops = _tops(study, rising, WHOLE)
+        known |= _points(study, {number: [top] for number, top in tops.items()}, WHOLE)
+        for number in batch:
+            if not wanted[number]:
+                reason = f"could better the frontier by less than {WORTH - 1:.0%}, {screen.on(share)}"
+                study.screen([study.candidate(number)], reason)
     return list(known.values())
 
 
+def _worth(
+    rungs: Sequence[int], number: int, parts: Mapping[tuple[int, int], Point], known: Mapping[tuple[int, int], Point]
+) -> list[int]:
+    """The rungs of a deployment that may be on the frontier, for all that is known of others on the whole."""
+    ahead = best(known.values())
+    scales = _scales(known, parts)
+
+    def beaten(rung: int) -> bool:
+        part = parts[number, rung]
+        speed, throughput = (scale / WORTH for scale in scales.get(rung, scales[None]))
+        return any(
+            other.speed >= part.speed * speed and other.throughput >= part.throughput * throughput for other in ahead
+        )
+
+    return [rung for rung in rungs if not known or not beaten(rung)]
+
+
 def _lead(number: int, rungs: Rungs, parts: Mapping[tuple[int, int], Point]) -> int:
-    """How many points of others it beats on a part of the workload, at its best."""
-    return max(
-        sum(other.speed <= own.speed and other.throughput <= own.throughput for other in parts.values())
+    """How many points of others it beats on a part of the workload, over all its loads."""
+    return sum(
+        other.speed <= own.speed and other.throughput <= own.throughput
         for own in (parts[number, rung] for rung in rungs[number])
+        for other in parts.values()
     )
 
 
-def _scales(known: Mapping[tuple[int, int], Point], parts: Mapping[tuple[int, int], Point]) -> dict[int, list[float]]:
-    """By rung, how the figures of the whole relate to those of the part: common arrivals make it much the same."""
-    found: dict[int, list[tuple[float, float]]] = {}
+def _scales(
+    known: Mapping[tuple[int, int], Point], parts: Mapping[tuple[int, int], Point]
+) -> dict[int | None, tuple[float, float]]:
+    """By rung, how speed and throughput on the whole relate to those on a part, at most: common arrivals make it much
+    the same for all. Under None: over all rungs."""
+    found: dict[int | None, tuple[float, float]] = {None: (1.0, 1.0)}
     for place, whole in known.items():
         part = parts.get(place)
         if part is not None and part.speed and part.throughput:
-            found.setdefault(place[1], []).append((whole.speed / part.speed, whole.throughput / part.throughput))
-    return {rung: [max(ratio[axis] for ratio in ratios) for axis in (0, 1)] for rung, ratios in found.items()}
-
-
-def _surely_beaten(part: Point, ahead: Sequence[Point], scale: Sequence[float] | None) -> bool:
-    if scale is None:
-        return False
-    speed, throughput = part.speed * scale[0], part.throughput * scale[1]
-    return any(other.speed >= speed and other.throughput >= throughput for other in ahead)
+            for rung in (place[1], None):
+                old = found.get(rung, (0.0, 0.0))
+                found[rung] = (max(old[0], whole.speed / part.speed), max(old[1], whole.throughput / part.throughput))
+    return found
