@@ -141,3 +141,17 @@ def test_a_model_larger_than_the_budget_says_so(tmp_path: Path) -> None:
     big = make_spec({**BASE, "model": "llama-3.1-70b", "search": {"max_gpus": 1}})
     with pytest.raises(SpecError, match="does not fit"):
         plan(create(tmp_path / "study", big, None), workers=1)
+
+
+@pytest.mark.parametrize("method", ["nsga2", "tpe"])
+def test_a_sampler_finds_the_same_with_fewer_looks(tmp_path: Path, method: str) -> None:
+    pytest.importorskip("optuna")
+    answer = plan(folder(tmp_path / "few", "goodput_per_gpu", WIDE, method=method, trials=64), workers=2)
+    again = plan(folder(tmp_path / "again", "goodput_per_gpu", WIDE, method=method, trials=64), workers=3)
+    every = plan(folder(tmp_path / "every", "goodput_per_gpu", WIDE), workers=2)
+    assert answer.account.unseen > 0
+    assert answer.chosen is not None
+    assert every.chosen is not None
+    assert answer.chosen.throughput * 1.05 >= every.chosen.throughput
+    assert _found(answer) == _found(again)
+    assert _account(answer) == _account(again)

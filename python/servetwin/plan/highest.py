@@ -38,6 +38,21 @@ def climb_all(
     return found
 
 
+def value_of(objective: str) -> Value:
+    """What makes a point the better."""
+    return _per_dollar if objective == "goodput_per_dollar" else _per_gpu
+
+
+def _per_gpu(point: Point) -> float:
+    return point.throughput
+
+
+def _per_dollar(point: Point) -> float:
+    """Output tokens for a dollar, in millions; per GPU and second where no price is known."""
+    cost = point.summary.get("cost_per_million_output_tokens")
+    return point.throughput if cost is None else 1 / cost
+
+
 def highest(study: Study, candidates: Sequence[Candidate], shares: Sequence[float], value: Value) -> list[Point]:
     """Each at the highest load that it can take, the best by `value` first. Those that raced and lost are not there."""
     left = _screened(study, candidates, shares, value)

@@ -11,9 +11,10 @@ from ..errors import SpecError
 from ..spec import Spec
 from . import derive, screen
 from .cheapest import cheapest
+from .explore import explored
 from .folder import Folder
 from .frontier import frontier
-from .highest import highest
+from .highest import highest, value_of
 from .runs import Executor, Runner, Threads
 from .space import Candidate, Dropped, Space
 from .study import Account, Point, Study
@@ -75,10 +76,10 @@ def plan(
     carried_out_by = executor or Threads(runner, workers)
     study = Study(space, runner.axis, folder.ledger, carried_out_by, progress)
     try:
-        candidates = study.candidates()
+        shares = screen.shares(len(folder.trace)) if space.search.screening else ()
+        candidates = explored(study, shares)
         if not candidates:
             raise empty(space, study.account)
-        shares = screen.shares(len(folder.trace)) if space.search.screening else ()
         return answer(study, candidates, shares)
     finally:
         runner.stopped = True
@@ -91,7 +92,7 @@ def empty(space: Space, account: Account) -> SpecError:
     first = "; ".join(f"{count:,} × {reason}" for reason, count in reasons.most_common(3))
     return space.base.source.problem(
         ("search",),
-        f"none of {space.size:,} combinations can be: {first}",
+        f"none of {len(account.dropped):,} combinations can be: {first}",
         wanted="other values; `servetwin plan --explain-space` lists all reasons",
     )
 
@@ -109,19 +110,7 @@ def answer(study: Study, candidates: Sequence[Candidate], shares: Sequence[float
     elif objective == "frontier":
         points = frontier(study, candidates, shares)
     else:
-        points = highest(study, candidates, shares, VALUES[objective])
+        points = highest(study, candidates, shares, value_of(objective))
     good = [point for point in points if point.misses is None]
     chosen = (good[-1] if objective == "frontier" else good[0]) if good else None
     return Answer(objective, points, chosen, study.account)
-
-
-def per_dollar(point: Point) -> float:
-    """Output tokens for a dollar, in millions; per GPU and second where no price is known."""
-    cost = point.summary.get("cost_per_million_output_tokens")
-    return point.throughput if cost is None else 1 / cost
-
-
-VALUES: dict[str, Callable[[Point], float]] = {
-    "goodput_per_gpu": lambda point: point.throughput,
-    "goodput_per_dollar": per_dollar,
-}

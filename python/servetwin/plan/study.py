@@ -106,11 +106,11 @@ class Study:
         slo = self.space.base.slo
         return slo.attainment if slo is not None and slo.limits_requests else None
 
-    def candidates(self, numbers: Sequence[int] | None = None) -> list[Candidate]:
-        """Those of the space, or of these combinations, that can be; the others are accounted for."""
-        looked = self.space.all() if numbers is None else [self.space.look(number) for number in numbers]
+    def candidates(self, numbers: Sequence[int]) -> list[Candidate]:
+        """Those of these combinations that can be; the others are accounted for."""
         found = []
-        for one in looked:
+        for number in numbers:
+            one = self.space.look(number)
             if isinstance(one, Candidate):
                 found.append(one)
             else:
