@@ -14,6 +14,7 @@ from aiconfigurator_core.sdk import EngineHandle  # type: ignore[import-not-foun
 
 from servetwin import make_spec
 from servetwin.describe import resolve
+from servetwin.reference import Features, step_time
 
 CASES: tuple[tuple[str, str, str, str, int, str | None], ...] = (
     ("llama-3.1-8b", "meta-llama/Meta-Llama-3.1-8B", "h100", "h100_sxm", 1, None),
@@ -34,17 +35,9 @@ LIMITS = {"max_model_len": 32768, "num_gpu_blocks": 60000, "max_num_batched_toke
 def pass_ms(description: dict[str, Any], prefill: int, decode: int, context: int, rows: int) -> float:
     """Of the lowered form: one prompt of `prefill` tokens, or `decode` rows."""
 
-    def at(sums: dict[str, int]) -> int:
-        return (
-            sums["base_ps"]
-            + sums["prefill_token_ps"] * prefill
-            + (sums["work_fps"] * prefill**2 >> 20)
-            + sums["decode_row_ps"] * decode
-            + sums["context_ps"] * context
-            + sums["sequence_ps"] * rows
-        )
-
-    return (at(description["host"]) + max(at(term) for term in description["terms"])) / 1e9
+    work, context_of_prompts = prefill**2, context if prefill else 0
+    features = Features(prefill, work, context_of_prompts, decode, 0, context, rows, context, rows)
+    return step_time(description).picoseconds(features) / 1e9
 
 
 def main() -> None:
@@ -56,7 +49,7 @@ def main() -> None:
                 "gpu": gpu,
                 "parallel": {"tensor": tensor},
                 "engine": {**LIMITS, **({"quantization": quantization} if quantization else {})},
-                "timing": {"kind": "analytic", "host_ms": 0},
+                "timing": {"kind": "analytic", "host_ms": 0, "eager_layer_us": 0, "piecewise_layer_us": 0},
             }
         )
         description = resolve(spec).lowered.description

@@ -66,6 +66,8 @@ class Trace:
         block_tokens: int,
         block_ids: _Column,
         block_offsets: _Column,
+        wait_for: _Column | None = None,
+        wait_offsets: _Column | None = None,
         request_ids: Sequence[str] | None = None,
         class_names: Sequence[str] | None = None,
         classes: _Column | None = None,
@@ -84,6 +86,8 @@ class Trace:
     def class_names(self) -> list[str] | None: ...
     @property
     def has_failed(self) -> bool: ...
+    @property
+    def has_waits(self) -> bool: ...
     @property
     def notes(self) -> dict[str, Any]: ...
     def column(self, name: str) -> bytes: ...
@@ -152,5 +156,6 @@ def simulate(
     config_json: str,
     *,
     router: object | None = None,
+    decode_router: object | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Run: ...

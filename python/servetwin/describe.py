@@ -31,11 +31,16 @@ def resolve(spec: Spec) -> Deployment:
 def run_description(spec: Spec, deployment: Deployment, *, leap: bool, own_router: bool) -> dict[str, Any]:
     """The core's configuration of a run. `own_router`: an object is given beside it, whatever the spec names."""
     return {
-        "replicas": spec.replicas,
-        "engine": dict(deployment.engine.options),
-        "step_time": deployment.lowered.description,
-        "router": describe_router(spec, deployment.engine, own_router=own_router),
-        "instances": describe_instances(spec.router, own_router=own_router),
+        "pools": [
+            {
+                "role": "aggregated",
+                "replicas": spec.replicas,
+                "engine": dict(deployment.engine.options),
+                "step_time": deployment.lowered.description,
+                "router": describe_router(spec, deployment.engine, own_router=own_router),
+                "instances": describe_instances(spec.router, own_router=own_router),
+            }
+        ],
         "seed": spec.seed,
         "leap": leap,
         "stall_passes": spec.stall_passes,

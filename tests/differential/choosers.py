@@ -12,7 +12,17 @@ from typing import Protocol, TypeVar
 from hypothesis import strategies as st
 
 from servetwin.conformance.scenario import PS_PER_MS, ScenarioRequest
-from servetwin.reference import Affine, Linear, Polynomial
+from servetwin.reference import (
+    Affine,
+    DecodeGrid,
+    Graphs,
+    Line,
+    Linear,
+    MixedGrid,
+    Polynomial,
+    PromptGrid,
+    Tabulated,
+)
 
 T = TypeVar("T")
 
@@ -68,6 +78,42 @@ def step_time(choose: Chooser) -> Affine | Polynomial:
     memory = Linear(base_ps=choose.integer(0, 6 * PS_PER_MS), context_ps=PS_PER_MS // 300)
     host = Linear(base_ps=choose.integer(0, PS_PER_MS), sequence_ps=choose.integer(0, 5000))
     return Affine(host=host, terms=choose.one_of(((term,), (term, memory))))
+
+
+def tabulated(choose: Chooser) -> Tabulated:
+    tokens, rows, contexts = _knots(choose, 200), _knots(choose, 30), _knots(choose, 300)
+    reach = tuple(_knots(choose, 400) for _ in tokens)
+    decodes = len(rows) * len(contexts)
+    mixed = MixedGrid(tokens, reach, rows, contexts, tuple(_times(choose, len(knots) * decodes) for knots in reach))
+    sizes = _knots(choose, 40)
+    return Tabulated(
+        host=Linear(base_ps=choose.integer(0, PS_PER_MS), sequence_ps=choose.integer(0, 5000)),
+        graphs=Graphs(
+            decode_sizes=choose.one_of(((), sizes)),
+            piecewise_sizes=choose.one_of(((), _knots(choose, 90))),
+            padded=choose.integer(0, 3) > 0,
+            piecewise_ps=choose.integer(0, 9 * PS_PER_MS),
+            eager_ps=choose.integer(0, 9 * PS_PER_MS),
+        ),
+        tokens=_line(choose),
+        sequences=_line(choose),
+        decode=DecodeGrid(rows, contexts, tuple(_times(choose, len(contexts)) for _ in rows)),
+        prompt=PromptGrid(tokens, reach, tuple(_times(choose, len(knots)) for knots in reach)),
+        mixed=choose.one_of((None, mixed)),
+    )
+
+
+def _knots(choose: Chooser, most: int) -> tuple[int, ...]:
+    return tuple(sorted({1, *(choose.integer(2, most) for _ in range(choose.integer(0, 3)))}))
+
+
+def _times(choose: Chooser, count: int) -> tuple[int, ...]:
+    return tuple(choose.integer(0, 3 * PS_PER_MS) for _ in range(count))
+
+
+def _line(choose: Chooser) -> Line:
+    at = _knots(choose, 100)
+    return Line(at, _times(choose, len(at)), tuple(choose.integer(0, 2**45) for _ in at))
 
 
 def gap(choose: Chooser) -> int:

@@ -12,6 +12,7 @@ from servetwin.conformance.sglang.replay import native, reference
 from servetwin.errors import ServetwinError
 from servetwin.reference.sglang import EngineConfig, RunRecord
 
+from .choosers import SeededChooser, tabulated
 from .sglang_scenarios import random_scenario, scenarios
 
 
@@ -34,6 +35,12 @@ def outcome(replayer: object, scenario: Scenario[EngineConfig]) -> RunRecord | s
 def test_seeded_scenarios(first: int) -> None:
     for seed in range(first, first + 50):
         check(random_scenario(seed))
+
+
+@pytest.mark.parametrize("first", range(0, 60, 20))
+def test_seeded_scenarios_timed_by_tables(first: int) -> None:
+    for seed in range(first, first + 20):
+        check(replace(random_scenario(seed), step_time=tabulated(SeededChooser(seed))))
 
 
 @settings(max_examples=200)

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from servetwin.conformance.scenario import Scenario
 from servetwin.reference.trtllm import EngineConfig
 
+from .choosers import SeededChooser, tabulated
 from .trtllm_scenarios import native, random_scenario, reference, scenarios
 
 
@@ -21,6 +22,12 @@ def check(scenario: Scenario[EngineConfig]) -> None:
 def test_seeded_scenarios(first: int) -> None:
     for seed in range(first, first + 50):
         check(random_scenario(seed))
+
+
+@pytest.mark.parametrize("first", range(0, 60, 20))
+def test_seeded_scenarios_timed_by_tables(first: int) -> None:
+    for seed in range(first, first + 20):
+        check(replace(random_scenario(seed), step_time=tabulated(SeededChooser(seed))))
 
 
 @settings(max_examples=200)

@@ -12,6 +12,7 @@ from servetwin.conformance.vllm.replay import native, reference
 from servetwin.errors import ServetwinError
 from servetwin.reference.vllm import EngineConfig, RunRecord
 
+from .choosers import SeededChooser, tabulated
 from .vllm_scenarios import random_scenario, scenarios
 
 
@@ -34,6 +35,12 @@ def without_blocks(run: RunRecord) -> RunRecord:
 def test_seeded_scenarios(first: int) -> None:
     for seed in range(first, first + 50):
         check(random_scenario(seed))
+
+
+@pytest.mark.parametrize("first", range(0, 60, 20))
+def test_seeded_scenarios_timed_by_tables(first: int) -> None:
+    for seed in range(first, first + 20):
+        check(replace(random_scenario(seed), step_time=tabulated(SeededChooser(seed))))
 
 
 @pytest.mark.parametrize("seed", [6, 47, 231, 908, 1366, 2707, 3068, 24324])

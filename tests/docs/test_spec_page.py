@@ -30,7 +30,7 @@ from servetwin.spec.router import (
     Several,
 )
 from servetwin.spec.service import Metrics, Percentiles, ServiceLevel
-from servetwin.spec.timing import AnalyticTiming, LinearTiming, PolynomialTiming
+from servetwin.spec.timing import AiconfiguratorTiming, AnalyticTiming, LinearTiming, PolynomialTiming
 from servetwin.spec.traffic import (
     Durations,
     Generated,
@@ -86,6 +86,7 @@ TABLES: dict[str, type[BaseModel]] = {
     "`timing` of kind `analytic`": AnalyticTiming,
     "`timing` of kind `linear`": LinearTiming,
     "`timing` of kind `polynomial`": PolynomialTiming,
+    "`timing` of kind `aiconfigurator`": AiconfiguratorTiming,
     "`workload` of kind `trace`": TraceWorkload,
     "`workload` of kind `like`": LikeWorkload,
     "Every generated workload": Generated,

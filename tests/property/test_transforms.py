@@ -23,12 +23,14 @@ NONE = 2**32 - 1
 
 @dataclass(frozen=True)
 class Row:
-    """A request, and the row of the source that its priority names."""
+    """A request, and the row of the source that its priority names; so with what it waits for, and with the first
+    of its trajectory."""
 
     source: int
     start_ps: int
     time_ps: int
-    before: int | None
+    waits: tuple[int, ...]
+    first: int
     tokens: tuple[int, int, int]
     blocks: tuple[int, ...]
 
@@ -43,17 +45,21 @@ def rows(trace: _core.Trace) -> list[Row]:
         return memoryview(trace.column(name)).cast(code).tolist()
 
     offsets, ids = column("block_offsets", "Q"), column("block_ids", "I")
-    times, after = column("arrival_ps", "q"), column("after", "I")
+    times, after, first = column("arrival_ps", "q"), column("after", "I"), column("trajectory", "I")
+    wait_for, wait_offsets = column("wait_for", "I"), column("wait_offsets", "Q")
     lengths = zip(*(column(f"{name}_tokens", "I") for name in ("input", "output", "max_output")), strict=True)
     found: list[Row] = []
-    for row, (source, tokens) in enumerate(zip(column("priority", "i"), lengths, strict=True)):
-        before = after[row] if after[row] != NONE else None
+    sources = column("priority", "i")
+    for row, (source, tokens) in enumerate(zip(sources, lengths, strict=True)):
+        more = wait_for[slice(*wait_offsets[row : row + 2])] if wait_offsets else []
+        waits = ([] if after[row] == NONE else [after[row]]) + more
         found.append(
             Row(
                 source=source,
-                start_ps=times[row] if before is None else found[before].start_ps,
+                start_ps=times[first[row]],
                 time_ps=times[row],
-                before=None if before is None else found[before].source,
+                waits=tuple(sources[before] for before in waits),
+                first=sources[first[row]],
                 tokens=tokens,
                 blocks=tuple(ids[offsets[row] : offsets[row + 1]]),
             )
@@ -72,7 +78,7 @@ def assert_kept(trace: _core.Trace, kept: list[Row]) -> None:
     source = rows(trace)
     for row in kept:
         was = source[row.source]
-        assert (row.tokens, row.before, len(row.blocks)) == (was.tokens, was.before, len(was.blocks))
+        assert (row.tokens, row.waits, len(row.blocks)) == (was.tokens, was.waits, len(was.blocks))
     for one in kept:
         for other in kept:
             assert alike(one, other) == alike(source[one.source], source[other.source])
@@ -125,7 +131,7 @@ def test_windows_side_by_side_are_the_whole(trace: _core.Trace, cuts: list[int])
         kept = rows_left(trace, step, "no session starts in it")
         assert_kept(trace, kept)
         for row in kept:
-            moved_ps = start_ps if row.before is None else 0
+            moved_ps = 0 if row.waits else start_ps
             found.append((row.source, row.start_ps + start_ps, row.time_ps + moved_ps))
     assert Counter(found) == Counter(map(identity, rows(trace)))
 
@@ -181,27 +187,22 @@ def test_resampling_draws_whole_sessions(trace: _core.Trace, seed: int, block_s:
         return  # a stretch without any request was drawn each time
     assert drawn.sha256 == transform(trace, [step], seed=seed).sha256, "common random numbers"
     source, found = rows(trace), rows(drawn)
-    starts = Counter(row.source for row in found if row.before is None)
+    starts = Counter(row.source for row in found if row.first == row.source)
     for row in found:
         was = source[row.source]
-        assert (row.tokens, row.before, len(row.blocks)) == (was.tokens, was.before, len(was.blocks))
-        if row.before is not None:
+        assert (row.tokens, row.waits, len(row.blocks)) == (was.tokens, was.waits, len(was.blocks))
+        if row.waits:
             assert row.time_ps == was.time_ps
+        else:
+            assert row.time_ps - row.start_ps == was.time_ps - was.start_ps
     for row in source:
-        if row.before is not None:
-            assert sum(other.source == row.source for other in found) == starts[first_turn(source, row).source]
+        assert sum(other.source == row.source for other in found) == starts[row.first]
     if block_s is None:
-        times = sorted(row.time_ps for row in source if row.before is None)
-        assert sorted(row.time_ps for row in found if row.before is None) == times
+        times = sorted(row.time_ps for row in source if row.first == row.source)
+        assert sorted(row.time_ps for row in found if row.first == row.source) == times
     for one in found:
         for other in found:
             assert alike(one, other) <= alike(source[one.source], source[other.source])
-
-
-def first_turn(source: list[Row], row: Row) -> Row:
-    while row.before is not None:
-        row = source[row.before]
-    return row
 
 
 def test_steps_are_done_in_order() -> None:

@@ -32,13 +32,23 @@ COLUMNS = (
 SERIES = ("time_ps", "replica", "running", "waiting", "used_blocks")
 
 
+POOL = ("replicas", "engine", "step_time", "router", "instances")
+
+
+def described(run: dict[str, Any]) -> str:
+    """A run of one pool, whose fields stand among its own, as the core takes it."""
+    pool = {name: run[name] for name in POOL if name in run}
+    rest = {name: value for name, value in run.items() if name not in POOL}
+    return json.dumps({"pools": [{"role": "aggregated", **pool}], **rest})
+
+
 @dataclass(frozen=True)
 class World:
     trace: dict[str, Any]
     run: dict[str, Any]
 
     def simulate(self, *, router: object | None = None, **changes: Any) -> _core.Run:
-        return _core.simulate(_core.Trace.from_columns(**self.trace), json.dumps(self.run | changes), router=router)
+        return _core.simulate(_core.Trace.from_columns(**self.trace), described(self.run | changes), router=router)
 
 
 def records(run: _core.Run) -> dict[str, Any]:
@@ -71,6 +81,8 @@ def traces(draw: st.DrawFn, *, sessions: bool = True) -> dict[str, Any]:
     stops_early = draw(st.booleans())
     arrival_ps, columns = 0, {name: [] for name in ("arrival_ps", "input_tokens", "output_tokens", "max_output_tokens")}
     priority, after, block_ids, offsets = [], [], [], [0]
+    joins = sessions and draw(st.booleans())
+    wait_for, wait_offsets = [], [0]
     families = draw(st.integers(1, 4))
     fresh = families * 64
     for row in range(count):
@@ -81,7 +93,11 @@ def traces(draw: st.DrawFn, *, sessions: bool = True) -> dict[str, Any]:
         previous = draw(st.integers(0, row - 1)) if follows else -1
         if previous in after:
             previous = -1
-        columns["arrival_ps"].append(draw(st.integers(0, 50 * MS)) if previous >= 0 else arrival_ps)
+        waits = draw(st.sets(st.integers(0, row - 1), max_size=3)) if joins and row and draw(st.booleans()) else set()
+        wait_for += sorted(waits - {previous})
+        wait_offsets.append(len(wait_for))
+        waiting = previous >= 0 or len(wait_for) > wait_offsets[-2]
+        columns["arrival_ps"].append(draw(st.integers(0, 50 * MS)) if waiting else arrival_ps)
         columns["input_tokens"].append(prompt)
         columns["output_tokens"].append(output)
         columns["max_output_tokens"].append(output + (draw(st.integers(0, 20)) if stops_early else 0))
@@ -99,6 +115,8 @@ def traces(draw: st.DrawFn, *, sessions: bool = True) -> dict[str, Any]:
         **columns,
         "priority": priority,
         "after": after,
+        "wait_for": wait_for,
+        "wait_offsets": wait_offsets if wait_for else [],
         "block_tokens": block_tokens,
         "block_ids": [dense[block] for block in block_ids],
         "block_offsets": offsets,
@@ -107,7 +125,10 @@ def traces(draw: st.DrawFn, *, sessions: bool = True) -> dict[str, Any]:
 
 @st.composite
 def step_times(draw: st.DrawFn) -> dict[str, Any]:
-    if draw(st.booleans()):
+    kind = draw(st.sampled_from(["polynomial", "affine", "tabulated"]))
+    if kind == "tabulated":
+        return draw(tabulated())
+    if kind == "polynomial":
         segments = draw(st.integers(1, 6))
         return {
             "kind": "polynomial",
@@ -116,17 +137,65 @@ def step_times(draw: st.DrawFn) -> dict[str, Any]:
             "start_ps": [5 * MS + draw(st.integers(0, 3 * MS)) for _ in range(segments)],
             "slope_ps": [draw(st.integers(0, 10**6)) for _ in range(segments)],
         }
-    affine = st.fixed_dictionaries(
-        {
-            "base_ps": st.integers(0, 6 * MS),
-            "prefill_token_ps": st.integers(0, MS // 10),
-            "work_fps": st.integers(0, 10**12),
-            "decode_row_ps": st.integers(0, MS // 5),
-            "context_ps": st.integers(0, 10**6),
-            "sequence_ps": st.integers(0, 10**6),
-        }
-    )
-    return {"kind": "affine", "host": draw(affine), "terms": draw(st.lists(affine, max_size=3))}
+    return {"kind": "affine", "host": draw(_AFFINE), "terms": draw(st.lists(_AFFINE, max_size=3))}
+
+
+@st.composite
+def tabulated(draw: st.DrawFn) -> dict[str, Any]:
+    tokens, rows, contexts = draw(_knots(64)), draw(_knots(12)), draw(_knots(150))
+    reach = [draw(_knots(200)) for _ in tokens]
+    decodes = len(rows) * len(contexts)
+    mixed = {
+        "tokens": tokens,
+        "reach": reach,
+        "rows": rows,
+        "contexts": contexts,
+        "ps": [draw(_times(len(knots) * decodes)) for knots in reach],
+    }
+    graphs = {
+        "decode_sizes": draw(st.just([]) | _knots(12)),
+        "piecewise_sizes": draw(st.just([]) | _knots(80)),
+        "padded": draw(st.booleans()),
+        "piecewise_ps": draw(st.integers(0, 9 * MS)),
+        "eager_ps": draw(st.integers(0, 12 * MS)),
+    }
+    return {
+        "kind": "tabulated",
+        "host": draw(_AFFINE),
+        "graphs": graphs,
+        "tokens": draw(_lines()),
+        "sequences": draw(_lines()),
+        "decode": {"rows": rows, "contexts": contexts, "ps": [draw(_times(len(contexts))) for _ in rows]},
+        "prompt": {"tokens": tokens, "reach": reach, "ps": [draw(_times(len(knots))) for knots in reach]},
+        "mixed": draw(st.sampled_from([None, mixed])),
+    }
+
+
+def _knots(most: int) -> st.SearchStrategy[list[int]]:
+    return st.sets(st.integers(2, most), max_size=3).map(lambda knots: sorted({1, *knots}))
+
+
+def _times(count: int) -> st.SearchStrategy[list[int]]:
+    return st.lists(st.integers(0, 6 * MS), min_size=count, max_size=count)
+
+
+@st.composite
+def _lines(draw: st.DrawFn) -> dict[str, Any]:
+    at = draw(_knots(60))
+    slopes = draw(st.lists(st.integers(0, 2**46), min_size=len(at), max_size=len(at)))
+    return {"at": at, "start_ps": draw(_times(len(at))), "slope_fps": slopes}
+
+
+_AFFINE = st.fixed_dictionaries(
+    {
+        "base_ps": st.integers(0, 6 * MS),
+        "prefill_token_ps": st.integers(0, MS // 10),
+        "work_fps": st.integers(0, 10**12),
+        "decode_row_ps": st.integers(0, MS // 5),
+        "context_ps": st.integers(0, 10**6),
+        "sequence_ps": st.integers(0, 10**6),
+    }
+)
 
 
 def engines() -> st.SearchStrategy[dict[str, Any]]:
@@ -137,6 +206,7 @@ def engines() -> st.SearchStrategy[dict[str, Any]]:
 def sglang_engines(draw: st.DrawFn) -> dict[str, Any]:
     page_size = draw(st.sampled_from([1, 1, 4, 16, 64]))
     chunk = draw(st.sampled_from([None, 64, 64, 128, 320]))
+    disable_radix_cache = draw(st.integers(0, 3)) == 0
     return {
         "name": "sglang",
         "version": "0.5.23",
@@ -149,13 +219,30 @@ def sglang_engines(draw: st.DrawFn) -> dict[str, Any]:
         "enable_mixed_chunk": draw(st.booleans()),
         "schedule_policy": draw(st.sampled_from(["fcfs", "lpm"])),
         "schedule_conservativeness": draw(st.sampled_from([0.0, 0.05, 0.3, 1.0])),
-        "disable_radix_cache": draw(st.integers(0, 3)) == 0,
+        "disable_radix_cache": disable_radix_cache,
         "enable_priority_scheduling": draw(st.booleans()),
         "disable_priority_preemption": draw(st.integers(0, 3)) == 0,
         "schedule_low_priority_values_first": draw(st.booleans()),
         "priority_scheduling_preemption_threshold": draw(st.integers(0, 1)),
         "disable_overlap_schedule": draw(st.booleans()),
         "ignore_eos": draw(st.integers(0, 3)) == 0,
+        "hicache": None if disable_radix_cache else draw(st.none() | hicaches(page_size)),
+    }
+
+
+@st.composite
+def hicaches(draw: st.DrawFn, page_size: int) -> dict[str, Any]:
+    """A token of 10 kB: copies take nothing beside a pass, or outlast several."""
+    speeds = st.fixed_dictionaries(
+        {"bytes_per_s": st.sampled_from([10**6, 10**8, 10**12]), "latency_ps": st.sampled_from([0, MS // 10, 30 * MS])}
+    )
+    return {
+        "write_policy": draw(st.sampled_from(["write_through", "write_through_selective", "write_back"])),
+        "tokens": page_size * draw(st.integers(1, 1500 // page_size)),
+        "layers": draw(st.integers(1, 3)),
+        "token_bytes": 10_000,
+        "load": draw(speeds),
+        "store": draw(speeds),
     }
 
 

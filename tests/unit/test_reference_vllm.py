@@ -7,7 +7,19 @@ from dataclasses import replace
 import pytest
 
 from servetwin.errors import ServetwinError
-from servetwin.reference import Affine, Features, Linear, Polynomial, Request
+from servetwin.reference import (
+    Affine,
+    DecodeGrid,
+    Features,
+    Graphs,
+    Line,
+    Linear,
+    MixedGrid,
+    Polynomial,
+    PromptGrid,
+    Request,
+    Tabulated,
+)
 from servetwin.reference.vllm import Conditional, Cycle, EngineConfig, RunRecord, run
 from servetwin.reference.vllm.acceptance import draw, mix
 from servetwin.reference.vllm.block_pool import BlockPool, PrefixKeys
@@ -307,6 +319,35 @@ def test_polynomial_step_time() -> None:
     assert model.picoseconds(features(ready_rows=1, ready_context=7)) == 135
     assert model.picoseconds(features(ready_rows=1, ready_context=35)) == 225
     assert model.picoseconds(features(context=35)) == 1
+
+
+def test_tabulated_step_time() -> None:
+    one = 1 << 20
+    model = Tabulated(
+        host=Linear(base_ps=1000),
+        graphs=Graphs(decode_sizes=(1, 2, 8), piecewise_sizes=(16,), piecewise_ps=500, eager_ps=100),
+        tokens=Line((1, 8), (10, 80), (10 * one, 5 * one)),
+        sequences=Line((1,), (1,), (one,)),
+        decode=DecodeGrid((1, 3), (0, 100), ((0, 100), (0, 300))),
+        prompt=PromptGrid((1, 16), ((0, 16), (0, 16)), ((0, 16), (0, 256))),
+        mixed=MixedGrid((1,), ((1,),), (1,), (0, 50), ((7, 57),)),
+    )
+    # Three rows fill a graph of eight: 80 for the tokens, 3 for the rows, a picosecond for each token of context.
+    assert model.picoseconds(features(decode_rows=3, context=30, sequences=3)) == 1000 + 80 + 3 + 30
+    # Two that verify three drafts each fill it too; each draft gets logits.
+    drafting = {"decode_rows": 2, "draft_tokens": 6, "context": 30, "sequences": 2}
+    assert model.picoseconds(features(**drafting)) == 1000 + 80 + 8 + 30
+    # Nine do not; the pieces' launches take longer than the work.
+    assert model.picoseconds(features(decode_rows=9, context=90, sequences=9)) == 1000 + 500
+    # A prompt of 16 without a past: 120 for its tokens, 256 for its attention. One of 20 fills no graph; shares of
+    # a cell round down.
+    prompt = {"prefill_tokens": 16, "prefill_work": 256, "prefill_context": 16, "context": 16, "sequences": 1}
+    assert model.picoseconds(features(**prompt)) == 1000 + max(500, 120 + 256 + 1)
+    prompt = {"prefill_tokens": 20, "prefill_work": 400, "prefill_context": 20, "context": 20, "sequences": 1}
+    assert model.picoseconds(features(**prompt)) == 1000 + 140 + 399 + 1
+    # With rows that decode, the joint table has the attention: 10 tokens of context on average.
+    mixed = prompt | {"decode_rows": 2, "context": 40, "sequences": 3}
+    assert model.picoseconds(features(**mixed)) == 1000 + 150 + 16 + 3
 
 
 @pytest.mark.parametrize(

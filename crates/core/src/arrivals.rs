@@ -1,10 +1,10 @@
-//! When requests come in: by their own time, after another one, or as users come free.
+//! When requests come in: by their own time, after others, or as users come free.
 
 use crate::trace::{NONE, Trace};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-/// Requests on their way in: by their own time, after another one, or as users come free.
+/// Requests on their way in.
 pub struct Arrivals<'a> {
     trace: &'a Trace,
     /// Rows of the trace not looked at yet: in time order in open loop, a backlog in closed loop.
@@ -12,53 +12,140 @@ pub struct Arrivals<'a> {
     closed_loop: bool,
     /// Requests that are still to come, or may be.
     pub left: usize,
-    /// Requests whose predecessor has ended, or whose user came free.
+    /// Requests that nothing holds back any more, and when they come.
     ready: BinaryHeap<Reverse<(i64, u32)>>,
-    successor: Vec<u32>,
+    /// None where no request waits for another.
+    waits: Option<Waits>,
+}
+
+/// Who waits for whom, and for how many still.
+struct Waits {
+    /// Requests that wait for each: `followers[offsets[r]..offsets[r + 1]]`.
+    followers: Vec<u32>,
+    offsets: Vec<u32>,
+    /// How many requests each still waits for; `NONE` for one that will never come.
+    waiting: Vec<u32>,
+    /// Closed loop: of each request, the first of its trajectory; and of that, how many have not ended.
+    trajectory: Vec<u32>,
+    open: Vec<u32>,
+    /// Closed loop: the next row of the same trajectory that comes at its own time, or `NONE`.
+    next_root: Vec<u32>,
+}
+
+impl Waits {
+    fn new(trace: &Trace, closed_loop: bool) -> Self {
+        let rows = trace.len();
+        let mut offsets = vec![0; rows + 1];
+        let mut waiting = vec![0; rows];
+        for (request, waiting) in waiting.iter_mut().enumerate() {
+            for before in trace.predecessors(request) {
+                offsets[before as usize + 1] += 1;
+                *waiting += 1;
+            }
+        }
+        for row in 0..rows {
+            offsets[row + 1] += offsets[row];
+        }
+        let mut followers = vec![0; offsets[rows] as usize];
+        let mut next = offsets.clone();
+        for request in 0..rows {
+            for before in trace.predecessors(request) {
+                followers[next[before as usize] as usize] = request as u32;
+                next[before as usize] += 1;
+            }
+        }
+        let mut waits = Waits { followers, offsets, waiting, trajectory: vec![], open: vec![], next_root: vec![] };
+        if closed_loop {
+            waits.group(trace);
+        }
+        waits
+    }
+
+    fn group(&mut self, trace: &Trace) {
+        self.trajectory = trace.trajectories();
+        self.open = vec![0; trace.len()];
+        self.next_root = vec![NONE; trace.len()];
+        let mut last_root = vec![NONE; trace.len()];
+        for (row, &first) in self.trajectory.iter().enumerate() {
+            self.open[first as usize] += 1;
+            if trace.is_root(row) {
+                let last = std::mem::replace(&mut last_root[first as usize], row as u32);
+                if last != NONE {
+                    self.next_root[last as usize] = row as u32;
+                }
+            }
+        }
+    }
+
+    fn followers(&self, request: u32) -> std::ops::Range<usize> {
+        self.offsets[request as usize] as usize..self.offsets[request as usize + 1] as usize
+    }
+
+    /// One that it waits for has completed: whether it now waits for nobody.
+    fn is_last_wait(&mut self, request: u32) -> bool {
+        let waiting = &mut self.waiting[request as usize];
+        if *waiting == NONE {
+            return false;
+        }
+        *waiting -= 1;
+        *waiting == 0
+    }
+
+    /// One of its trajectory has ended, or will never come: whether it was the last.
+    fn close(&mut self, request: u32) -> bool {
+        let Some(&first) = self.trajectory.get(request as usize) else { return false };
+        self.open[first as usize] -= 1;
+        self.open[first as usize] == 0
+    }
 }
 
 impl<'a> Arrivals<'a> {
     pub fn new(trace: &'a Trace, users: Option<u32>) -> Self {
-        let mut successor = Vec::new();
-        if trace.after.iter().any(|&after| after != NONE) {
-            successor = vec![NONE; trace.len()];
-            for (request, &after) in trace.after.iter().enumerate() {
-                if after != NONE {
-                    successor[after as usize] = request as u32;
-                }
-            }
-        }
+        let closed_loop = users.is_some();
         let mut arrivals = Arrivals {
             trace,
             next_row: 0,
-            closed_loop: users.is_some(),
+            closed_loop,
             left: trace.len(),
             ready: BinaryHeap::new(),
-            successor,
+            waits: trace.has_waits().then(|| Waits::new(trace, closed_loop)),
         };
-        arrivals.skip_followers();
+        arrivals.skip_started();
         for _ in 0..users.unwrap_or(0) {
-            if !arrivals.start_next_session(0) {
+            if !arrivals.start_next_trajectory(0) {
                 break;
             }
         }
         arrivals
     }
 
-    fn skip_followers(&mut self) {
-        while (self.next_row as usize) < self.trace.len() && self.trace.after[self.next_row as usize] != NONE {
+    /// Passes over rows that wait for others, and in closed loop over those that come with an earlier one.
+    fn skip_started(&mut self) {
+        let Some(waits) = &self.waits else { return };
+        let comes_later = |row: usize| match waits.trajectory.get(row) {
+            Some(&first) => first as usize != row,
+            None => !self.trace.is_root(row),
+        };
+        while (self.next_row as usize) < self.trace.len() && comes_later(self.next_row as usize) {
             self.next_row += 1;
         }
     }
 
-    /// Closed loop: a user sends the next request, or first turn, of the trace.
-    fn start_next_session(&mut self, now_ps: i64) -> bool {
+    /// Closed loop: a user sends the next request of the trace, or the first of the next trajectory. What
+    /// else comes at its own time in it keeps its distance from that one.
+    fn start_next_trajectory(&mut self, now_ps: i64) -> bool {
         if self.next_row as usize >= self.trace.len() {
             return false;
         }
-        self.ready.push(Reverse((now_ps, self.next_row)));
+        let first_ps = self.trace.arrival_ps[self.next_row as usize];
+        let mut row = self.next_row;
+        while row != NONE {
+            let later_ps = self.trace.arrival_ps[row as usize] - first_ps;
+            self.ready.push(Reverse((now_ps.saturating_add(later_ps), row)));
+            row = self.waits.as_ref().map_or(NONE, |waits| waits.next_root[row as usize]);
+        }
         self.next_row += 1;
-        self.skip_followers();
+        self.skip_started();
         true
     }
 
@@ -79,7 +166,7 @@ impl<'a> Arrivals<'a> {
             (Some(ready), Some(own)) if ready < own => self.ready.pop().map_or(own, |Reverse(ready)| ready),
             (_, Some(own)) => {
                 self.next_row += 1;
-                self.skip_followers();
+                self.skip_started();
                 own
             }
             (Some(ready), None) => {
@@ -90,20 +177,39 @@ impl<'a> Arrivals<'a> {
         }
     }
 
-    /// `request` has ended. Its next turn follows, or its user turns to the next session. Turns
-    /// after a request that did not complete never come.
+    /// `request` has ended. Who waited for it alone follows; who waits for one that did not complete
+    /// never comes. Once all of a trajectory have ended, its user turns to the next.
     pub fn ended(&mut self, request: u32, now_ps: i64, completed: bool) {
-        let mut next = self.successor.get(request as usize).copied().unwrap_or(NONE);
-        if completed && next != NONE {
-            self.ready.push(Reverse((now_ps.saturating_add(self.trace.arrival_ps[next as usize]), next)));
+        let Some(waits) = &mut self.waits else {
+            if self.closed_loop {
+                self.start_next_trajectory(now_ps);
+            }
             return;
+        };
+        let mut free = waits.close(request);
+        if completed {
+            for at in waits.followers(request) {
+                let follower = waits.followers[at];
+                if waits.is_last_wait(follower) {
+                    let arrival_ps = now_ps.saturating_add(self.trace.arrival_ps[follower as usize]);
+                    self.ready.push(Reverse((arrival_ps, follower)));
+                }
+            }
+        } else {
+            let mut lost = vec![request];
+            while let Some(request) = lost.pop() {
+                for at in waits.followers(request) {
+                    let follower = waits.followers[at];
+                    if std::mem::replace(&mut waits.waiting[follower as usize], NONE) != NONE {
+                        self.left -= 1;
+                        free |= waits.close(follower);
+                        lost.push(follower);
+                    }
+                }
+            }
         }
-        while next != NONE {
-            self.left -= 1;
-            next = self.successor[next as usize];
-        }
-        if self.closed_loop {
-            self.start_next_session(now_ps);
+        if free {
+            self.start_next_trajectory(now_ps);
         }
     }
 }

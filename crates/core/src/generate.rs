@@ -81,6 +81,8 @@ impl Generator {
                 max_output_tokens: Vec::with_capacity(requests),
                 priority: Vec::new(),
                 after: Vec::with_capacity(requests),
+                wait_for: Vec::new(),
+                wait_offsets: Vec::new(),
                 block_tokens: config.block_tokens,
                 block_ids: Vec::new(),
                 block_offsets,

@@ -96,10 +96,8 @@ impl<'w> Model<'w> {
         let first_ps = trace.arrival_ps[0];
         let starts_ps: Vec<i64> =
             (0..families.count).map(|family| trace.arrival_ps[parts.of(family)[0] as usize] - first_ps).collect();
-        let arrivals: Vec<i64> = (0..trace.len())
-            .filter(|&row| trace.after[row] == NONE)
-            .map(|row| trace.arrival_ps[row] - first_ps)
-            .collect();
+        let arrivals: Vec<i64> =
+            (0..trace.len()).filter(|&row| trace.is_root(row)).map(|row| trace.arrival_ps[row] - first_ps).collect();
         let span_ps = arrivals[arrivals.len() - 1];
         // The next arrival would come one gap after the last.
         let cycle_ps = (span_ps > 0).then(|| span_ps + (span_ps / (arrivals.len() as i64 - 1)).max(1));
@@ -237,7 +235,7 @@ impl<'w> Model<'w> {
         let shift_ps = start_ps - trace.arrival_ps[rows[0] as usize];
         for &row in rows {
             let mut time_ps = trace.arrival_ps[row as usize];
-            if trace.after[row as usize] == NONE {
+            if trace.is_root(row as usize) {
                 time_ps = self.on_a_tick(time_ps.saturating_add(shift_ps));
                 arrivals.at(time_ps);
             } else {

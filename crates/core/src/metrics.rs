@@ -5,6 +5,7 @@ mod limits;
 mod options;
 mod progressions;
 mod stats;
+mod trajectories;
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
@@ -74,11 +75,13 @@ impl Serialize for Summary {
 }
 
 /// Computes all metrics. `input_tokens` and `limits`, the most output tokens asked for, have one
-/// entry a request, as the columns of `requests`; `gaps` are those of the whole run.
+/// entry a request, as the columns of `requests`; so has `trajectories`, the first request of each
+/// request's trajectory, if any waits for another. `gaps` are those of the whole run.
 pub fn summarize(
     requests: &Requests,
     input_tokens: &[u32],
     limits: &[u32],
+    trajectories: &[u32],
     gaps: &[Gaps],
     options: &SummaryOptions,
 ) -> Summary {
@@ -114,6 +117,7 @@ pub fn summarize(
     write_rates(&mut summary, &counts, &interval, options.gpus);
     write_latencies(&mut summary, &latencies);
     backlog::write(&mut summary, requests, &interval);
+    trajectories::write(&mut summary, requests, trajectories, &interval);
     write_cache(&mut summary, &counts);
     limits::write(&mut summary, requests, limits, &interval, options.kv_blocks);
     write_service(&mut summary, &counts, &latencies, &interval, slo);

@@ -13,12 +13,13 @@ const PARTS: usize = 60;
 #[derive(Clone, Debug, Serialize)]
 pub struct Profile {
     pub requests: usize,
-    /// Requests that wait for no other.
     pub sessions: usize,
-    /// Of the sessions' starts, in seconds.
+    /// Requests that wait for no other: what starts.
+    pub starts: usize,
+    /// Of the starts, in seconds.
     pub first_s: f64,
     pub last_s: f64,
-    /// Sessions that start a second; none where all start at once.
+    /// Starts a second; none where all start at once.
     pub rate_per_s: Option<f64>,
     /// Coefficient of variation of the gaps between starts: 1 for a Poisson process, 0 for even ones.
     pub gap_cv: Option<f64>,
@@ -46,11 +47,24 @@ pub struct Profile {
     pub blocks: u64,
     pub block_tokens: u32,
     pub turns: Distribution,
-    /// Seconds from the end of a turn to the next; none where no session has two.
+    /// Seconds from the end of what a request waits for; none where none waits.
     pub think_time_s: Option<Distribution>,
+    /// Sessions that wait for each other; none where none does.
+    pub trajectories: Option<Trajectories>,
     /// Requests of each class.
     pub classes: Vec<(String, u64)>,
     pub failed: Option<u64>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Trajectories {
+    pub count: u64,
+    pub requests: Distribution,
+    pub sessions: Distribution,
+    /// Sessions that begin after a request of another one.
+    pub called_sessions: u64,
+    /// Requests that wait for several.
+    pub joins: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -83,7 +97,7 @@ impl Distribution {
 pub fn profile(workload: &Workload) -> Profile {
     let trace = &workload.trace;
     let starts: Vec<i64> =
-        (0..trace.len()).filter(|&row| trace.after[row] == NONE).map(|row| trace.arrival_ps[row]).collect();
+        (0..trace.len()).filter(|&row| trace.is_root(row)).map(|row| trace.arrival_ps[row]).collect();
     let (first_ps, last_ps) = (starts[0], starts[starts.len() - 1]);
     let span_s = (last_ps - first_ps) as f64 / PS_PER_S;
     let gaps: Vec<f64> = starts.windows(2).map(|pair| (pair[1] - pair[0]) as f64).collect();
@@ -91,7 +105,8 @@ pub fn profile(workload: &Workload) -> Profile {
     let reuse = reuse(trace);
     Profile {
         requests: trace.len(),
-        sessions: starts.len(),
+        sessions: turns.len(),
+        starts: starts.len(),
         first_s: first_ps as f64 / PS_PER_S,
         last_s: last_ps as f64 / PS_PER_S,
         rate_per_s: (span_s > 0.0).then(|| (starts.len() - 1) as f64 / span_s),
@@ -111,6 +126,7 @@ pub fn profile(workload: &Workload) -> Profile {
         block_tokens: trace.block_tokens,
         turns: Distribution::of(turns).expect("a workload has a session"),
         think_time_s: Distribution::of(think_times),
+        trajectories: trajectories(trace),
         classes: classes(workload),
         failed: workload.labels.failed.as_ref().map(|failed| failed.iter().filter(|&&failed| failed).count() as u64),
     }
@@ -139,11 +155,36 @@ fn sessions(trace: &Trace) -> (Vec<f64>, Vec<f64>) {
     let mut think_times = Vec::new();
     for (row, first) in trace.first_turns().into_iter().enumerate() {
         turns[first as usize] += 1;
-        if trace.after[row] != NONE {
+        if !trace.is_root(row) {
             think_times.push(trace.arrival_ps[row] as f64 / PS_PER_S);
         }
     }
     (turns.into_iter().filter(|&turns| turns > 0).map(f64::from).collect(), think_times)
+}
+
+fn trajectories(trace: &Trace) -> Option<Trajectories> {
+    if trace.wait_for.is_empty() {
+        return None;
+    }
+    let (mut requests, mut sessions) = (vec![0.0; trace.len()], vec![0.0; trace.len()]);
+    let (mut called_sessions, mut joins) = (0, 0);
+    for (row, first) in trace.trajectories().into_iter().enumerate() {
+        requests[first as usize] += 1.0;
+        joins += u64::from(trace.predecessors(row).count() > 1);
+        if trace.after[row] == NONE {
+            sessions[first as usize] += 1.0;
+            called_sessions += u64::from(!trace.is_root(row));
+        }
+    }
+    requests.retain(|&count| count > 0.0);
+    sessions.retain(|&count| count > 0.0);
+    Some(Trajectories {
+        count: requests.len() as u64,
+        requests: Distribution::of(requests)?,
+        sessions: Distribution::of(sessions)?,
+        called_sessions,
+        joins,
+    })
 }
 
 struct Reuse {
@@ -159,7 +200,7 @@ fn reuse(trace: &Trace) -> Reuse {
     let mut used_ps: Vec<i64> = Vec::new();
     let mut now_ps = 0;
     for row in 0..trace.len() {
-        if trace.after[row] == NONE {
+        if trace.is_root(row) {
             now_ps = trace.arrival_ps[row];
         }
         let of_prompt = trace.input_tokens[row].div_ceil(trace.block_tokens) as usize;
@@ -177,7 +218,7 @@ fn reuse(trace: &Trace) -> Reuse {
         }
         reuse.hits.push(f64::from(hits));
         reuse.prompt_blocks += of_prompt as u64;
-        if let (Some(last_hit_ps), NONE) = (last_hit_ps, trace.after[row]) {
+        if let Some(last_hit_ps) = last_hit_ps.filter(|_| trace.is_root(row)) {
             reuse.after_s.push((now_ps - last_hit_ps) as f64 / PS_PER_S);
         }
     }
@@ -228,6 +269,8 @@ mod tests {
             max_output_tokens: vec![16, 4, 3, 2],
             priority: vec![0; 4],
             after: vec![NONE, NONE, 0, NONE],
+            wait_for: vec![],
+            wait_offsets: vec![],
             block_tokens: 16,
             // The third repeats the first's prompt and answer; the last stands in another context.
             block_ids: vec![0, 1, 2, 0, 3, 4, 0, 1, 2, 5, 1],

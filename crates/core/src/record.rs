@@ -30,6 +30,12 @@ pub enum Reason {
     NeverSent = 6,
     /// The router kept it back to the end.
     Held = 7,
+    /// A decode replica never has room for its prompt, or for its prompt and output.
+    DecodePool = 8,
+    /// Its prompt and output limit exceed the context of the decode replicas.
+    DecodeContext = 9,
+    /// Its hand-over took too long.
+    HandoverTimeout = 10,
 }
 
 /// One entry a request in every column; picoseconds, tokens.
@@ -42,6 +48,8 @@ pub struct Requests {
     pub last_token_ps: Vec<i64>,
     pub end_ps: Vec<i64>,
     pub replica: Vec<u32>,
+    /// The data rank of its replica; empty where all have one.
+    pub rank: Vec<u32>,
     pub output_tokens: Vec<u32>,
     pub cached_tokens: Vec<u32>,
     pub preemptions: Vec<u32>,
@@ -53,6 +61,38 @@ pub struct Requests {
     pub route_reason: Vec<u32>,
     /// Prompt tokens its replica was believed to have cached; the greatest number if the router did not ask.
     pub route_overlap_tokens: Vec<u32>,
+    /// Empty where prompts and outputs have one replica.
+    pub handovers: Handovers,
+}
+
+/// How each prompt came to the replica that decodes it: [`NEVER`] and the greatest number where it
+/// did not. `replica` is then the one that decodes; the rest of [`Requests`] about routing is of the
+/// prefill pool.
+#[derive(Clone, Debug, Default)]
+pub struct Handovers {
+    pub prefill_replica: Vec<u32>,
+    /// Its prompt was computed.
+    pub prefilled_ps: Vec<i64>,
+    /// It was sent to its decode replica.
+    pub decode_routed_ps: Vec<i64>,
+    /// Its first byte was on its way.
+    pub transfer_start_ps: Vec<i64>,
+    /// The decode replica heard that it had all of it.
+    pub transfer_end_ps: Vec<i64>,
+    pub transferred_tokens: Vec<u32>,
+}
+
+impl Handovers {
+    pub fn new(count: usize) -> Self {
+        Handovers {
+            prefill_replica: vec![u32::MAX; count],
+            prefilled_ps: vec![NEVER; count],
+            decode_routed_ps: vec![NEVER; count],
+            transfer_start_ps: vec![NEVER; count],
+            transfer_end_ps: vec![NEVER; count],
+            transferred_tokens: vec![0; count],
+        }
+    }
 }
 
 impl Requests {
@@ -65,6 +105,7 @@ impl Requests {
             last_token_ps: vec![NEVER; count],
             end_ps: vec![NEVER; count],
             replica: vec![u32::MAX; count],
+            rank: Vec::new(),
             output_tokens: vec![0; count],
             cached_tokens: vec![0; count],
             preemptions: vec![0; count],
@@ -73,6 +114,7 @@ impl Requests {
             reason: vec![Reason::None as u8; count],
             route_reason: vec![u32::MAX; count],
             route_overlap_tokens: vec![u32::MAX; count],
+            handovers: Handovers::default(),
         }
     }
 }

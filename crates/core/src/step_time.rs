@@ -4,6 +4,12 @@
 //! passes that only decode, the time is piecewise linear in the context, so a stretch of them is
 //! an arithmetic progression and its sum is exact.
 
+mod tabulated;
+mod timeline;
+
+pub use tabulated::{DecodeGrid, Graphs, Line, MixedGrid, PromptGrid, Tabulated};
+pub use timeline::{Stretch, Timeline};
+
 use serde::Deserialize;
 
 /// Fractional bits of coefficients in "fps", 2^-20 ps: work terms are far below 1 ps a unit.
@@ -15,7 +21,11 @@ pub struct Features {
     pub prefill_tokens: i64,
     /// Sum over prefill rows of new·(2·past + new): twice the attention work, so that it is whole.
     pub prefill_work: i64,
+    /// Of `context`, that of the prefill rows.
+    pub prefill_context: i64,
     pub decode_rows: i64,
+    /// Drafts that the rows that decode verify.
+    pub draft_tokens: i64,
     pub context: i64,
     pub sequences: i64,
     /// Context of rows that get a token from this pass.
@@ -35,15 +45,33 @@ impl Features {
             ..Features::default()
         }
     }
+
+    /// A prefill row computes `new` tokens after `past` ones.
+    pub fn add_prefill(&mut self, past: i64, new: i64) {
+        self.prefill_tokens += new;
+        self.prefill_work += new * (2 * past + new);
+        self.prefill_context += past + new;
+    }
+
+    fn tokens(&self) -> i64 {
+        self.prefill_tokens + self.decode_rows + self.draft_tokens
+    }
 }
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum StepTime {
-    /// host + max(terms), each linear in the features.
-    Affine { host: Affine, terms: Vec<Affine> },
+    /// host + max(terms), each linear in the features; and `draft`, if any drafts are verified.
+    Affine {
+        host: Affine,
+        terms: Vec<Affine>,
+        #[serde(default)]
+        draft: Affine,
+    },
     /// DynoSim's polynomial: a prefill, then a decode.
     Polynomial { prefill_fps: [i64; 3], segment_tokens: i64, start_ps: Vec<i64>, slope_ps: Vec<i64> },
+    /// The sum of tables.
+    Tabulated(Box<Tabulated>),
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
@@ -55,10 +83,12 @@ pub struct Affine {
     pub decode_row_ps: i64,
     pub context_ps: i64,
     pub sequence_ps: i64,
+    #[serde(default)]
+    pub draft_token_ps: i64,
 }
 
 impl Affine {
-    fn at(&self, f: &Features) -> i64 {
+    pub fn at(&self, f: &Features) -> i64 {
         let product = |coefficient: i64, feature: i64| i128::from(coefficient) * i128::from(feature);
         narrow(
             i128::from(self.base_ps)
@@ -66,13 +96,20 @@ impl Affine {
                 + (product(self.work_fps, f.prefill_work) >> FRACTION_BITS)
                 + product(self.decode_row_ps, f.decode_rows)
                 + product(self.context_ps, f.context)
-                + product(self.sequence_ps, f.sequences),
+                + product(self.sequence_ps, f.sequences)
+                + product(self.draft_token_ps, f.draft_tokens),
         )
     }
 
-    fn coefficients(&self) -> [i64; 6] {
-        let Affine { base_ps, prefill_token_ps, work_fps, decode_row_ps, context_ps, sequence_ps } = *self;
-        [base_ps, prefill_token_ps, work_fps, decode_row_ps, context_ps, sequence_ps]
+    fn coefficients(&self) -> [i64; 7] {
+        let Affine { base_ps, prefill_token_ps, work_fps, decode_row_ps, context_ps, sequence_ps, draft_token_ps } =
+            *self;
+        [base_ps, prefill_token_ps, work_fps, decode_row_ps, context_ps, sequence_ps, draft_token_ps]
+    }
+
+    /// What drafting adds to a pass: nothing to one that verifies no drafts.
+    fn of_drafts(&self, f: &Features) -> i64 {
+        if f.draft_tokens > 0 { self.at(f) } else { 0 }
     }
 }
 
@@ -92,9 +129,28 @@ struct Piece {
 impl StepTime {
     /// The time of one pass, at least 1 ps.
     pub fn of(&self, features: &Features) -> i64 {
+        self.of_padded(features, self.padded(features))
+    }
+
+    /// How many tokens the pass computes, those that fill up its CUDA graph included.
+    pub fn padded(&self, features: &Features) -> i64 {
+        match self {
+            StepTime::Tabulated(tabulated) => tabulated.padded(features),
+            StepTime::Affine { .. } | StepTime::Polynomial { .. } => features.tokens(),
+        }
+    }
+
+    /// Whether it matters to what number of tokens a pass is filled up. Only tables know what that costs.
+    pub fn prices_padding(&self) -> bool {
+        matches!(self, StepTime::Tabulated(_))
+    }
+
+    /// As `of`, the pass being filled up to `tokens`.
+    pub fn of_padded(&self, features: &Features, tokens: i64) -> i64 {
         let time = match self {
-            StepTime::Affine { host, terms } => {
-                host.at(features).saturating_add(terms.iter().map(|term| term.at(features)).max().unwrap_or(0))
+            StepTime::Affine { host, terms, draft } => {
+                let slowest = terms.iter().map(|term| term.at(features)).max().unwrap_or(0);
+                host.at(features).saturating_add(slowest).saturating_add(draft.of_drafts(features))
             }
             StepTime::Polynomial { prefill_fps: [q2, q1, q0], .. } => {
                 let tokens = i128::from(features.prefill_tokens);
@@ -106,15 +162,31 @@ impl StepTime {
                 let decode = if features.ready_rows > 0 { self.decode_at(features.ready_context).0 } else { 0 };
                 narrow(prefill).saturating_add(decode)
             }
+            StepTime::Tabulated(tabulated) => tabulated.at(features, tokens),
         };
         time.max(1)
     }
 
     /// Appends the times of `count` passes in which `rows` rows decode, the context being
     /// `context` after the first and growing by `rows` a pass.
-    pub fn decode_stretches(&self, rows: i64, mut context: i64, mut count: i64, out: &mut Timeline) {
+    pub fn decode_stretches(&self, rows: i64, context: i64, count: i64, out: &mut Timeline) {
+        self.decode_stretches_padded(rows, self.padded(&Features::decode(rows, context)), context, count, out);
+    }
+
+    /// As `decode_stretches`, the passes being filled up to `tokens`.
+    pub fn decode_stretches_padded(
+        &self,
+        rows: i64,
+        tokens: i64,
+        mut context: i64,
+        mut count: i64,
+        out: &mut Timeline,
+    ) {
         while count > 0 {
-            let piece = self.decode_piece(rows, context);
+            let mut piece = self.decode_piece(rows, tokens, context);
+            if piece.first < 1 {
+                piece = Piece { first: 1, step: 0, limit: if piece.step == 0 { i64::MAX } else { 1 } };
+            }
             let passes = count.min(piece.limit);
             out.push(Stretch { count: passes, first: piece.first, step: piece.step });
             context += rows * passes;
@@ -122,9 +194,9 @@ impl StepTime {
         }
     }
 
-    fn decode_piece(&self, rows: i64, context: i64) -> Piece {
+    fn decode_piece(&self, rows: i64, tokens: i64, context: i64) -> Piece {
         match self {
-            StepTime::Affine { host, terms } => {
+            StepTime::Affine { host, terms, .. } => {
                 let features = Features::decode(rows, context);
                 let base = host.at(&features);
                 let top = terms.iter().map(|term| (term.at(&features), term.context_ps)).max().unwrap_or((0, 0));
@@ -136,9 +208,6 @@ impl StepTime {
                     .min();
                 let first = base.saturating_add(top.0);
                 let step = (host.context_ps.saturating_add(top.1)).saturating_mul(rows);
-                if first < 1 {
-                    return Piece { first: 1, step: 0, limit: if step == 0 { i64::MAX } else { 1 } };
-                }
                 Piece { first, step, limit: tokens_left.map_or(i64::MAX, |left| left / rows + 1) }
             }
             StepTime::Polynomial { segment_tokens, start_ps, .. } => {
@@ -147,6 +216,7 @@ impl StepTime {
                 let limit = if last { i64::MAX } else { (segment_tokens - 1 - offset) / rows + 1 };
                 Piece { first: first.max(1), step: slope.saturating_mul(rows), limit }
             }
+            StepTime::Tabulated(tabulated) => tabulated.decode_piece(rows, tokens, context),
         }
     }
 
@@ -166,9 +236,9 @@ impl StepTime {
     /// A pass could take no time, or less.
     pub fn check(&self) -> Result<(), &'static str> {
         match self {
-            StepTime::Affine { host, terms } => {
+            StepTime::Affine { host, terms, draft } => {
                 let negative = |affine: &Affine| affine.coefficients().iter().any(|&c| c < 0);
-                if negative(host) || terms.iter().any(negative) {
+                if negative(host) || negative(draft) || terms.iter().any(negative) {
                     return Err("coefficients of step_time must not be negative");
                 }
             }
@@ -191,102 +261,8 @@ impl StepTime {
                     return Err("segments of step_time must not fall below 1 ps");
                 }
             }
+            StepTime::Tabulated(tabulated) => return tabulated.check(),
         }
         Ok(())
-    }
-}
-
-/// Passes one after the other whose times grow by `step`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stretch {
-    pub count: i64,
-    pub first: i64,
-    pub step: i64,
-}
-
-impl Stretch {
-    /// The time of the first `count` passes.
-    fn time(&self, count: i64) -> i64 {
-        let (n, first, step) = (i128::from(count), i128::from(self.first), i128::from(self.step));
-        narrow(n * first + step * (n * (n - 1) / 2))
-    }
-
-    /// The least number of passes that last at least `time`, if there are so many.
-    fn passes_until(&self, time: i64) -> Option<i64> {
-        if self.time(self.count) < time {
-            return None;
-        }
-        let (mut low, mut high) = (0, self.count);
-        // A guess from the first pass's time narrows the search: the step is small against it.
-        let guess = (time / self.first.max(1) + 1).min(self.count);
-        if self.step >= 0 && self.time(guess) >= time {
-            high = guess;
-        }
-        while low < high {
-            let middle = low + (high - low) / 2;
-            if self.time(middle) >= time { high = middle } else { low = middle + 1 }
-        }
-        Some(low)
-    }
-}
-
-/// The times of a sequence of passes.
-#[derive(Clone, Debug, Default)]
-pub struct Timeline {
-    pub stretches: Vec<Stretch>,
-}
-
-impl Timeline {
-    pub fn clear(&mut self) {
-        self.stretches.clear();
-    }
-
-    pub fn push(&mut self, stretch: Stretch) {
-        self.stretches.push(stretch);
-    }
-
-    /// The time of the first `count` passes.
-    pub fn time(&self, mut count: i64) -> i64 {
-        let mut time: i64 = 0;
-        for stretch in &self.stretches {
-            let passes = count.min(stretch.count);
-            time = time.saturating_add(stretch.time(passes));
-            count -= passes;
-            if count == 0 {
-                break;
-            }
-        }
-        time
-    }
-
-    /// How many passes start before `time` has passed since the first one's start.
-    pub fn started_before(&self, time: i64) -> i64 {
-        if time <= 0 {
-            return 0;
-        }
-        let mut passes = 0;
-        let mut left = time;
-        for stretch in &self.stretches {
-            match stretch.passes_until(left) {
-                Some(count) => return passes + count,
-                None => {
-                    passes += stretch.count;
-                    left -= stretch.time(stretch.count);
-                }
-            }
-        }
-        passes
-    }
-
-    /// Keeps the first `count` passes.
-    pub fn truncate(&mut self, mut count: i64) {
-        for (index, stretch) in self.stretches.iter_mut().enumerate() {
-            stretch.count = stretch.count.min(count);
-            count -= stretch.count;
-            if count == 0 {
-                self.stretches.truncate(index + 1);
-                return;
-            }
-        }
     }
 }

@@ -1,7 +1,7 @@
 //! Rows that a reader outside the core made, as columns, to a trace.
 
 use crate::error::{Fault, InputError};
-use crate::rows::{Content, Fields, Options, Request, Rows};
+use crate::rows::{Content, Fields, Options, Request, Rows, WaitFor};
 use crate::trace::NONE;
 use crate::workload::{Classes, HORIZON_PS, Labels, Names, TOKENS_MAX, Workload, check};
 
@@ -31,6 +31,9 @@ pub struct Table {
     pub hash_offsets: Vec<u64>,
     /// In place of ids: how many blocks a row begins with that are those of the turn before.
     pub kept_blocks: Vec<u32>,
+    /// Rows, from 0, that each row waits for besides the turn before it, and where each row's begin.
+    pub wait_for: Vec<u64>,
+    pub wait_offsets: Vec<u64>,
     /// Where each row stands in the file; left out, they are counted from 1.
     pub lines: Vec<u64>,
     pub request_ids: Option<Names>,
@@ -104,6 +107,7 @@ impl Table {
             ("priority", self.priority.len()),
             ("hash_offsets", self.hash_offsets.len().saturating_sub(1)),
             ("kept_blocks", self.kept_blocks.len()),
+            ("wait_offsets", self.wait_offsets.len().saturating_sub(1)),
             ("lines", self.lines.len()),
             ("request_ids", self.request_ids.as_ref().map_or(0, Names::len)),
         ];
@@ -116,9 +120,13 @@ impl Table {
         if let Some((name, length)) = wrong {
             return Err(InputError::in_field(name, format!("{length} entries, but input_tokens has {rows}")));
         }
-        let ids = self.hash_ids.len() as u64;
-        if self.hash_offsets.windows(2).any(|pair| pair[0] > pair[1] || pair[1] > ids) {
-            return Err(InputError::in_field("hash_offsets", "not rising from 0 to the number of hash_ids"));
+        for (name, offsets, of, count) in [
+            ("hash_offsets", &self.hash_offsets, "hash_ids", self.hash_ids.len() as u64),
+            ("wait_offsets", &self.wait_offsets, "wait_for", self.wait_for.len() as u64),
+        ] {
+            if offsets.windows(2).any(|pair| pair[0] > pair[1] || pair[1] > count) {
+                return Err(InputError::in_field(name, format!("not rising from 0 to the number of {of}")));
+            }
         }
         if let Some(Classes { names, of }) = &self.classes
             && of.iter().any(|&class| class as usize >= names.len())
@@ -162,6 +170,10 @@ impl Table {
             reasoning_tokens,
             max_output_tokens: limit,
             priority: priority.unwrap_or(0),
+            wait_for: match self.wait_offsets.get(row..row + 2) {
+                Some(&[start, end]) => WaitFor::Also(&self.wait_for[start as usize..end as usize]),
+                _ => WaitFor::Session,
+            },
         };
         rows.push(&request, self.content(row, &request, block_tokens, &fields.ids)?, line)?;
         rows.seen.with_priority += u64::from(priority.is_some_and(|priority| priority != 0));

@@ -1,7 +1,8 @@
 //! How replicas are seen from outside: sampled, and late.
 
+use crate::replica::Replica;
 use crate::router::{Fleet, ReplicaView, Router};
-use crate::worker::{Phase, Worker};
+use crate::worker::Phase;
 use std::collections::VecDeque;
 
 /// What a router is shown, as old as its telemetry is.
@@ -17,7 +18,7 @@ pub struct Telemetry {
 }
 
 impl Telemetry {
-    pub fn new(router: &Router, workers: &[Worker]) -> Self {
+    pub fn new(router: &Router) -> Self {
         let (interval_ps, delay_ps) = router.telemetry_ps().unwrap_or((0, 0));
         Telemetry {
             wanted: router.telemetry_ps().is_some(),
@@ -26,8 +27,13 @@ impl Telemetry {
             next_tick_ps: 0,
             on_way: Default::default(),
             shown_ps: 0,
-            shown: workers.iter().map(|worker| worker.view(0)).collect(),
+            shown: Vec::new(),
         }
+    }
+
+    /// Shows replicas as they are before anything happens.
+    pub fn start(&mut self, workers: &[Replica]) {
+        self.shown = workers.iter().map(|worker| worker.view(0)).collect();
     }
 
     /// The next tick. It reads what holds once all that happens at its time but arrivals and
@@ -42,7 +48,7 @@ impl Telemetry {
         Some((self.next_tick_ps, Phase::Arrival))
     }
 
-    pub fn observe(&mut self, workers: &[Worker]) {
+    pub fn observe(&mut self, workers: &[Replica]) {
         let tick_ps = self.next_tick_ps;
         self.deliver(tick_ps);
         self.on_way.push_back((tick_ps, workers.iter().map(|worker| worker.view(tick_ps)).collect()));
@@ -59,7 +65,7 @@ impl Telemetry {
         }
     }
 
-    pub fn fleet<'f, 'a>(&'f mut self, now_ps: i64, workers: &'f [Worker<'a>]) -> Fleet<'f, 'a> {
+    pub fn fleet<'f, 'a>(&'f mut self, now_ps: i64, workers: &'f [Replica<'a>]) -> Fleet<'f, 'a> {
         if self.wanted && self.interval_ps == 0 {
             for (view, worker) in self.shown.iter_mut().zip(workers) {
                 *view = worker.view(now_ps);

@@ -1,7 +1,7 @@
 //! What is made of a workload before it runs: faster, shorter, thinner, more, or drawn anew.
 //!
-//! All transforms choose rows and give them times ([`select`]). Sessions stay whole: none is cut
-//! but by `limit`, which takes turns off their ends. Draws depend on a seed and on the rows, never
+//! All transforms choose rows and give them times ([`select`]). Trajectories stay whole: none is cut
+//! but by `limit`, which takes requests off their ends. Draws depend on a seed and on the rows, never
 //! on what is simulated, so that two deployments meet the same requests.
 
 mod select;
@@ -22,16 +22,16 @@ pub enum Step {
     Speedup { factor: f64 },
     /// The first so many rows.
     Limit { requests: u64 },
-    /// Sessions that start in it, whole; its start becomes time 0.
+    /// Trajectories that start in it, whole; its start becomes time 0.
     Window { start_ps: i64, end_ps: Option<i64> },
-    /// Each session with this chance; or, with `rest`, those that would have been left out.
+    /// Each trajectory with this chance; or, with `rest`, those that would have been left out.
     Thin { share: f64, rest: bool, seed: u64 },
-    /// Each session so many times, the n-th copy n·`shift_ps` later. `fresh`: no copy shares
+    /// Each trajectory so many times, the n-th copy n·`shift_ps` later. `fresh`: no copy shares
     /// anything with another.
     Replicate { copies: u32, shift_ps: i64, fresh: bool },
-    /// The bootstrap (Efron, 1979): starts stay, and which session starts at each is drawn with
+    /// The bootstrap (Efron, 1979): starts stay, and which trajectory starts at each is drawn with
     /// replacement; or, with `block_ps`, stretches of time of this length are (Künsch, 1989). A
-    /// copy's content is new where no other session, or stretch, of the source shares it.
+    /// copy's content is new where no other trajectory, or stretch, of the source shares it.
     Resample { block_ps: Option<i64>, seed: u64 },
 }
 
@@ -144,30 +144,30 @@ fn apply(workload: &Workload, step: &Step) -> Result<Selection, InputError> {
         }
         Step::Thin { share, rest, seed } => {
             let draws = Draws::new(seed, Stream::Thin);
-            let first = trace.first_turns();
+            let first = trace.trajectories();
             let kept = |pick: &Pick| (draws.uniform(first[pick.row as usize].into()) <= share) != rest;
             Ok(Selection::of(same_times(trace).filter(kept).collect()))
         }
         Step::Replicate { copies, .. } if copies < 2 => fault(format!("{copies} copies; at least 2 make a difference")),
         Step::Replicate { copies, shift_ps, fresh } => replicate(trace, copies, shift_ps, fresh),
-        Step::Resample { block_ps: None, seed } => Ok(resample_sessions(trace, seed)),
+        Step::Resample { block_ps: None, seed } => Ok(resample_trajectories(trace, seed)),
         Step::Resample { block_ps: Some(block_ps), .. } if block_ps < 1 => fault(format!("{block_ps} ps is no length")),
         Step::Resample { block_ps: Some(block_ps), seed } => resample_blocks(trace, block_ps, seed),
     }
 }
 
 fn window(trace: &Trace, start_ps: i64, end_ps: i64) -> Result<Selection, InputError> {
-    let first = trace.first_turns();
+    let first = trace.trajectories();
     let starts = |pick: &Pick| trace.arrival_ps[first[pick.row as usize] as usize];
     let mut picks: Vec<Pick> = same_times(trace).filter(|pick| (start_ps..end_ps).contains(&starts(pick))).collect();
     for pick in &mut picks {
-        if trace.after[pick.row as usize] == NONE {
+        if trace.is_root(pick.row as usize) {
             pick.time_ps -= start_ps;
         }
     }
     if picks.is_empty() {
         let seconds = |time_ps: i64| time_ps as f64 / 1e12;
-        let starts = || same_times(trace).filter(|pick| trace.after[pick.row as usize] == NONE);
+        let starts = || same_times(trace).filter(|pick| trace.is_root(pick.row as usize));
         let message = format!(
             "no session starts in it; they start from {} to {} s",
             seconds(starts().map(|pick| pick.time_ps).next().unwrap_or(0)),
@@ -188,9 +188,9 @@ fn replicate(trace: &Trace, copies: u32, shift_ps: i64, fresh: bool) -> Result<S
     let mut all = Selection::default();
     for copy in 0..copies {
         let later_ps = i64::from(copy) * shift_ps;
-        all.picks.extend(same_times(trace).map(|pick| match trace.after[pick.row as usize] {
-            NONE => Pick { time_ps: pick.time_ps + later_ps, ..pick },
-            _ => pick,
+        all.picks.extend(same_times(trace).map(|pick| match trace.is_root(pick.row as usize) {
+            true => Pick { time_ps: pick.time_ps + later_ps, ..pick },
+            false => pick,
         }));
         let content = if fresh && copy > 0 { Content::Fresh } else { Content::Same };
         all.units.push(Unit { source: 0, end: all.picks.len(), content, copy });
@@ -261,24 +261,25 @@ pub(crate) fn owners(trace: &Trace, part_of: &[u32]) -> Vec<u32> {
     owner
 }
 
-fn resample_sessions(trace: &Trace, seed: u64) -> Selection {
-    let first = trace.first_turns();
-    let starts: Vec<u32> = (0..trace.len() as u32).filter(|&row| trace.after[row as usize] == NONE).collect();
-    let mut session_of = vec![NONE; trace.len()];
-    for (session, &row) in starts.iter().enumerate() {
-        session_of[row as usize] = session as u32;
+fn resample_trajectories(trace: &Trace, seed: u64) -> Selection {
+    let first = trace.trajectories();
+    let starts: Vec<u32> = (0..trace.len() as u32).filter(|&row| first[row as usize] == row).collect();
+    let mut part_of_start = vec![NONE; trace.len()];
+    for (part, &row) in starts.iter().enumerate() {
+        part_of_start[row as usize] = part as u32;
     }
-    let part_of: Vec<u32> = first.iter().map(|&row| session_of[row as usize]).collect();
+    let part_of: Vec<u32> = first.iter().map(|&row| part_of_start[row as usize]).collect();
+    let start_ps = |row: u32| trace.arrival_ps[row as usize];
     let draws = Draws::new(seed, Stream::Resample);
     let drawn = (0..starts.len()).map(|slot| draws.index(slot as u64, starts.len() as u64) as usize);
     Parts::new(&part_of, starts.len()).drawn(trace, &part_of, drawn, |slot, row| {
-        let of = if trace.after[row as usize] == NONE { starts[slot] } else { row };
-        trace.arrival_ps[of as usize]
+        let moved_ps = start_ps(starts[slot]) - start_ps(first[row as usize]);
+        start_ps(row) + if trace.is_root(row as usize) { moved_ps } else { 0 }
     })
 }
 
 fn resample_blocks(trace: &Trace, block_ps: i64, seed: u64) -> Result<Selection, InputError> {
-    let first = trace.first_turns();
+    let first = trace.trajectories();
     let block_of = |row: u32| trace.arrival_ps[first[row as usize] as usize] / block_ps;
     let part_of: Vec<u32> = (0..trace.len() as u32).map(|row| block_of(row).min(NONE.into()) as u32).collect();
     let count = part_of.iter().max().map_or(0, |&last| u64::from(last) + 1);
@@ -290,8 +291,8 @@ fn resample_blocks(trace: &Trace, block_ps: i64, seed: u64) -> Result<Selection,
     let drawn = (0..count).map(|slot| draws.index(slot, count) as usize);
     Ok(Parts::new(&part_of, count as usize).drawn(trace, &part_of, drawn, |slot, row| {
         let time_ps = trace.arrival_ps[row as usize];
-        let stands = trace.after[row as usize] != NONE;
-        if stands { time_ps } else { time_ps % block_ps + slot as i64 * block_ps }
+        let moved_ps = (slot as i64 - block_of(row)) * block_ps;
+        time_ps + if trace.is_root(row as usize) { moved_ps } else { 0 }
     }))
 }
 

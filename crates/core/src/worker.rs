@@ -1,12 +1,10 @@
-//! One replica in time: when its scheduler decides, and when results come in.
+//! One rank in time: when its scheduler decides, and when results come in.
 //!
 //! Without async scheduling a pass is decided when the one before it has ended. With it, when the
 //! one before it *starts*: one pass executes, one is queued behind it.
 //!
-//! At equal times results come before arrivals, and arrivals before decisions.
+//! At equal times results come before transfers, these before arrivals, and arrivals before decisions.
 
-use crate::record::Series;
-use crate::router::ReplicaView;
 use crate::scheduler::{AnyScheduler, Ledger, Pass, Results, Scheduler, Setting};
 use crate::workload::HORIZON_PS;
 
@@ -14,13 +12,14 @@ use crate::workload::HORIZON_PS;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
     Results,
-    /// Not an event of a worker, but it has its place in the order.
+    /// Of data between replicas; not an event of a worker, but it has its place in the order.
+    Transfer,
+    /// Nor is this.
     Arrival,
     Decision,
 }
 
 pub struct Worker<'a> {
-    replica: u32,
     scheduler: AnyScheduler<'a>,
     executing: Option<Box<Pass>>,
     queued: Option<Box<Pass>>,
@@ -30,16 +29,12 @@ pub struct Worker<'a> {
     setting: Setting<'a>,
     /// Passes decided before the one before them has ended.
     ahead: i64,
-    limits: Limits,
+    stall_passes: u64,
     /// When the next decision is due if nothing executes.
     ready_ps: i64,
     /// The last decision found nothing to do; only results or an arrival can change that.
     asleep: bool,
     stopped: Option<Stop>,
-    /// The next point of the time series, and the distance from there on.
-    sample_ps: i64,
-    interval_ps: i64,
-    pub series: Series,
 }
 
 /// Why a worker went on no further.
@@ -53,22 +48,12 @@ pub enum Stop {
     Horizon,
 }
 
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    pub stall_passes: u64,
-    pub interval_ps: i64,
-    pub gap_limit: usize,
-    /// Points of a time series; an even number. A longer one keeps every other point.
-    pub series_limit: usize,
-}
-
 impl<'a> Worker<'a> {
-    pub fn new(replica: u32, setting: Setting<'a>, limits: Limits) -> Self {
+    pub fn new(setting: Setting<'a>, stall_passes: u64, gap_limit: usize) -> Self {
         Worker {
-            replica,
             setting,
-            limits,
-            scheduler: setting.scheduler(limits.gap_limit),
+            stall_passes,
+            scheduler: setting.scheduler(gap_limit),
             ahead: setting.ahead(),
             executing: None,
             queued: None,
@@ -76,9 +61,6 @@ impl<'a> Worker<'a> {
             ready_ps: 0,
             asleep: true,
             stopped: None,
-            sample_ps: 0,
-            interval_ps: limits.interval_ps,
-            series: Series::default(),
         }
     }
 
@@ -90,9 +72,8 @@ impl<'a> Worker<'a> {
         self.stopped
     }
 
-    /// The scheduler's records, and the time series.
-    pub fn into_records(self) -> (Ledger, Series) {
-        (self.scheduler.into_ledger(), self.series)
+    pub fn into_ledger(self) -> Ledger {
+        self.scheduler.into_ledger()
     }
 
     /// The next event, as it stands: an arrival may bring it forward.
@@ -101,7 +82,11 @@ impl<'a> Worker<'a> {
             return None;
         }
         match (&self.executing, &self.queued) {
-            (None, _) if self.asleep || !self.scheduler.has_work() => None,
+            (None, _) if self.asleep => {
+                let wake_ps = self.scheduler.next_wake_ps()?;
+                Some((wake_ps.max(self.ready_ps), Phase::Decision))
+            }
+            (None, _) if !self.scheduler.has_work() => None,
             (None, _) => Some((self.ready_ps, Phase::Decision)),
             (Some(executing), None) if self.ahead > 0 && !self.asleep && self.scheduler.has_work() => {
                 Some((executing.last_start_ps.max(self.ready_ps), Phase::Decision))
@@ -116,7 +101,6 @@ impl<'a> Worker<'a> {
             self.stopped = Some(Stop::Horizon);
             return;
         }
-        self.sample_until(time_ps);
         if phase == Phase::Results {
             self.take_results(results);
         } else {
@@ -131,7 +115,7 @@ impl<'a> Worker<'a> {
         self.asleep = false;
         self.spare.push(pass);
         self.executing = self.queued.take();
-        if self.scheduler.is_stalled(self.limits.stall_passes) {
+        if self.scheduler.is_stalled(self.stall_passes) {
             self.stopped = Some(Stop::Stalled);
         } else if self.scheduler.passes() >= self.setting.max_passes {
             self.stopped = Some(Stop::PassLimit);
@@ -167,10 +151,10 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// A request joins the queue. All events before its arrival have been processed.
-    pub fn arrive(&mut self, request: u32, time_ps: i64) {
-        self.sample_until(time_ps);
-        let matters = self.scheduler.arrive(request, time_ps);
+    /// Something comes from outside at `time_ps`; all events before it have been processed. `act`
+    /// tells the scheduler, and whether the next pass could now differ from those of a run in progress.
+    pub fn outside(&mut self, time_ps: i64, act: impl FnOnce(&mut AnyScheduler<'a>) -> bool) {
+        let matters = act(&mut self.scheduler);
         if matters && let Some(last) = self.queued.as_mut().or(self.executing.as_mut()) {
             last.truncate(time_ps, self.ahead);
         }
@@ -185,46 +169,9 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// The state at `time_ps`, before decisions of that time.
-    pub fn view(&self, time_ps: i64) -> ReplicaView {
-        let used = self.used_blocks(time_ps);
-        ReplicaView {
-            running: self.scheduler.running(),
-            waiting: self.scheduler.waiting(),
-            used_blocks: used,
-            free_blocks: self.scheduler.usable_blocks() - used,
-        }
-    }
-
-    fn used_blocks(&self, time_ps: i64) -> u32 {
-        self.scheduler.used_blocks(self.decided_before(time_ps))
-    }
-
-    /// Whole blocks of the prompt of `request` that are cached at `time_ps`, before decisions of that time.
-    pub fn cached_blocks(&self, request: u32, time_ps: i64) -> u32 {
-        self.scheduler.cached_blocks(request, self.decided_before(time_ps))
-    }
-
     /// Passes of an unsettled run that are decided before `time_ps`.
-    fn decided_before(&self, time_ps: i64) -> i64 {
+    pub fn decided_before(&self, time_ps: i64) -> i64 {
         let run = self.queued.as_ref().or(self.executing.as_ref()).filter(|pass| !pass.is_settled());
         run.map_or(0, |pass| pass.decided_before(time_ps, self.ahead))
-    }
-
-    /// Points of the time series before `time_ps`: the state after all events up to them.
-    fn sample_until(&mut self, time_ps: i64) {
-        while self.sample_ps < time_ps {
-            let view = self.view(self.sample_ps + 1);
-            self.series.time_ps.push(self.sample_ps);
-            self.series.replica.push(self.replica);
-            self.series.running.push(view.running);
-            self.series.waiting.push(view.waiting);
-            self.series.used_blocks.push(view.used_blocks);
-            self.sample_ps += self.interval_ps;
-            if self.series.time_ps.len() >= self.limits.series_limit {
-                self.series.thin();
-                self.interval_ps *= 2;
-            }
-        }
     }
 }

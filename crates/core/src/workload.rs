@@ -166,6 +166,7 @@ pub fn check(trace: &Trace) -> Result<(), InputError> {
         ));
     }
     check_offsets(trace)?;
+    check_waits(trace)?;
     let mut latest_ps = 0;
     let mut followed = vec![false; rows];
     for row in 0..rows {
@@ -210,6 +211,29 @@ fn check_offsets(trace: &Trace) -> Result<(), InputError> {
     Ok(())
 }
 
+fn check_waits(trace: &Trace) -> Result<(), InputError> {
+    let fault = |field, message| Err(InputError::in_field(field, message));
+    let (rows, offsets, waits) = (trace.len(), &trace.wait_offsets, trace.wait_for.len() as u64);
+    if offsets.is_empty() && waits == 0 {
+        return Ok(());
+    }
+    if offsets.len() != rows + 1 || offsets[0] != 0 || offsets[rows] != waits || !offsets.is_sorted() {
+        return fault("wait_offsets", format!("not {} numbers that rise from 0 to {waits}", rows + 1));
+    }
+    for row in 0..rows {
+        let before = trace.waits(row);
+        for (at, &one) in before.iter().enumerate() {
+            if one as usize >= row {
+                return fault("wait_for", format!("request {row}: {one}; a request waits for such as stand before it"));
+            }
+            if trace.after[row] == one || before[..at].contains(&one) {
+                return fault("wait_for", format!("request {row}: {one} twice; once is enough"));
+            }
+        }
+    }
+    Ok(())
+}
+
 fn check_row(trace: &Trace, row: usize, latest_ps: &mut i64) -> Result<(), InputError> {
     let fault = |field: &str, message: String| Err(InputError::in_field(field, format!("request {row}: {message}")));
     let arrival_ps = trace.arrival_ps[row];
@@ -217,12 +241,12 @@ fn check_row(trace: &Trace, row: usize, latest_ps: &mut i64) -> Result<(), Input
         return fault("arrival_ps", format!("{arrival_ps} is not between 0 and {HORIZON_PS} ps (100 days)"));
     }
     let after = trace.after[row];
-    if after == NONE {
+    if trace.is_root(row) {
         if arrival_ps < *latest_ps {
             return fault("arrival_ps", format!("{arrival_ps} after {latest_ps}; sort requests by arrival"));
         }
         *latest_ps = arrival_ps;
-    } else if after as usize >= row {
+    } else if after != NONE && after as usize >= row {
         return fault("after", format!("{after}; a request follows one that stands before it"));
     }
     if !(1..=TOKENS_MAX).contains(&trace.input_tokens[row]) {
@@ -264,6 +288,8 @@ fn content_sha256(trace: &Trace, labels: &Labels) -> String {
     }
     hash_column(&mut hasher, &mut buffer, &trace.priority, |value| value.to_le_bytes());
     hash_column(&mut hasher, &mut buffer, &trace.after, |value| value.to_le_bytes());
+    hash_column(&mut hasher, &mut buffer, &trace.wait_for, |value| value.to_le_bytes());
+    hash_column(&mut hasher, &mut buffer, &trace.wait_offsets, |value| value.to_le_bytes());
     hasher.update(trace.block_tokens.to_le_bytes());
     hash_column(&mut hasher, &mut buffer, &trace.block_ids, |value| value.to_le_bytes());
     hash_column(&mut hasher, &mut buffer, &trace.block_offsets, |value| value.to_le_bytes());
@@ -310,6 +336,8 @@ mod tests {
             max_output_tokens: vec![4, 0],
             priority: vec![0, 0],
             after: vec![NONE, 0],
+            wait_for: vec![],
+            wait_offsets: vec![],
             block_tokens: 16,
             block_ids: vec![0, 0, 1],
             block_offsets: vec![0, 1, 3],
@@ -356,9 +384,16 @@ mod tests {
                     block_tokens: 16,
                     block_ids: vec![0; 3],
                     block_offsets: vec![0, 1, 2, 3],
+                    ..Trace::default()
                 },
                 "after",
             ),
+            (Trace { wait_for: vec![0], ..two() }, "wait_offsets"),
+            (Trace { wait_for: vec![0], wait_offsets: vec![0, 1], ..two() }, "wait_offsets"),
+            (Trace { wait_for: vec![0], wait_offsets: vec![0, 1, 0], ..two() }, "wait_offsets"),
+            (Trace { wait_for: vec![1], wait_offsets: vec![0, 0, 1], ..two() }, "wait_for"),
+            (Trace { wait_for: vec![0], wait_offsets: vec![0, 0, 1], ..two() }, "wait_for"),
+            (Trace { after: vec![NONE; 2], wait_for: vec![0; 2], wait_offsets: vec![0, 0, 2], ..two() }, "wait_for"),
             (Trace { input_tokens: vec![0, 20], ..two() }, "input_tokens"),
             (Trace { output_tokens: vec![5, 0], ..two() }, "output_tokens"),
             (Trace { max_output_tokens: vec![4, TOKENS_MAX + 1], ..two() }, "max_output_tokens"),

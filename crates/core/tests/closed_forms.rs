@@ -5,7 +5,9 @@ mod support;
 use servetwin_core::clock::Agenda;
 use servetwin_core::decode_set::{DecodeSet, Member};
 use servetwin_core::gaps::GapList;
-use servetwin_core::step_time::{Affine, Features, StepTime, Timeline};
+use servetwin_core::step_time::{
+    Affine, DecodeGrid, Features, Graphs, Line, PromptGrid, StepTime, Tabulated, Timeline,
+};
 use servetwin_core::worker::Phase;
 use support::Dice;
 
@@ -17,13 +19,17 @@ fn affine(dice: &mut Dice) -> Affine {
         decode_row_ps: dice.roll(0, 90),
         context_ps: dice.roll(0, 7),
         sequence_ps: dice.roll(0, 5),
+        draft_token_ps: dice.roll(0, 30),
     }
 }
 
 fn step_time(dice: &mut Dice) -> StepTime {
     if dice.chance(2) {
         let terms = (0..dice.roll(0, 4)).map(|_| affine(dice)).collect();
-        return StepTime::Affine { host: affine(dice), terms };
+        return StepTime::Affine { host: affine(dice), terms, draft: Affine::default() };
+    }
+    if dice.chance(2) {
+        return StepTime::Tabulated(Box::new(tabulated(dice)));
     }
     let segments = dice.roll(1, 6);
     StepTime::Polynomial {
@@ -31,6 +37,45 @@ fn step_time(dice: &mut Dice) -> StepTime {
         segment_tokens: dice.roll(1, 300),
         start_ps: (0..segments).map(|_| dice.roll(1, 9_000)).collect(),
         slope_ps: (0..segments).map(|_| dice.roll(0, 40)).collect(),
+    }
+}
+
+fn knots(dice: &mut Dice, most: i64) -> Vec<i64> {
+    let mut knots: Vec<i64> = (0..dice.roll(0, 4)).map(|_| dice.roll(2, most)).chain([1]).collect();
+    knots.sort_unstable();
+    knots.dedup();
+    knots
+}
+
+fn line(dice: &mut Dice) -> Line {
+    let at = knots(dice, 60);
+    let start_ps = at.iter().map(|_| dice.roll(0, 4_000)).collect();
+    let slope_fps = at.iter().map(|_| dice.roll(0, 40 << 20)).collect();
+    Line { at, start_ps, slope_fps }
+}
+
+fn tabulated(dice: &mut Dice) -> Tabulated {
+    let (rows, contexts) = (knots(dice, 50), knots(dice, 120));
+    let ps = rows.iter().map(|_| contexts.iter().map(|_| dice.roll(0, 9_000)).collect()).collect();
+    let tokens = knots(dice, 50);
+    let reach: Vec<Vec<i64>> = tokens.iter().map(|_| knots(dice, 90)).collect();
+    let prompt_ps = reach.iter().map(|knots| knots.iter().map(|_| dice.roll(0, 9_000)).collect()).collect();
+    let graphs = Graphs {
+        decode_sizes: if dice.chance(2) { knots(dice, 40) } else { Vec::new() },
+        piecewise_sizes: if dice.chance(2) { knots(dice, 40) } else { Vec::new() },
+        padded: dice.chance(4),
+        piecewise_ps: dice.roll(0, 9_000),
+        eager_ps: dice.roll(0, 12_000),
+    };
+    Tabulated {
+        host: affine(dice),
+        draft: affine(dice),
+        graphs,
+        tokens: line(dice),
+        sequences: line(dice),
+        decode: DecodeGrid { rows, contexts, ps },
+        prompt: PromptGrid { tokens, reach, ps: prompt_ps },
+        mixed: None,
     }
 }
 

@@ -2,15 +2,17 @@
 
 mod support;
 
-use servetwin_core::config::Engine;
-use servetwin_core::config::sglang::{self, Sglang};
+use servetwin_core::config::sglang::{self, HiCache, Sglang, WritePolicy};
 use servetwin_core::config::trtllm::{self, CapacityPolicy, ChunkingPolicy, Trtllm};
 use servetwin_core::config::vllm::{Policy, Version, Vllm};
+use servetwin_core::config::{Balance, Data, Engine, Role};
+use servetwin_core::kv::channel::Speed;
 use servetwin_core::record::{NEVER, Requests};
-use servetwin_core::scheduler::{self, Results, Scheduler, Setting};
+use servetwin_core::replica::{Limits, Replica};
+use servetwin_core::scheduler::{self, Results, Setting};
 use servetwin_core::step_time::{Affine, StepTime};
 use servetwin_core::trace::{NONE, Trace};
-use servetwin_core::worker::{Limits, Phase, Stop, Worker};
+use servetwin_core::worker::{Phase, Stop};
 use support::Dice;
 
 const MS: i64 = 1_000_000_000;
@@ -85,8 +87,29 @@ fn trtllm(dice: &mut Dice) -> Trtllm {
     }
 }
 
+fn speed(dice: &mut Dice) -> Speed {
+    Speed { bytes_per_s: dice.pick(&[100_000, 1_000_000, 1_000_000_000]), latency_ps: dice.pick(&[0, MS, 20 * MS]) }
+}
+
+fn hicache(dice: &mut Dice, page_size: u32) -> HiCache {
+    HiCache {
+        write_policy: dice.pick(&[
+            WritePolicy::WriteThrough,
+            WritePolicy::WriteThroughSelective,
+            WritePolicy::WriteBack,
+        ]),
+        tokens: page_size * dice.roll(1, i64::from(600 / page_size)) as u32,
+        layers: dice.roll(1, 4) as u32,
+        token_bytes: 1_000,
+        load: speed(dice),
+        store: speed(dice),
+    }
+}
+
 fn sglang(dice: &mut Dice) -> Sglang {
     let page_size = dice.pick(&[1, 1, 4, 16]);
+    let disable_radix_cache = dice.chance(4);
+    let hicache = (!disable_radix_cache && dice.chance(2)).then(|| hicache(dice, page_size));
     Sglang {
         version: sglang::Version::V0_5_23,
         page_size,
@@ -98,13 +121,14 @@ fn sglang(dice: &mut Dice) -> Sglang {
         enable_mixed_chunk: dice.chance(3),
         schedule_policy: dice.pick(&[sglang::Policy::Fcfs, sglang::Policy::Lpm]),
         schedule_conservativeness: dice.pick(&[0.0, 0.0, 0.1, 1.0]),
-        disable_radix_cache: dice.chance(4),
+        disable_radix_cache,
         enable_priority_scheduling: dice.chance(4),
         schedule_low_priority_values_first: dice.chance(2),
         priority_scheduling_preemption_threshold: dice.roll(0, 1) as i32,
         disable_priority_preemption: dice.chance(4),
         disable_overlap_schedule: dice.chance(2),
         ignore_eos: dice.chance(3),
+        hicache,
     }
 }
 
@@ -136,6 +160,13 @@ fn given(engine: &Engine, trace: &Trace, row: usize) -> u32 {
 
 const WORLDS: u64 = 1_500;
 
+/// One rank, or a few of them, in step or not.
+fn data(dice: &mut Dice) -> Data {
+    let balance = if dice.chance(2) { Balance::RoundRobin } else { Balance::Score { interval_ps: 20 * MS } };
+    let sync_passes = if dice.chance(2) { 0 } else { 8 };
+    Data { ranks: dice.roll(1, 3) as u32, in_step: dice.chance(2), balance, sync_passes }
+}
+
 fn holds(engine: fn(&mut Dice) -> Engine, least_preemptions: u32) {
     let mut preemptions = 0;
     let mut stuck = 0;
@@ -143,20 +174,22 @@ fn holds(engine: fn(&mut Dice) -> Engine, least_preemptions: u32) {
         let mut dice = Dice::new(seed);
         let (trace, engine) = (trace(&mut dice), engine(&mut dice));
         let host = Affine { base_ps: 5 * MS, prefill_token_ps: 50_000, context_ps: 900, ..Affine::default() };
-        let step_time = StepTime::Affine { host, terms: Vec::new() };
+        let step_time = StepTime::Affine { host, terms: Vec::new(), draft: Affine::default() };
         let chains = scheduler::chains(&trace, &engine);
         let setting = Setting {
             trace: &trace,
             chains: &chains,
             engine: &engine,
             step_time: &step_time,
+            role: Role::Aggregated,
+            data: data(&mut dice),
             leap: dice.chance(2),
             max_passes: u64::MAX,
             log_passes: false,
             log_blocks: dice.chance(3),
         };
         let limits = Limits { stall_passes: 300, interval_ps: 10 * MS, gap_limit: 50, series_limit: 8 };
-        let mut worker = Worker::new(0, setting, limits);
+        let mut worker = Replica::new(0, setting, limits);
         let mut requests = Requests::new(trace.len());
         let (mut first_tokens, mut ended) = (Vec::new(), Vec::new());
         let mut refused = 0;
@@ -167,8 +200,10 @@ fn holds(engine: fn(&mut Dice) -> Engine, least_preemptions: u32) {
                 assert!(next.0 >= now.0, "seed {seed}: time goes back from {now:?} to {next:?}");
                 now = next;
                 let first_tokens = &mut first_tokens;
-                worker.process(next, &mut Results { requests: &mut requests, first_tokens, ended: &mut ended });
-                worker.scheduler().check();
+                let (requests, ended) = (&mut requests, &mut ended);
+                let (wanted, prefilled) = (&mut Vec::new(), &mut Vec::new());
+                worker.process(next, &mut Results { requests, first_tokens, ended, wanted, prefilled });
+                worker.check();
             }
             if request == trace.len() {
                 break;

@@ -118,13 +118,14 @@ impl Trace {
     }
 
     /// A trace of these columns, validated: lists, or buffers of integers of their width
-    /// (`column` has them; `after`: the index of a request, or -1, in 64 bits).
+    /// (`column` has them; `after`: the index of a request, or -1, in 64 bits; `wait_for` and `wait_offsets`:
+    /// what else requests wait for, left out if none does).
     /// `class_names` and `classes` (an index a request), `failed` and `request_ids` are labels.
     /// Raises InputError naming the column at fault.
     #[staticmethod]
     #[pyo3(signature = (*, arrival_ps, input_tokens, output_tokens, max_output_tokens, priority, after,
-        block_tokens, block_ids, block_offsets, request_ids=None, class_names=None, classes=None, failed=None,
-        sha256=None, notes_json=None))]
+        block_tokens, block_ids, block_offsets, wait_for=None, wait_offsets=None, request_ids=None,
+        class_names=None, classes=None, failed=None, sha256=None, notes_json=None))]
     #[expect(clippy::too_many_arguments, reason = "one a column")]
     fn from_columns(
         py: Python<'_>,
@@ -137,6 +138,8 @@ impl Trace {
         block_tokens: u32,
         block_ids: Given<u32>,
         block_offsets: Given<u64>,
+        wait_for: Option<Given<u32>>,
+        wait_offsets: Option<Given<u64>>,
         request_ids: Option<Vec<String>>,
         class_names: Option<Vec<String>>,
         classes: Option<Given<u32>>,
@@ -158,6 +161,8 @@ impl Trace {
                 max_output_tokens: max_output_tokens.0,
                 priority: priority.0,
                 after: predecessors(&after.0)?,
+                wait_for: wait_for.map_or_else(Vec::new, |Given(rows)| rows),
+                wait_offsets: wait_offsets.map_or_else(Vec::new, |Given(offsets)| offsets),
                 block_tokens,
                 block_ids: block_ids.0,
                 block_offsets: block_offsets.0,
@@ -172,6 +177,12 @@ impl Trace {
     fn like(&self, py: Python<'_>, options_json: &str) -> PyResult<Self> {
         let generated = py.detach(|| like::like(&self.workload, options_json));
         Ok(Trace { workload: generated.map_err(input_error)? })
+    }
+
+    /// Whether any request waits for another.
+    #[getter]
+    fn has_waits(&self) -> bool {
+        self.trace().has_waits()
     }
 
     /// What the workload is like: rates, lengths, reuse, sessions.
@@ -222,7 +233,8 @@ impl Trace {
         Ok(notes.cast_into::<PyDict>()?)
     }
 
-    /// One column by its name, little-endian; `after` holds 2^32 - 1 where there is none.
+    /// One column by its name, little-endian; `trajectory` is the first request of each request's, `after` holds 2^32 - 1 where there is none, and
+    /// `wait_offsets` nothing at all where no request waits for more than the turn before it.
     /// Raises KeyError for a name that is none, `class` or `failed` where the source has no such labels included.
     fn column<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyBytes>> {
         let trace = self.trace();
@@ -233,6 +245,9 @@ impl Trace {
             "max_output_tokens" => column(py, &trace.max_output_tokens, u32::to_le_bytes),
             "priority" => column(py, &trace.priority, i32::to_le_bytes),
             "after" => column(py, &trace.after, u32::to_le_bytes),
+            "wait_for" => column(py, &trace.wait_for, u32::to_le_bytes),
+            "wait_offsets" => column(py, &trace.wait_offsets, u64::to_le_bytes),
+            "trajectory" => column(py, &trace.trajectories(), u32::to_le_bytes),
             "block_ids" => column(py, &trace.block_ids, u32::to_le_bytes),
             "block_offsets" => column(py, &trace.block_offsets, u64::to_le_bytes),
             _ => match (name, &self.workload.labels.classes, &self.workload.labels.failed) {
@@ -271,6 +286,8 @@ fn table(columns: &Bound<'_, PyDict>) -> PyResult<table::Table> {
             "hash_ids" => table.hash_ids = given.extract::<Given<u64>>()?.0,
             "hash_offsets" => table.hash_offsets = given.extract::<Given<u64>>()?.0,
             "kept_blocks" => table.kept_blocks = given.extract::<Given<u32>>()?.0,
+            "wait_for" => table.wait_for = given.extract::<Given<u64>>()?.0,
+            "wait_offsets" => table.wait_offsets = given.extract::<Given<u64>>()?.0,
             "lines" => table.lines = given.extract::<Given<u64>>()?.0,
             "request_ids" => table.request_ids = Some(names(&given)?),
             "class_names" => classes.0 = Some(given.extract()?),

@@ -7,7 +7,7 @@ left out: together less than 0.1 % of any model here.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from .formats import Format
@@ -119,6 +119,15 @@ class LatentAttention:
     def kv_heads(self) -> int:
         return 1
 
+    @property
+    def family(self) -> str:
+        """The kernels that compute it."""
+        return "latent" if self.indexer is None else "sparse"
+
+    def shared(self, ranks: int) -> LatentAttention:
+        """What one of `ranks` ranks has of it."""
+        return replace(self, heads=self.heads // ranks)
+
     def matrices(self, hidden: int) -> tuple[Matrix, ...]:
         query_dim = self.heads * (self.nope_dim + self.rope_dim)
         queries: tuple[Matrix, ...] = (Matrix(Part.ATTENTION, hidden, query_dim, self.heads),)
@@ -188,6 +197,15 @@ class CompressedAttention:
     @property
     def kv_heads(self) -> int:
         return 1
+
+    @property
+    def family(self) -> str:
+        """The kernels that compute it: without entries, those of the fewest."""
+        return "compressed_4" if self.ratio == 4 else "compressed_128"
+
+    def shared(self, ranks: int) -> CompressedAttention:
+        """What one of `ranks` ranks has of it."""
+        return replace(self, heads=self.heads // ranks, o_groups=max(self.o_groups // ranks, 1))
 
     def matrices(self, hidden: int) -> tuple[Matrix, ...]:
         width = self.heads * self.head_dim
@@ -261,21 +279,23 @@ class GatedDelta:
     def kv_heads(self) -> int:
         return self.key_heads
 
-    def _convolved(self) -> int:
+    @property
+    def convolved(self) -> int:
+        """Numbers of a token that the convolution goes over: queries, keys and values."""
         return 2 * self.key_heads * self.key_dim + self.value_heads * self.value_dim
 
     def matrices(self, hidden: int) -> tuple[Matrix, ...]:
         values = self.value_heads * self.value_dim
         return (
             # Queries, keys, values and the output's gate; then decay and step of each head.
-            Matrix(Part.ATTENTION, hidden, self._convolved() + values, self.key_heads),
+            Matrix(Part.ATTENTION, hidden, self.convolved + values, self.key_heads),
             Matrix(Part.ATTENTION, hidden, 2 * self.value_heads, self.key_heads),
             Matrix(Part.ATTENTION, values, hidden, self.key_heads),
         )
 
     def cache_bytes(self, context: int, kv: Format, tensor: int = 1) -> int:
         state = self.state.size(self.value_heads * self.key_dim * self.value_dim)
-        return -(-(state + 2 * (self.convolution - 1) * self._convolved()) // min(tensor, self.key_heads))
+        return -(-(state + 2 * (self.convolution - 1) * self.convolved) // min(tensor, self.key_heads))
 
     def flops(self, context: int) -> int:
         """Decay, prediction, update and read-out of the state."""

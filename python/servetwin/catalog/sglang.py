@@ -32,6 +32,8 @@ _GRAPHS = ((20, 8, 8), (35, 48, 160), (60, 32, 160), (160, 256, 512))
 """GiB of GPU memory below which decode graphs are captured up to so many rows: with fewer than four ranks, and more."""
 
 _MOST_GRAPHS = 512
+_UNKNOWN_GRAPHS = 160
+"""Where SGLang cannot tell the GPU's memory."""
 
 _PREFILL_GRAPHS = (*range(4, 33, 4), *range(48, 257, 16), *range(288, 513, 32), *range(576, 1025, 64))
 """Sizes of prefill graphs (generate_prefill_cuda_graph_batch_sizes); then every 256 to 4,096, and every 512."""
@@ -112,27 +114,32 @@ def _chunk(engine: SglangEngine, gpu: Gpu | None) -> int | None:
     return next((chunk for below, chunk in _CHUNKS if gpu.smi_mib < below * 1024), _LARGEST_CHUNK)
 
 
-def _graph_rows(gpu: Gpu, tensor: int) -> int:
+def decode_graph_rows(gpu: Gpu | None, tensor: int) -> int:
+    """The most rows that decode graphs are captured for, by default."""
+    if gpu is None:
+        return _UNKNOWN_GRAPHS
     row = next((row for row in _GRAPHS if gpu.smi_mib < row[0] * 1024), None)
     if row is None:
         return _MOST_GRAPHS
     return row[1] if tensor < 4 else row[2]
 
 
-def _prefill_graphs(largest: int) -> int:
+def prefill_graph_sizes(chunk: int | None) -> tuple[int, ...]:
+    """Numbers of tokens; none where chunking is off."""
+    largest = chunk or 0
     sizes = (*_PREFILL_GRAPHS, *range(1280, 4097, 256), *range(4608, largest + 1, 512))
-    return sum(size <= largest for size in sizes)
+    return tuple(size for size in sizes if size <= largest)
 
 
 def mem_fraction_static(engine: SglangEngine, gpu: Gpu, tensor: int, chunk: int | None) -> float:
     """The share of the memory for weights and cache, as handle_gpu_memory_settings derives it."""
     if engine.mem_fraction_static is not None:
         return engine.mem_fraction_static
-    graphs = _graph_rows(gpu, tensor)
+    graphs = decode_graph_rows(gpu, tensor)
     if engine.max_running_requests is not None:
         graphs = min(graphs, engine.max_running_requests)
     # Prefill graphs are captured up to the chunk, or none where it is off, and never above a given pool.
-    prefills = _prefill_graphs(min(chunk or 0, engine.max_total_tokens or chunk or 0))
+    prefills = len(prefill_graph_sizes(min(chunk or 0, engine.max_total_tokens or chunk or 0)))
     reserved = 512 + 1.5 * max(chunk or engine.max_prefill_tokens, 2048) + tensor / 8 * 1024 + 2 * graphs + 8 * prefills
     if gpu.smi_mib > 60 * 1024:
         reserved = max(reserved, 10 * 1024)

@@ -5,7 +5,34 @@ They share what is asked of a worker (`request.py`) and how long a pass takes (`
 The native core must give the same records, to the last picosecond.
 """
 
+from .lowered import step_time
 from .request import Request
-from .step_time import Affine, Features, Linear, Polynomial, StepTime
+from .step_time import (
+    Affine,
+    DecodeGrid,
+    Features,
+    Graphs,
+    Line,
+    Linear,
+    MixedGrid,
+    Polynomial,
+    PromptGrid,
+    StepTime,
+    Tabulated,
+)
 
-__all__ = ["Affine", "Features", "Linear", "Polynomial", "Request", "StepTime"]
+__all__ = [
+    "Affine",
+    "DecodeGrid",
+    "Features",
+    "Graphs",
+    "Line",
+    "Linear",
+    "MixedGrid",
+    "Polynomial",
+    "PromptGrid",
+    "Request",
+    "StepTime",
+    "Tabulated",
+    "step_time",
+]

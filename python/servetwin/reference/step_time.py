@@ -6,6 +6,8 @@ towards minus infinity, so that the native core gets the same number to the last
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 FRACTION_BITS = 20
@@ -18,7 +20,11 @@ class Features:
     prefill_tokens: int
     prefill_work: int
     """Sum over prefill rows of new * (2 * past + new): twice the attention work, to be whole."""
+    prefill_context: int
+    """Of `context`, that of the prefill rows."""
     decode_rows: int
+    draft_tokens: int
+    """Drafts that the rows that decode verify."""
     context: int
     sequences: int
     ready_context: int
@@ -36,6 +42,7 @@ class Linear:
     decode_row_ps: int = 0
     context_ps: int = 0
     sequence_ps: int = 0
+    draft_token_ps: int = 0
 
     def at(self, f: Features) -> int:
         return (
@@ -45,19 +52,25 @@ class Linear:
             + self.decode_row_ps * f.decode_rows
             + self.context_ps * f.context
             + self.sequence_ps * f.sequences
+            + self.draft_token_ps * f.draft_tokens
         )
+
+    def of_drafts(self, f: Features) -> int:
+        """What drafting adds to a pass: nothing to one that verifies no drafts."""
+        return self.at(f) if f.draft_tokens else 0
 
 
 @dataclass(frozen=True)
 class Affine:
-    """Host time plus the slowest of several terms."""
+    """Host time plus the slowest of several terms; and `draft`, if any drafts are verified."""
 
     host: Linear
     terms: tuple[Linear, ...]
+    draft: Linear = Linear()
 
     def picoseconds(self, features: Features) -> int:
         slowest = max((term.at(features) for term in self.terms), default=0)
-        return max(self.host.at(features) + slowest, 1)
+        return max(self.host.at(features) + slowest + self.draft.of_drafts(features), 1)
 
 
 @dataclass(frozen=True)
@@ -88,4 +101,171 @@ class Polynomial:
         return self.start_ps[i] + self.slope_ps[i] * (context - i * self.segment_tokens)
 
 
-StepTime = Affine | Polynomial
+@dataclass(frozen=True)
+class Graphs:
+    """CUDA graphs: which numbers of tokens were captured. A pass is padded to the next of them."""
+
+    decode_sizes: tuple[int, ...] = ()
+    """Of passes that only decode: whole passes."""
+    piecewise_sizes: tuple[int, ...] = ()
+    """Of any pass: all but the attention."""
+    padded: bool = True
+    """Otherwise a graph serves passes of just its size."""
+    piecewise_ps: int = 0
+    """The host's launches take so long where only pieces were captured,"""
+    eager_ps: int = 0
+    """and so long where nothing was."""
+
+    def pad(self, tokens: int, only_decodes: bool) -> tuple[int, int]:
+        """The number of tokens that is computed, and the least time of the pass."""
+        size = self._next(self.decode_sizes, tokens) if only_decodes else None
+        if size is not None:
+            return size, 0
+        size = self._next(self.piecewise_sizes, tokens)
+        return (tokens, self.eager_ps) if size is None else (size, self.piecewise_ps)
+
+    def _next(self, sizes: tuple[int, ...], tokens: int) -> int | None:
+        size = next((size for size in sizes if size >= tokens), None)
+        return size if self.padded or size == tokens else None
+
+
+@dataclass(frozen=True)
+class Line:
+    """Piecewise linear: from `at[i]` on, `start_ps[i]` and `slope_fps[i]` a unit."""
+
+    at: tuple[int, ...]
+    start_ps: tuple[int, ...]
+    slope_fps: tuple[int, ...]
+
+    def value(self, x: int) -> int:
+        i = _last_at_most(self.at, x)
+        return self.start_ps[i] + (self.slope_fps[i] * (x - self.at[i]) >> FRACTION_BITS)
+
+
+@dataclass(frozen=True)
+class DecodeGrid:
+    """Values at batches of `rows` whose mean context is one of `contexts`.
+
+    For a whole number of rows the knots are whole contexts, and slopes whole picoseconds a token.
+    """
+
+    rows: tuple[int, ...]
+    contexts: tuple[int, ...]
+    ps: tuple[tuple[int, ...], ...]
+
+    def value(self, rows: int, context: int) -> int:
+        """`context` of all rows together."""
+        knots = [knot * rows for knot in self.contexts]
+        k = min(_last_at_most(knots, context), max(len(knots) - 2, 0))
+        cell = Cell.of(self.rows, rows)
+        value = cell.between([row[k] for row in self.ps])
+        if len(knots) == 1:
+            return value
+        grown = cell.between([row[k + 1] for row in self.ps]) - value
+        slope = max(grown // (knots[k + 1] - knots[k]), 0)
+        return value + slope * (context - knots[k])
+
+
+@dataclass(frozen=True)
+class PromptGrid:
+    """Values at passes of `tokens` prompt tokens, by their reach.
+
+    That is 2 * past + new of each token's request, on average; of one prompt without a past, its length.
+    """
+
+    tokens: tuple[int, ...]
+    reach: tuple[tuple[int, ...], ...]
+    ps: tuple[tuple[int, ...], ...]
+
+    def value(self, f: Features) -> int:
+        reach = f.prefill_work // f.prefill_tokens
+        rows = [Cell.of(knots, reach).between(row) for knots, row in zip(self.reach, self.ps, strict=True)]
+        return max(Cell.of(self.tokens, f.prefill_tokens).between(rows), 0)
+
+
+@dataclass(frozen=True)
+class MixedGrid:
+    """Values at passes with both: as in PromptGrid, then as in DecodeGrid, all in one row a number of tokens."""
+
+    tokens: tuple[int, ...]
+    reach: tuple[tuple[int, ...], ...]
+    rows: tuple[int, ...]
+    contexts: tuple[int, ...]
+    ps: tuple[tuple[int, ...], ...]
+
+    def value(self, f: Features) -> int:
+        reach = f.prefill_work // f.prefill_tokens
+        mean = (f.context - f.prefill_context) // f.decode_rows
+        rows, contexts = Cell.of(self.rows, f.decode_rows), Cell.of(self.contexts, mean)
+
+        def at(table: tuple[int, ...], j: int) -> int:
+            width = len(self.contexts)
+            starts = [(j * len(self.rows) + r) * width for r in range(len(self.rows))]
+            return rows.between([contexts.between(table[start : start + width]) for start in starts])
+
+        by_tokens = [
+            Cell.of(knots, reach).between([at(table, j) for j in range(len(knots))])
+            for knots, table in zip(self.reach, self.ps, strict=True)
+        ]
+        return max(Cell.of(self.tokens, f.prefill_tokens).between(by_tokens), 0)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Two neighbouring knots, and how far from the first to the second: in 2^-20, beyond them too."""
+
+    index: int
+    share: int
+
+    @staticmethod
+    def of(knots: Sequence[int], x: int) -> Cell:
+        if len(knots) == 1:
+            return Cell(0, 0)
+        i = min(_last_at_most(knots, x), len(knots) - 2)
+        return Cell(i, (x - knots[i] << FRACTION_BITS) // (knots[i + 1] - knots[i]))
+
+    def between(self, values: Sequence[int]) -> int:
+        first = values[self.index]
+        if self.share == 0:
+            return first
+        return first + ((values[self.index + 1] - first) * self.share >> FRACTION_BITS)
+
+
+def _last_at_most(knots: Sequence[int], x: int) -> int:
+    """The index of the last knot that is not beyond `x`, or of the first one."""
+    return max(bisect_right(knots, x) - 1, 0)
+
+
+@dataclass(frozen=True)
+class Tabulated:
+    """`host` + the greater of the floor of its launches and tokens(padded) + sequences + attention; and `draft`, if
+    any drafts are verified.
+
+    Attention is `decode` of the rows that decode, plus `prompt` of the others; or `mixed`, where it was
+    measured with both in a pass.
+    """
+
+    host: Linear
+    graphs: Graphs
+    tokens: Line
+    sequences: Line
+    decode: DecodeGrid
+    prompt: PromptGrid
+    mixed: MixedGrid | None = None
+    draft: Linear = Linear()
+
+    def picoseconds(self, f: Features) -> int:
+        tokens, floor = self.graphs.pad(f.prefill_tokens + f.decode_rows + f.draft_tokens, f.prefill_tokens == 0)
+        # Every draft gets its logits as well.
+        outputs = self.sequences.value(f.sequences + f.draft_tokens)
+        device = self.tokens.value(tokens) + outputs + self._attention(f)
+        return max(self.host.at(f) + self.draft.of_drafts(f) + max(device, floor), 1)
+
+    def _attention(self, f: Features) -> int:
+        if self.mixed is not None and f.prefill_tokens and f.decode_rows:
+            return self.mixed.value(f)
+        decode = self.decode.value(f.decode_rows, f.context - f.prefill_context) if f.decode_rows else 0
+        return decode + (self.prompt.value(f) if f.prefill_tokens else 0)
+
+
+StepTime = Affine | Polynomial | Tabulated

@@ -36,6 +36,7 @@ DISTRIBUTIONS = {
     "Inter Token Latency (ms)": "itl_ms",
     "Request Latency (ms)": "e2e_ms",
     "Queue Time (ms)": "queue_ms",
+    "Trajectory Time (ms)": "trajectory_ms",
     "Output Tokens/s per User": "output_tokens_per_s_per_user",
 }
 
@@ -64,11 +65,14 @@ NOTED = (
     "without_hash_ids",
     "delays_from_timestamps",
     "timestamps_without_effect",
+    "roots_without_time",
     "turns_at_their_own_times",
     "overlapping_turns",
     "shortened_turns",
     "ids_without_effect",
     "failed_without_length",
+    "sub_agents_placed_by_pauses",
+    "sub_agents_without_a_call",
     "output_token_ids_without_effect",
     "policy_class_without_effect",
     "strict_priority_without_effect",

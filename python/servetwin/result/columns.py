@@ -50,7 +50,7 @@ _NEVER: dict[Code, int] = {"q": -1, "I": 2**32 - 1}
 
 def request_table(run: Run, trace: Trace) -> pa.Table:
     """One row a request, with its name, its class and whether it failed when it was recorded, if the trace tells,
-    and the router's reasons if it gave any."""
+    the first row of its trajectory if requests wait for each other, and the router's reasons if it gave any."""
     import pyarrow as pa
 
     names = trace.request_ids
@@ -60,6 +60,8 @@ def request_table(run: Run, trace: Trace) -> pa.Table:
     if trace.has_failed:
         columns["recorded_failed"] = _array(trace.column("failed"), "B").cast(pa.bool_())
     columns |= {name: _array(run.column(name), code) for name, code in REQUEST_COLUMNS.items()}
+    if trace.has_waits:
+        columns["trajectory"] = _array(trace.column("trajectory"), "I")
     if run.route_reasons:
         columns["route_reason"] = _named(_array(run.column("route_reason"), "I"), run.route_reasons)
     overlap = _array(run.column("route_overlap_tokens"), "I")

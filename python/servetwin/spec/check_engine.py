@@ -34,6 +34,19 @@ def _vllm(spec: Spec, engine: VllmEngine) -> None:
             "never read while long_prefill_token_threshold is 0 (off)",
             wanted="a threshold, or it left out",
         )
+    for name in ("cudagraph_mode", "cudagraph_capture_sizes", "max_cudagraph_capture_size"):
+        if engine.enforce_eager and spec.was_set("engine", name):
+            raise problem(("engine", name), "never read with enforce_eager", wanted="it left out")
+        if name != "cudagraph_mode" and engine.cudagraph_mode == "NONE" and spec.was_set("engine", name):
+            raise problem(("engine", name), "never read while cudagraph_mode is NONE", wanted="it left out")
+    sizes, largest = engine.cudagraph_capture_sizes, engine.max_cudagraph_capture_size
+    if sizes is not None and largest is not None and largest != max(sizes):
+        raise problem(
+            ("engine", "max_cudagraph_capture_size"),
+            "vLLM refuses one that is not the largest of cudagraph_capture_sizes",
+            found=str(largest),
+            wanted=f"{max(sizes)}, or it left out",
+        )
     if engine.speculative is not None:
         drafts, threshold = engine.speculative.num_speculative_tokens, engine.long_prefill_token_threshold
         if 0 < threshold < 1 + drafts:
@@ -71,6 +84,14 @@ def _sglang(spec: Spec, engine: SglangEngine) -> None:
             found=str(chunk),
             wanted=f"a multiple of {engine.page_size}, or -1 (off)",
         )
+    graphs = ("disable_prefill_cuda_graph", "disable_cuda_graph_padding")
+    for name in (*graphs, "cuda_graph_bs_decode", "cuda_graph_max_bs_decode"):
+        if engine.disable_cuda_graph and spec.was_set("engine", name):
+            raise problem(("engine", name), "never read with disable_cuda_graph", wanted="it left out")
+    if engine.cuda_graph_bs_decode is not None and engine.cuda_graph_max_bs_decode is not None:
+        raise problem(
+            ("engine", "cuda_graph_max_bs_decode"), "never read beside cuda_graph_bs_decode", wanted="one of the two"
+        )
     if engine.enable_mixed_chunk and chunk == -1:
         raise problem(
             ("engine", "enable_mixed_chunk"),
@@ -107,6 +128,15 @@ def _trtllm(spec: Spec, engine: TrtllmEngine) -> None:
             ("engine", "kv_cache_config", "tokens_per_block"),
             "TensorRT-LLM refuses a block that is no power of two",
             found=str(block),
+        )
+    graphs = engine.cuda_graph_config
+    sizes = None if graphs is None else graphs.batch_sizes
+    if graphs is not None and sizes is not None and graphs.max_batch_size not in (None, max(sizes)):
+        raise problem(
+            ("engine", "cuda_graph_config", "max_batch_size"),
+            "TensorRT-LLM refuses one that is not the largest of batch_sizes",
+            found=str(graphs.max_batch_size),
+            wanted=f"{max(sizes)}, or it left out",
         )
     if engine.max_num_tokens < engine.max_batch_size:
         raise problem(

@@ -11,6 +11,19 @@ from .base import NotNegative, SpecModel
 Efficiency = Annotated[float, Field(ge=1e-6, le=1)]
 
 
+class HostTiming(SpecModel):
+    """What the host adds to a pass: `host_ms` to each, `host_row_us` for each request in it.
+
+    Where kernels are not replayed from a CUDA graph, their launches take `eager_layer_us` a layer, or
+    `piecewise_layer_us` where all but the attention is; a pass lasts at least as long as its launches.
+    """
+
+    host_ms: NotNegative = 0.5
+    host_row_us: NotNegative = 0.0
+    eager_layer_us: NotNegative = 300.0
+    piecewise_layer_us: NotNegative = 50.0
+
+
 class LinearTiming(SpecModel):
     """base_ms + prefill_token_ms · prefill tokens + decode_row_ms · decode rows + context_token_ms · context.
 
@@ -31,18 +44,29 @@ class PolynomialTiming(SpecModel):
     kind: Literal["polynomial"]
 
 
-class AnalyticTiming(SpecModel):
+class AnalyticTiming(HostTiming):
     """Computed from model and GPU.
 
     Where operators were measured on the GPU, or one of its generation, a pass is composed of curves fitted to them.
     With an efficiency given, or where nothing was measured, it is a roofline: the shares of the data sheet's arithmetic
-    and memory rates that a pass reaches, 0.7 and 0.8 if not given. `host_ms` is what a pass costs on top.
+    and memory rates that a pass reaches, 0.7 and 0.8 if not given.
     """
 
     kind: Literal["analytic"] = "analytic"
     compute_efficiency: Efficiency | None = None
     memory_efficiency: Efficiency | None = None
+
+
+class AiconfiguratorTiming(SpecModel):
+    """NVIDIA's AIConfigurator's sums of kernels, from its core (`pip install 'servetwin[aiconfigurator]'`).
+
+    `backend_version` names the engine's version its timings are of, as it does: current, previous, next or a number.
+    `host_ms` is what a pass costs on top.
+    """
+
+    kind: Literal["aiconfigurator"]
+    backend_version: str = "current"
     host_ms: NotNegative = 0.5
 
 
-Timing = Annotated[LinearTiming | PolynomialTiming | AnalyticTiming, Field(discriminator="kind")]
+Timing = Annotated[LinearTiming | PolynomialTiming | AnalyticTiming | AiconfiguratorTiming, Field(discriminator="kind")]

@@ -43,15 +43,37 @@ class PassLimits:
 class Lowered:
     """A model in integers, as the core and the reference evaluate it.
 
-    `description` is the core's `step_time`: `affine` (host + the greatest of its terms) or `polynomial`. Times
-    are picoseconds; names ending in `_fps` count 2⁻²⁰ ps.
+    `description` is the core's `step_time`: `affine` (host + the greatest of its terms), `polynomial` or `tabulated`.
+    Times are picoseconds; names ending in `_fps` count 2⁻²⁰ ps.
     """
 
     description: dict[str, Any]
     error_ps: int
-    """No pass within the limits differs from the model by more."""
+    """No pass within the limits differs from the model by more; of a tabulated one, at the tables' knots."""
     greatest_ps: int
     """No pass within the limits takes longer."""
+    error_share: float = 0.0
+    """Of a tabulated model: the greatest relative difference found halfway between knots."""
+
+
+class PassCurves(Protocol):
+    """A pass on one rank as the sum of four functions, in seconds; the host's time apart."""
+
+    def tokens_s(self, tokens: int) -> float:
+        """What all tokens share, padding included: products, experts, norms, collectives."""
+        ...
+
+    def decode_s(self, rows: int, context: int) -> float:
+        """Attention of `rows` that decode, with `context` tokens of all of them after the pass."""
+        ...
+
+    def prompt_s(self, tokens: int, work: int) -> float:
+        """Attention of prompts with `tokens` new tokens; `work` = Σ new · (2 · past + new)."""
+        ...
+
+    def head_s(self, sequences: int) -> float:
+        """The output head and the choice of a token, for so many rows."""
+        ...
 
 
 class TimingModel(Protocol):

@@ -18,8 +18,9 @@ from dataclasses import dataclass
 
 from ..catalog import Gpu, Model, Stored
 from ..catalog.formats import Format
-from ..units import PS_PER_MS, PS_PER_S, PS_PER_US, nearest_ps
+from ..units import PS_PER_S, PS_PER_US, nearest_ps
 from .base import FRACTION_BITS, Evidence, Lowered, PassLimits, affine, affine_limit, fixed_point
+from .host import Host
 
 ALLREDUCE_LATENCY_US = 8.0
 """Of one small all-reduce among the GPUs of a machine: an assumption, of the order of vLLM's own over NVLink."""
@@ -34,7 +35,7 @@ class Roofline:
     kv: Format
     compute_efficiency: float
     memory_efficiency: float
-    host_ms: float
+    host: Host
     evidence: Evidence = Evidence.ANALYTIC
 
     @property
@@ -44,7 +45,8 @@ class Roofline:
             "gpu": self.gpu.title,
             "compute_efficiency": self.compute_efficiency,
             "memory_efficiency": self.memory_efficiency,
-            "host_ms": self.host_ms,
+            "host_ms": self.host.pass_ms,
+            "host_row_us": self.host.row_us,
         }
         if self.tensor > 1:
             assumed["allreduce_latency_us"] = ALLREDUCE_LATENCY_US
@@ -93,13 +95,13 @@ class Roofline:
         )
 
     def _fixed(self) -> dict[str, int]:
-        host = nearest_ps(self.host_ms, PS_PER_MS)
+        host, row = self.host.pass_ps, self.host.row_ps
         if self.tensor == 1:
-            return affine(base_ps=host)
+            return affine(base_ps=host, sequence_ps=row)
         # Two all-reduces a layer (after attention and after the MLP) of one 2-byte hidden state a token; a ring
         # sends 2·(ranks − 1)/ranks of it over each link.
         count = 2 * self.model.layers
         sent = 2 * (self.tensor - 1) / self.tensor * 2 * self.model.hidden
         token = round(count * sent / self.gpu.link.bytes_per_s * PS_PER_S)
         latency = nearest_ps(count * ALLREDUCE_LATENCY_US, PS_PER_US)
-        return affine(base_ps=host + latency, prefill_token_ps=token, decode_row_ps=token)
+        return affine(base_ps=host + latency, sequence_ps=row, prefill_token_ps=token, decode_row_ps=token)

@@ -6,11 +6,15 @@ from typing import assert_never
 
 from ..catalog import Gpu, ResolvedEngine
 from ..catalog.engine import check_fp8
+from ..catalog.parallel import ranks
 from ..spec import Spec
-from ..spec.timing import AnalyticTiming, LinearTiming, PolynomialTiming
+from ..spec.timing import AiconfiguratorTiming, AnalyticTiming, HostTiming, LinearTiming, PolynomialTiming
 from ..units import HORIZON_PS
 from .base import Lowered, PassLimits, TimingModel
 from .composed import Composed, lacking
+from .composed_model import ComposedModel
+from .graphs import captured
+from .host import Host, Launches
 from .linear import Linear
 from .polynomial import Polynomial
 from .roofline import Roofline
@@ -24,16 +28,45 @@ MACHINE = 8
 
 def timing_model(spec: Spec, engine: ResolvedEngine) -> TimingModel:
     """Raises SpecError where the model needs something the spec does not give."""
+    model = _model(spec, engine)
+    _check_graphs(spec, model)
+    return model
+
+
+def _model(spec: Spec, engine: ResolvedEngine) -> TimingModel:
     options = spec.timing
     match options:
         case LinearTiming():
             return Linear(spec, options)
         case PolynomialTiming():
             return Polynomial()
+        case AiconfiguratorTiming():
+            from .aiconfigurator import aiconfigurator
+
+            return aiconfigurator(spec, engine, options)
         case AnalyticTiming():
             return _analytic(spec, engine, options)
         case _:
             assert_never(options)
+
+
+def _check_graphs(spec: Spec, model: TimingModel) -> None:
+    """Raises SpecError for options of CUDA graphs where the model does not know what they change."""
+    if isinstance(model, ComposedModel):
+        return
+    launches = [("timing", name) for name in ("eager_layer_us", "piecewise_layer_us")]
+    for path in [*launches, *(("engine", name) for name in spec.engine.graph_options)]:
+        if spec.was_set(*path):
+            rough = "a roofline" if isinstance(model, Roofline) else f"timing of kind {spec.timing.kind}"
+            raise spec.source.problem(
+                path,
+                f"without effect: {rough} does not tell passes in CUDA graphs from others",
+                wanted="it left out, or timing of kind analytic on a GPU with measured operators",
+            )
+
+
+def host(options: HostTiming) -> Host:
+    return Host(options.host_ms, options.host_row_us, Launches(options.eager_layer_us, options.piecewise_layer_us))
 
 
 def pass_limits(engine: ResolvedEngine) -> PassLimits:
@@ -55,7 +88,7 @@ def lower(spec: Spec, model: TimingModel, limits: PassLimits) -> Lowered:
     return lowered
 
 
-def _analytic(spec: Spec, engine: ResolvedEngine, options: AnalyticTiming) -> Composed | Roofline:
+def _analytic(spec: Spec, engine: ResolvedEngine, options: AnalyticTiming) -> ComposedModel | Roofline:
     if engine.model is None or engine.gpu is None:
         field = "model" if engine.model is None else "gpu"
         raise spec.source.problem(
@@ -64,8 +97,10 @@ def _analytic(spec: Spec, engine: ResolvedEngine, options: AnalyticTiming) -> Co
             wanted="model and gpu, or another timing, such as `timing: polynomial`",
         )
     check_fp8(spec, engine.gpu)
+    given = options.compute_efficiency is not None or options.memory_efficiency is not None
+    missing = lacking(engine.model, engine.gpu, ranks(spec), engine.stored)
     beyond = engine.model.beyond_roofline()
-    if beyond:
+    if beyond and (given or missing):
         raise spec.source.problem(
             ("timing",),
             f"analytic does not yet price {', '.join(beyond)}",
@@ -81,9 +116,9 @@ def _analytic(spec: Spec, engine: ResolvedEngine, options: AnalyticTiming) -> Co
             wanted=f"at most {domain}, or another kind of timing",
         )
     model, gpu, tensor = engine.model, engine.gpu, spec.parallel.tensor
-    given = options.compute_efficiency is not None or options.memory_efficiency is not None
-    if not given and not lacking(model, gpu, tensor, engine.stored):
-        return Composed(model, gpu, tensor, engine.stored, engine.kv, options.host_ms)
+    if not given and not missing:
+        curves = Composed(model, gpu, ranks(spec), engine.stored, engine.kv)
+        return ComposedModel(curves, host(options), captured(spec, engine))
     return Roofline(
         model,
         gpu,
@@ -92,7 +127,7 @@ def _analytic(spec: Spec, engine: ResolvedEngine, options: AnalyticTiming) -> Co
         engine.kv,
         options.compute_efficiency or COMPUTE_EFFICIENCY,
         options.memory_efficiency or MEMORY_EFFICIENCY,
-        options.host_ms,
+        host(options),
     )
 
 

@@ -19,6 +19,8 @@ TYPES = {
     "max_output_tokens": "uint32",
     "priority": "int32",
     "after": "uint32",
+    "wait_for": "uint32",
+    "wait_offsets": "uint64",
     "block_ids": "uint32",
     "block_offsets": "uint64",
     "class": "uint32",
@@ -46,9 +48,21 @@ def array(trace: Trace, name: str) -> pa.Array:
 
 def followers(trace: Trace) -> pa.BooleanArray:
     """Which requests wait for another one."""
+    import pyarrow as pa
     import pyarrow.compute as pc
 
-    return pc.not_equal(array(trace, "after"), NONE)
+    later = pc.not_equal(array(trace, "after"), NONE)
+    if (lists := waits(trace)) is not None:
+        later = pc.or_(later, pc.greater(pc.list_value_length(lists), pa.scalar(0, pa.int64())))
+    return later
+
+
+def waits(trace: Trace) -> pa.LargeListArray | None:
+    """The rows that each request waits for besides the turn before it; None where none waits for more."""
+    import pyarrow as pa
+
+    offsets = array(trace, "wait_offsets").cast(pa.int64())
+    return pa.LargeListArray.from_arrays(offsets, array(trace, "wait_for")) if len(offsets) else None
 
 
 def sessions(trace: Trace) -> list[int | None]:

@@ -29,6 +29,7 @@ NEEDED = {
 }
 OPTIONAL = {"priority": "int32", "delay_ps": "int64"}
 IDS = "hash_ids"
+WAITS = "wait_for"
 BLOCK_TOKENS_MAX = 2**20
 
 
@@ -80,6 +81,8 @@ def _ours(source: Source, table: pa.Table, block_tokens: int, options: Options) 
     if "failed" in table.column_names:
         columns["failed"] = _whole(source, table["failed"].cast(pa.uint8()), "failed", "uint8")
     columns |= _ids(source, table)
+    if WAITS in table.column_names:
+        columns["wait_for"], columns["wait_offsets"] = _lists(source, table, WAITS)
     return Table("parquet", columns, FIELDS, block_tokens=block_tokens, as_written=True)
 
 
@@ -107,24 +110,27 @@ def _plain(source: Source, table: pa.Table, options: Options) -> Table:
 
 
 def _ids(source: Source, table: pa.Table) -> dict[str, Any]:
-    import pyarrow as pa
-
     if IDS not in table.column_names:
         return {}
-    lists = table[IDS].combine_chunks()
+    ids, offsets = _lists(source, table, IDS)
+    return {"hash_ids": ids, "hash_offsets": offsets}
+
+
+def _lists(source: Source, table: pa.Table, name: str) -> tuple[memoryview, memoryview | list[int]]:
+    """All numbers of a column of lists, and where each row's begin."""
+    import pyarrow as pa
+
+    lists = table[name].combine_chunks()
     if isinstance(lists, pa.ChunkedArray):
         lists = pa.concat_arrays(lists.chunks)
     if not (pa.types.is_list(lists.type) or pa.types.is_large_list(lists.type)):
-        raise source.problem("is no list of ids", field=IDS, found=str(lists.type))
-    ids = lists.flatten()
-    if ids.null_count or lists.null_count:
-        raise source.problem("an id, or a whole list, is missing", field=IDS)
+        raise source.problem("is no list of numbers", field=name, found=str(lists.type))
+    numbers = lists.flatten()
+    if numbers.null_count or lists.null_count:
+        raise source.problem("a number, or a whole list, is missing", field=name)
     first = lists.offsets[0].as_py()
-    offsets = [offset - first for offset in lists.offsets.to_pylist()] if first else lists.offsets
-    return {
-        "hash_ids": values(ids, "uint64"),
-        "hash_offsets": offsets if isinstance(offsets, list) else values(offsets, "uint64"),
-    }
+    offsets = [offset - first for offset in lists.offsets.to_pylist()] if first else values(lists.offsets, "uint64")
+    return values(numbers, "uint64"), offsets
 
 
 def _whole(source: Source, column: Any, name: str, kind: str) -> memoryview:

@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from ..errors import InputError
 from ..units import PS_PER_MS
-from .columns import array, followers, sessions
+from .columns import NONE, array, followers, sessions, waits
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -38,14 +38,20 @@ def write_trace(trace: Trace, path: str | Path) -> list[str]:
     write = {".parquet": _write_parquet, ".jsonl": _write_jsonl, ".csv": _write_csv}.get("".join(kind))
     if write is None or (packing and write is _write_parquet):
         raise InputError("no known format by its name", file=str(path), wanted=f"a name that ends in {SUFFIXES}")
+    if write is _write_csv and waits(trace) is not None:
+        raise InputError(
+            "some requests wait for more than the turn before them, which CSV has no words for",
+            file=str(path),
+            wanted="a name that ends in .parquet or .jsonl",
+        )
     with _whole(path) as part:
         return write(trace, part, packing)
 
 
 def trace_table(trace: Trace) -> pa.Table:
     """A row a request: `request_id`, `arrival_ps` (null for later turns), `delay_ps` (null for others),
-    `session_id`, `input_tokens`, `output_tokens`, `max_output_tokens`, `priority`, `class`, `failed`, `hash_ids`.
-    Columns that would say nothing are left out."""
+    `session_id`, `wait_for` (rows, from 0, besides the turn before), `input_tokens`, `output_tokens`,
+    `max_output_tokens`, `priority`, `class`, `failed`, `hash_ids`. Columns that would say nothing are left out."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -58,6 +64,10 @@ def trace_table(trace: Trace) -> pa.Table:
     if pc.any(later).as_py():
         columns["delay_ps"] = pc.if_else(later, times, None)
         columns["session_id"] = pc.cast(pa.array(sessions(trace), pa.int64()), pa.string())
+    if (lists := waits(trace)) is not None:
+        # Of those that wait for each other, one alone is told from one of no session.
+        columns["session_id"] = pc.coalesce(columns["session_id"], pc.cast(pa.array(range(len(trace))), pa.string()))
+        columns["wait_for"] = lists
     for name in ("input_tokens", "output_tokens", "max_output_tokens"):
         columns[name] = array(trace, name).cast(pa.int64())
     priority = array(trace, "priority")
@@ -107,6 +117,8 @@ def _write_jsonl(trace: Trace, part: Path, packing: str) -> list[str]:
     import pyarrow.compute as pc
 
     table = trace_table(trace)
+    if "wait_for" in table.column_names:
+        table = _with_named_waits(trace, table)
     with _packed(part, packing) as stream:
         for batch in table.to_batches(ROWS_AT_ONCE):
             rows = batch.to_pylist()
@@ -129,12 +141,30 @@ def _write_jsonl(trace: Trace, part: Path, packing: str) -> list[str]:
     return lost
 
 
+def _with_named_waits(trace: Trace, table: pa.Table) -> pa.Table:
+    """As Dynamo's agentic traces have it: each row tells by name all that it waits for."""
+    import pyarrow as pa
+
+    names = trace.request_ids or [f"row {row}" for row in range(len(trace))]
+    after = array(trace, "after").to_pylist()
+    told = [
+        [names[one] for one in ([] if before == NONE else [before]) + more]
+        for before, more in zip(after, table["wait_for"].to_pylist(), strict=True)
+    ]
+    table = table.set_column(table.column_names.index("wait_for"), "wait_for", pa.array(told, pa.list_(pa.string())))
+    if trace.request_ids is None:
+        table = table.append_column("request_id", pa.array(names, pa.string()))
+    return table
+
+
 def _mooncake_row(row: dict[str, Any], block_tokens: int) -> str:
     shown: dict[str, Any] = {}
     if row.get("request_id") is not None:
         shown["request_id"] = row["request_id"]
     if row.get("session_id") is not None:
         shown["session_id"] = row["session_id"]
+    if row.get("wait_for") is not None:
+        shown["wait_for"] = row["wait_for"]
     text = "".join(f'"{name}": {json.dumps(value)}, ' for name, value in shown.items())
     for name, time_ps in (("timestamp", row["arrival_ps"]), ("delay", row.get("delay_ps"))):
         if time_ps is not None:

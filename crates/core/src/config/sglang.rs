@@ -2,6 +2,7 @@
 
 use super::fault;
 use crate::error::InputError;
+use crate::kv::channel::Speed;
 use serde::Deserialize;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -16,6 +17,31 @@ pub enum Policy {
     Fcfs,
     /// Longest prefix match first.
     Lpm,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WritePolicy {
+    WriteThrough,
+    WriteThroughSelective,
+    WriteBack,
+}
+
+/// HiCache: copies of cached prefixes in host memory. All ranks of a replica copy at once, so times
+/// are those of one rank.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HiCache {
+    pub write_policy: WritePolicy,
+    /// Size of the pool, whole pages.
+    pub tokens: u32,
+    /// Layers, one after the other, that a pass waits for.
+    pub layers: u32,
+    /// KV of a token on a rank.
+    pub token_bytes: u64,
+    /// From the host to the device, and back.
+    pub load: Speed,
+    pub store: Speed,
 }
 
 /// Options of one engine, under SGLang's names.
@@ -42,6 +68,8 @@ pub struct Sglang {
     pub disable_overlap_schedule: bool,
     /// Whether requests generate up to their limit whatever comes: then the scheduler counts with all of it.
     pub ignore_eos: bool,
+    #[serde(default)]
+    pub hicache: Option<HiCache>,
 }
 
 /// A replica keeps lists by residue of the page.
@@ -62,6 +90,16 @@ impl Sglang {
             self.chunked_prefill_size.is_some_and(|chunk| chunk < self.page_size),
             "chunked_prefill_size is below one page",
         )?;
+        if let Some(hicache) = &self.hicache {
+            fault(self.disable_radix_cache, "hicache without a radix cache")?;
+            fault(hicache.tokens < self.page_size, "hicache.tokens is below one page")?;
+            fault(hicache.tokens > i32::MAX as u32, "hicache.tokens is above 2^31 - 1")?;
+            fault(!hicache.tokens.is_multiple_of(self.page_size), "hicache.tokens is not whole pages")?;
+            fault(hicache.layers == 0, "hicache.layers must be at least 1")?;
+            let speeds = [hicache.load, hicache.store];
+            fault(speeds.iter().any(|speed| speed.bytes_per_s == 0), "a speed of hicache is 0")?;
+            fault(speeds.iter().any(|speed| speed.latency_ps < 0), "a latency of hicache is negative")?;
+        }
         let conservativeness = self.schedule_conservativeness;
         fault(
             !conservativeness.is_finite() || conservativeness < 0.0,

@@ -3,6 +3,15 @@
 //! A node's key is a range of positions of one request's content ([`crate::chain`], in tokens), so a
 //! page of one token costs what one of 64 does. Where nodes begin and end, which of them are locked,
 //! when each was last accessed, and which leaf goes first, are SGLang's, node by node.
+//!
+//! With a host tier (`host`), a node's tokens are on the device, on the host, or on both; `evict`
+//! says who goes from where.
+
+mod check;
+mod evict;
+mod host;
+
+pub use host::{Backup, HostTier, WritePolicy};
 
 use crate::chain::{Chains, Piece};
 use hashbrown::HashMap;
@@ -23,17 +32,58 @@ struct Node {
     from: u32,
     upto: u32,
     children: u32,
+    /// Children with tokens on the device.
+    on_device: u32,
+    /// Requests that use it.
     locks: u32,
+    /// Copies between device and host that are under way and keep it.
+    pins: u32,
     last_access: u64,
-    /// Whether an entry of `leaves` names it.
+    /// Insertions that went through it: the host tier copies what is used often enough.
+    hits: u32,
+    device: bool,
+    host: bool,
+    /// On its way from the host to the device.
+    loading: bool,
+    /// Whether an entry of `leaves` names it, and one of the host tier's.
     queued: bool,
+    host_queued: bool,
 }
+
+impl Node {
+    fn tokens(&self) -> u32 {
+        self.upto - self.from
+    }
+
+    /// Who keeps its tokens on the device: an index of [`RadixTree::tokens`].
+    fn holder(&self) -> usize {
+        if self.locks > 0 {
+            LOCKED
+        } else if self.pins > 0 {
+            PINNED
+        } else {
+            EVICTABLE
+        }
+    }
+}
+
+const EVICTABLE: usize = 0;
+const PINNED: usize = 1;
+const LOCKED: usize = 2;
 
 /// What was found of a prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Match {
+    /// Tokens on the device, and the node they end with.
     pub tokens: u32,
     pub node: u32,
+    /// Tokens beyond that are on the host, and the node that these end with.
+    pub host_tokens: u32,
+    pub host_node: u32,
+}
+
+impl Match {
+    pub const NOTHING: Self = Match { tokens: 0, node: ROOT, host_tokens: 0, host_node: ROOT };
 }
 
 /// What came of an insertion.
@@ -56,8 +106,9 @@ pub struct RadixTree<'a> {
     /// one, and is looked at again when its entry comes up.
     leaves: BinaryHeap<Reverse<(u64, u32)>>,
     clock: u64,
-    evictable: u32,
-    protected: u32,
+    /// Tokens on the device by who keeps them there.
+    tokens: [u32; 3],
+    host: Option<HostTier>,
 }
 
 /// A request's content: pieces shared with others, then its own.
@@ -79,9 +130,24 @@ impl Content<'_> {
 }
 
 impl<'a> RadixTree<'a> {
-    pub fn new(chains: &'a Chains, page_size: u32) -> Self {
-        let root =
-            Node { parent: ROOT, owner: 0, from: 0, upto: 0, children: 0, locks: 1, last_access: 0, queued: false };
+    pub fn new(chains: &'a Chains, page_size: u32, host: Option<HostTier>) -> Self {
+        let root = Node {
+            parent: ROOT,
+            owner: 0,
+            from: 0,
+            upto: 0,
+            children: 0,
+            on_device: 0,
+            locks: 1,
+            pins: 0,
+            last_access: 0,
+            hits: 0,
+            device: true,
+            host: false,
+            loading: false,
+            queued: false,
+            host_queued: false,
+        };
         RadixTree {
             chains,
             page_size,
@@ -90,41 +156,51 @@ impl<'a> RadixTree<'a> {
             children: HashMap::default(),
             leaves: BinaryHeap::new(),
             clock: 0,
-            evictable: 0,
-            protected: 0,
+            tokens: [0; 3],
+            host,
         }
     }
 
-    /// Cached tokens of nodes that nobody locks.
+    /// Tokens on the device that may go.
     pub fn evictable(&self) -> u32 {
-        self.evictable
+        self.tokens[EVICTABLE]
     }
 
-    /// Cached tokens of nodes that somebody locks.
-    pub fn protected(&self) -> u32 {
-        self.protected
+    /// Tokens on the device that no request uses: those that may go, and those being copied.
+    pub fn unused(&self) -> u32 {
+        self.tokens[EVICTABLE] + self.tokens[PINNED]
+    }
+
+    /// Tokens on the device.
+    pub fn on_device(&self) -> u32 {
+        self.tokens.iter().sum()
     }
 
     /// The longest cached prefix of the first `tokens` of a request, in whole pages. An access: it
     /// splits the node where the prefix ends within it.
     pub fn find(&mut self, request: u32, tokens: u32) -> Match {
         let limit = tokens - tokens % self.page_size;
-        let mut found = Match { tokens: 0, node: ROOT };
+        let mut found = Match::NOTHING;
         if limit == 0 {
             return found;
         }
         let content = self.content(request);
+        let (mut node, mut at) = (ROOT, 0);
         let mut depth = 0;
-        while let Some((child, upto)) = self.step(found.node, request, content, found.tokens, limit) {
+        while let Some((child, upto)) = self.step(node, request, content, at, limit) {
             depth += 1;
-            if upto < self.nodes[child as usize].upto {
-                found = Match { tokens: upto, node: self.split(child, upto) };
+            let is_last = upto < self.nodes[child as usize].upto;
+            (node, at) = (if is_last { self.split(child, upto) } else { child }, upto);
+            // What is above a node on the device is on the device.
+            if self.nodes[node as usize].device {
+                (found.tokens, found.node) = (at, node);
+            }
+            if is_last {
                 break;
             }
-            found = Match { tokens: upto, node: child };
         }
+        (found.host_tokens, found.host_node) = (at - found.tokens, node);
         self.clock += TICK;
-        let mut node = found.node;
         let mut access = self.clock + depth;
         while node != ROOT {
             self.nodes[node as usize].last_access = access;
@@ -150,19 +226,31 @@ impl<'a> RadixTree<'a> {
     }
 
     /// Enters the first `tokens` of a request, whole pages, of which it shares the first `shared`
-    /// with the tree already.
-    pub fn insert(&mut self, request: u32, tokens: u32, shared: u32) -> Inserted {
+    /// with the tree already, and entered the first `entered` itself before.
+    pub fn insert(&mut self, request: u32, tokens: u32, shared: u32, entered: u32) -> Inserted {
         debug_assert_eq!(tokens % self.page_size, 0);
         let content = self.content(request);
         let (mut node, mut at) = (ROOT, 0);
+        let mut duplicates = 0;
         while let Some((child, upto)) = self.step(node, request, content, at, tokens) {
             self.touch(child);
             node = if upto < self.nodes[child as usize].upto { self.split(child, upto) } else { child };
+            if self.nodes[node as usize].device {
+                duplicates += upto.saturating_sub(at.max(shared));
+            } else {
+                self.put_on_device(node);
+                self.note_duplicate(node);
+            }
             at = upto;
+            if at > entered {
+                self.count_hit(node);
+            }
         }
-        let duplicates = at.saturating_sub(shared);
         if at < tokens {
             node = self.add_leaf(node, request, content, at, tokens);
+            if tokens > entered {
+                self.count_hit(node);
+            }
         }
         Inserted { node, duplicates }
     }
@@ -171,9 +259,9 @@ impl<'a> RadixTree<'a> {
     pub fn lock(&mut self, mut at: u32) {
         while at != ROOT {
             let node = &mut self.nodes[at as usize];
-            if node.locks == 0 {
-                self.evictable -= node.upto - node.from;
-                self.protected += node.upto - node.from;
+            if node.device && node.locks == 0 {
+                self.tokens[node.holder()] -= node.tokens();
+                self.tokens[LOCKED] += node.tokens();
             }
             node.locks += 1;
             at = node.parent;
@@ -184,42 +272,15 @@ impl<'a> RadixTree<'a> {
         while at != ROOT {
             let node = &mut self.nodes[at as usize];
             node.locks -= 1;
-            if node.locks == 0 {
-                self.evictable += node.upto - node.from;
-                self.protected -= node.upto - node.from;
+            if node.device && node.locks == 0 {
+                self.tokens[LOCKED] -= node.tokens();
+                self.tokens[node.holder()] += node.tokens();
             }
             let parent = node.parent;
             self.queue_if_leaf(at);
+            self.queue_if_host_leaf(at);
             at = parent;
         }
-    }
-
-    /// Evicts whole leaves, the one that was accessed longest ago first, until `wanted` tokens are
-    /// free or nothing is left to evict. Returns the tokens freed.
-    pub fn evict(&mut self, wanted: u32) -> u32 {
-        let mut freed = 0;
-        while freed < wanted
-            && let Some(Reverse((access, at))) = self.leaves.pop()
-        {
-            let Node { parent, owner, from, upto, children, locks, last_access, .. } = self.nodes[at as usize];
-            self.nodes[at as usize].queued = false;
-            if children > 0 || locks > 0 {
-                continue;
-            }
-            if access < last_access {
-                self.queue_if_leaf(at);
-                continue;
-            }
-            freed += upto - from;
-            self.evictable -= upto - from;
-            let name = self.first_page(self.content(owner), from);
-            self.children.remove(&(parent, name));
-            self.nodes[at as usize].upto = 0;
-            self.vacant.push(at);
-            self.nodes[parent as usize].children -= 1;
-            self.queue_if_leaf(parent);
-        }
-        freed
     }
 
     /// Two requests share all up to token `position` exactly if this is the same.
@@ -275,33 +336,55 @@ impl<'a> RadixTree<'a> {
 
     /// Cuts a node in two at token `at`; returns the upper part, which is new. Locks are on both.
     fn split(&mut self, lower: u32, at: u32) -> u32 {
-        let Node { parent, owner, from, upto, locks, .. } = self.nodes[lower as usize];
-        debug_assert!(from < at && at < upto);
-        let upper = self.new_node(parent, owner, from, at);
-        self.nodes[upper as usize].children = 1;
-        self.nodes[upper as usize].locks = locks;
+        let node = self.nodes[lower as usize];
+        debug_assert!(node.from < at && at < node.upto);
+        let upper = self.new_node(Node {
+            upto: at,
+            children: 1,
+            on_device: u32::from(node.device),
+            queued: false,
+            host_queued: false,
+            ..node
+        });
         self.nodes[lower as usize].parent = upper;
         self.nodes[lower as usize].from = at;
         self.touch(lower);
-        let content = self.content(owner);
-        self.children.insert((parent, self.first_page(content, from)), upper);
+        let content = self.content(node.owner);
+        self.children.insert((node.parent, self.first_page(content, node.from)), upper);
         self.children.insert((upper, self.first_page(content, at)), lower);
+        self.note_duplicate(upper);
         upper
     }
 
     fn add_leaf(&mut self, parent: u32, request: u32, content: Content, from: u32, upto: u32) -> u32 {
-        let leaf = self.new_node(parent, request, from, upto);
+        let leaf = self.new_node(Node {
+            parent,
+            owner: request,
+            from,
+            upto,
+            children: 0,
+            on_device: 0,
+            locks: 0,
+            pins: 0,
+            last_access: 0,
+            hits: 0,
+            device: true,
+            host: false,
+            loading: false,
+            queued: false,
+            host_queued: false,
+        });
         self.children.insert((parent, self.first_page(content, from)), leaf);
         self.nodes[parent as usize].children += 1;
-        self.evictable += upto - from;
+        self.nodes[parent as usize].on_device += 1;
+        self.tokens[EVICTABLE] += upto - from;
         self.queue_if_leaf(leaf);
         leaf
     }
 
-    fn new_node(&mut self, parent: u32, owner: u32, from: u32, upto: u32) -> u32 {
+    fn new_node(&mut self, node: Node) -> u32 {
         self.clock += TICK;
-        let last_access = self.clock;
-        let node = Node { parent, owner, from, upto, children: 0, locks: 0, last_access, queued: false };
+        let node = Node { last_access: self.clock, ..node };
         match self.vacant.pop() {
             Some(at) => {
                 self.nodes[at as usize] = node;
@@ -312,38 +395,5 @@ impl<'a> RadixTree<'a> {
                 self.nodes.len() as u32 - 1
             }
         }
-    }
-
-    fn queue_if_leaf(&mut self, at: u32) {
-        let node = &mut self.nodes[at as usize];
-        if at != ROOT && node.children == 0 && node.locks == 0 && !node.queued {
-            node.queued = true;
-            self.leaves.push(Reverse((node.last_access, at)));
-        }
-    }
-
-    /// Panics unless sizes and locks add up. `locks` are the nodes locked, one entry a lock. For tests.
-    pub fn check(&self, locks: &[u32]) {
-        let mut expected = vec![0_u32; self.nodes.len()];
-        for &lock in locks {
-            let mut at = lock;
-            while at != ROOT {
-                expected[at as usize] += 1;
-                at = self.nodes[at as usize].parent;
-            }
-        }
-        let (mut evictable, mut protected) = (0, 0);
-        let mut children = vec![0; self.nodes.len()];
-        for (at, node) in self.nodes.iter().enumerate().skip(1).filter(|(_, node)| node.upto > 0) {
-            assert_eq!(node.locks, expected[at], "locks of node {at}");
-            assert!(node.from < node.upto && node.from.is_multiple_of(self.page_size));
-            assert_eq!(node.from, self.nodes[node.parent as usize].upto, "node {at} does not follow its parent");
-            children[node.parent as usize] += 1;
-            let tokens = node.upto - node.from;
-            if node.locks > 0 { protected += tokens } else { evictable += tokens }
-        }
-        assert_eq!((evictable, protected), (self.evictable, self.protected));
-        assert!(self.nodes.iter().zip(&children).all(|(node, &children)| node.children == children));
-        assert_eq!(self.children.len() as u32, children.iter().sum::<u32>());
     }
 }

@@ -2,7 +2,7 @@
 //! other. Families are what is drawn as a whole; between them only common beginnings are shared.
 
 use crate::chain::Trie;
-use crate::trace::{NONE, Trace};
+use crate::trace::{Joined, NONE, Trace};
 
 /// A block that so many different ones follow is a common beginning, as a system prompt is. In
 /// Mooncake's conversations one block has 7,373 of them, the next 11.
@@ -42,12 +42,12 @@ impl Families {
             }
         }
 
-        let mut joined = Joined { above: (0..trace.len() as u32).collect() };
+        let mut joined = Joined::new(trace.len());
         let mut first_with = vec![NONE; common.len()];
         let mut common_uses = 0;
         for row in 0..trace.len() {
-            if trace.after[row] != NONE {
-                joined.join(trace.after[row], row as u32);
+            for before in trace.predecessors(row) {
+                joined.join(before, row as u32);
             }
             let mut at = NONE;
             for &id in trace.blocks(row) {
@@ -77,27 +77,5 @@ impl Families {
             .collect();
         let common_blocks = common.iter().filter(|&&common| common).count() as u64;
         Families { of_row, count: count as usize, common_blocks, common_uses }
-    }
-}
-
-/// Rows that were found to belong together.
-struct Joined {
-    above: Vec<u32>,
-}
-
-impl Joined {
-    fn top(&mut self, mut row: u32) -> u32 {
-        while self.above[row as usize] != row {
-            let above = self.above[row as usize];
-            self.above[row as usize] = self.above[above as usize];
-            row = above;
-        }
-        row
-    }
-
-    /// The earlier row stands for both.
-    fn join(&mut self, one: u32, other: u32) {
-        let (one, other) = (self.top(one), self.top(other));
-        self.above[one.max(other) as usize] = one.min(other);
     }
 }

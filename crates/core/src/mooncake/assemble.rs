@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::row::Row;
 use super::{careful, scan};
 use crate::error::{Fault, InputError};
-use crate::rows::{Content, Fields, Options, Request, Rows, Seen};
+use crate::rows::{Content, Fields, Options, Request, Rows, Seen, WaitFor};
 use crate::workload::{Labels, Workload};
 
 /// Block sizes to suggest where the given one does not fit the trace.
@@ -22,6 +22,10 @@ pub struct Notes {
     pub strict_priority_without_effect: u64,
     pub policy_class_without_effect: u64,
     pub output_token_ids_without_effect: u64,
+    pub branches_without_effect: u64,
+    pub prefix_reset_without_effect: u64,
+    pub tool_events_without_effect: u64,
+    pub request_kind_without_effect: u64,
     pub blank_lines: u64,
     pub byte_order_mark: bool,
 }
@@ -57,6 +61,10 @@ impl Assembly {
                 strict_priority_without_effect: 0,
                 policy_class_without_effect: 0,
                 output_token_ids_without_effect: 0,
+                branches_without_effect: 0,
+                prefix_reset_without_effect: 0,
+                tool_events_without_effect: 0,
+                request_kind_without_effect: 0,
                 blank_lines: 0,
                 byte_order_mark: false,
             },
@@ -109,14 +117,20 @@ impl Assembly {
                 format!("found {count} ids, but output_length is {output}; they must agree"),
             ));
         }
+        // Dynamo waits for both, one after the other.
+        let delay_ps = match (row.delay_ps, row.tool_wait_ps) {
+            (None, None) => None,
+            (delay_ps, tool_wait_ps) => Some(delay_ps.unwrap_or(0) + tool_wait_ps.unwrap_or(0)),
+        };
         let request = Request {
             time_ps: row.timestamp_ps,
-            delay_ps: row.delay_ps,
+            delay_ps,
             session: row.session_id.as_deref(),
             name: row.request_id.as_deref(),
             input_tokens: input,
             output_tokens: output,
             priority: row.priority.unwrap_or(0),
+            wait_for: row.wait_for.as_deref().map_or(WaitFor::Session, WaitFor::Only),
             ..Request::default()
         };
         let content = if row.has_hash_ids {
@@ -129,6 +143,10 @@ impl Assembly {
         self.rows.seen.with_priority += u64::from(row.priority.is_some());
         self.notes.strict_priority_without_effect += u64::from(row.has_strict_priority);
         self.notes.policy_class_without_effect += u64::from(row.has_policy_class);
+        self.notes.branches_without_effect += u64::from(row.has_branches);
+        self.notes.prefix_reset_without_effect += u64::from(row.has_prefix_reset);
+        self.notes.tool_events_without_effect += u64::from(row.has_tool_events);
+        self.notes.request_kind_without_effect += u64::from(row.has_request_kind);
         self.notes.output_token_ids_without_effect += u64::from(row.output_token_ids.is_some());
         Ok(())
     }

@@ -65,6 +65,28 @@ fn fill<'a>(row: &mut Row<'a>, field: Field, value: Value<'_, 'a>, ids: &mut Vec
             value.name()?;
             row.has_policy_class = true;
         }
+        Field::WaitFor => row.wait_for = Some(value.names()?),
+        Field::ToolWait => row.tool_wait_ps = Some(value.milliseconds()?),
+        Field::Branches => {
+            value.names()?;
+            row.has_branches = true;
+        }
+        Field::PrefixReset => {
+            if !matches!(value.text, "true" | "false") {
+                return Err(value.fault("true or false is right"));
+            }
+            row.has_prefix_reset = true;
+        }
+        Field::ToolEvents => {
+            if !value.text.starts_with('[') {
+                return Err(value.fault("an array of events is right"));
+            }
+            row.has_tool_events = true;
+        }
+        Field::RequestKind => {
+            value.name()?;
+            row.has_request_kind = true;
+        }
     }
     Ok(())
 }
@@ -126,6 +148,13 @@ impl<'a> Value<'_, 'a> {
         }
         let name: String = serde_json::from_str(self.text).map_err(|_| self.fault(wanted))?;
         if name.is_empty() { Err(self.fault(wanted)) } else { Ok(Cow::Owned(name)) }
+    }
+
+    /// An array of names.
+    fn names(&self) -> Result<Vec<Cow<'a, str>>, Fault> {
+        let elements: Vec<&'a RawValue> =
+            serde_json::from_str(self.text).map_err(|_| self.fault("an array of request ids is right"))?;
+        elements.into_iter().map(|element| Value { key: self.key, text: element.get() }.name()).collect()
     }
 
     /// An array of whole numbers from 0 to `most`, in plain digits: one written as a floating-point

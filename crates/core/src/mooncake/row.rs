@@ -15,11 +15,18 @@ pub enum Field {
     Priority,
     StrictPriority,
     PolicyClass,
+    WaitFor,
+    ToolWait,
+    Branches,
+    PrefixReset,
+    ToolEvents,
+    RequestKind,
 }
 
 /// The names `Field::of` knows, aliases in brackets, for messages.
 pub const KNOWN: &str = "timestamp (created_time), input_length (input_tokens), output_length (output_tokens), \
-    hash_ids, session_id, delay (delay_ms), request_id, output_token_ids, priority, strict_priority, policy_class";
+    hash_ids, session_id, delay (delay_ms), request_id, output_token_ids, priority, strict_priority, policy_class, \
+    wait_for, tool_wait_ms, branches, prefix_reset, tool_events, request_kind";
 
 /// A row as it stands in the file: each field is sound by itself, not yet against the others.
 #[derive(Debug, Default, PartialEq)]
@@ -36,6 +43,13 @@ pub struct Row<'a> {
     pub priority: Option<i32>,
     pub has_strict_priority: bool,
     pub has_policy_class: bool,
+    /// Names of requests; an empty list is another thing than none.
+    pub wait_for: Option<Vec<Cow<'a, str>>>,
+    pub tool_wait_ps: Option<i64>,
+    pub has_branches: bool,
+    pub has_prefix_reset: bool,
+    pub has_tool_events: bool,
+    pub has_request_kind: bool,
 }
 
 impl Field {
@@ -52,12 +66,18 @@ impl Field {
             b"priority" => Field::Priority,
             b"strict_priority" => Field::StrictPriority,
             b"policy_class" => Field::PolicyClass,
+            b"wait_for" => Field::WaitFor,
+            b"tool_wait_ms" => Field::ToolWait,
+            b"branches" => Field::Branches,
+            b"prefix_reset" => Field::PrefixReset,
+            b"tool_events" => Field::ToolEvents,
+            b"request_kind" => Field::RequestKind,
             _ => return None,
         })
     }
 
     /// Its place in a set of fields.
-    pub fn bit(self) -> u16 {
+    pub fn bit(self) -> u32 {
         1 << self as u16
     }
 }

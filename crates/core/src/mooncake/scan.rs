@@ -13,7 +13,7 @@ use crate::workload::{HORIZON_PS, TOKENS_MAX};
 pub fn scan<'a>(bytes: &'a [u8], start: usize, ids: &mut Vec<u64>) -> Option<(Row<'a>, usize)> {
     let mut cursor = Cursor { bytes, at: start };
     let mut row = Row::default();
-    let mut seen = 0u16;
+    let mut seen = 0u32;
     cursor.token(b'{')?;
     loop {
         let field = Field::of(cursor.string()?)?;
@@ -54,6 +54,17 @@ pub fn scan<'a>(bytes: &'a [u8], start: usize, ids: &mut Vec<u64>) -> Option<(Ro
                 cursor.name()?;
                 row.has_policy_class = true;
             }
+            Field::WaitFor => row.wait_for = Some(cursor.names()?.into_iter().map(Cow::Borrowed).collect()),
+            Field::ToolWait => row.tool_wait_ps = Some(cursor.milliseconds()?),
+            Field::Branches => {
+                cursor.names()?;
+                row.has_branches = true;
+            }
+            Field::RequestKind => {
+                cursor.name()?;
+                row.has_request_kind = true;
+            }
+            Field::PrefixReset | Field::ToolEvents => return None,
         }
         cursor.spaces();
         match cursor.next() {
@@ -119,6 +130,25 @@ impl<'a> Cursor<'a> {
     fn name(&mut self) -> Option<&'a str> {
         let text = std::str::from_utf8(self.string()?).ok()?;
         (!text.is_empty()).then_some(text)
+    }
+
+    /// An array of them.
+    fn names(&mut self) -> Option<Vec<&'a str>> {
+        let mut names = Vec::new();
+        self.token(b'[')?;
+        if self.peek() == b']' {
+            self.at += 1;
+            return Some(names);
+        }
+        loop {
+            names.push(self.name()?);
+            self.spaces();
+            match self.next() {
+                b',' => self.spaces(),
+                b']' => return Some(names),
+                _ => return None,
+            }
+        }
     }
 
     /// Plain digits, below 10^19: more may not fit 64 bits.

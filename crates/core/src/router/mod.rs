@@ -29,8 +29,8 @@ pub use contents::sessions;
 
 use crate::config::Deal;
 use crate::random;
+use crate::replica::Replica;
 use crate::trace::NONE;
-use crate::worker::Worker;
 
 /// A replica as a router sees it. Nothing here tells how long outputs really are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,7 +44,7 @@ pub struct ReplicaView {
 /// All replicas, at the time of a decision.
 pub struct Fleet<'f, 'a> {
     /// As they are; empty where replicas are run one after the other.
-    pub workers: &'f [Worker<'a>],
+    pub workers: &'f [Replica<'a>],
     /// As telemetry shows them: of `seen_ps`.
     pub views: &'f [ReplicaView],
     pub seen_ps: i64,

@@ -1,11 +1,12 @@
 //! Rows of any source, one after the other, to a trace: what holds between rows.
 //!
-//! [`turns`] says what a later turn of a session repeats, and when it arrives; [`order`] puts the
-//! whole into the order of arrival.
+//! [`turns`] says what a later turn of a session repeats, and when it arrives; [`waits`] what else a
+//! request waits for; [`order`] puts the whole into the order of arrival.
 
 mod interner;
 mod order;
 mod turns;
+mod waits;
 
 use std::hash::BuildHasher;
 
@@ -20,6 +21,8 @@ use crate::workload::{BLOCK_IDS_MAX, BLOCK_TOKENS_MAX, Names, TOKENS_MAX};
 use interner::Interner;
 use turns::Turn;
 pub use turns::Turns;
+pub use waits::WaitFor;
+use waits::Waits;
 
 /// What is asked of every reader.
 #[derive(Clone, Debug)]
@@ -92,6 +95,7 @@ pub struct Request<'a> {
     pub reasoning_tokens: u32,
     pub max_output_tokens: Option<u32>,
     pub priority: i32,
+    pub wait_for: WaitFor<'a>,
 }
 
 /// What is known of a prompt's content.
@@ -110,12 +114,14 @@ pub enum Content<'a> {
 pub struct Seen {
     pub rows: u64,
     pub sessions: u64,
-    /// Rows that wait for an earlier one of their session.
+    /// Rows that wait for another one.
     pub later_turns: u64,
     /// Delays that were not given, but are the difference of two times.
     pub delays_from_timestamps: u64,
     /// Times that play no part, because a delay is given.
     pub timestamps_without_effect: u64,
+    /// Requests that wait for no other, by their own word, and do not say when they come: at 0.
+    pub roots_without_time: u64,
     /// Turns that were sent before the one before them ended: their delay is 0.
     pub overlapping_turns: u64,
     /// Turns whose prompt is shorter than what it should repeat: they repeat nothing.
@@ -139,6 +145,11 @@ pub struct Rows {
     lines: Vec<u64>,
     interner: Interner,
     sessions: HashMap<Box<str>, Turn, FxBuildHasher>,
+    /// The number of each row's session, or `NONE`.
+    session_of: Vec<u32>,
+    waits: Waits,
+    /// Where rows wait for more than the turn before: all of them, each after those it waits for.
+    by_waits: Vec<u32>,
     /// Empty where a row has none; no entries at all before the first that has one.
     names: Names,
     rows_by_name: HashTable<u32>,
@@ -162,6 +173,9 @@ impl Rows {
             lines: Vec::new(),
             interner: Interner::new(),
             sessions: HashMap::default(),
+            session_of: Vec::new(),
+            waits: Waits::default(),
+            by_waits: Vec::new(),
             names: Names::default(),
             rows_by_name: HashTable::new(),
             as_written: false,
@@ -185,6 +199,7 @@ impl Rows {
         }
         let limit = self.output_limit(request)?;
         let previous = self.enter_session(request, row as u32);
+        let previous = self.enter_waits(request, previous, row as u32)?;
         let input_tokens = self.push_content(request, content, previous.as_ref())?;
         self.push_arrival(request, previous.as_ref())?;
         self.push_name(request.name, row as u32)?;

@@ -10,7 +10,7 @@ impl Rows {
     /// those of the rows.
     ///
     /// # Errors
-    /// There are no rows.
+    /// There are no rows, or some wait for what is not there, or for each other.
     pub fn finish(
         mut self,
         file: &str,
@@ -21,9 +21,10 @@ impl Rows {
         if self.trace.is_empty() {
             return Err(InputError::in_file(file, "has no rows; a trace has a request a row"));
         }
+        self.resolve_waits(file)?;
         self.seen.sessions = self.sessions.len() as u64;
         let mut labels = Labels { request_ids: self.all_named(), ..labels };
-        if self.seen.out_of_order > 0 {
+        if self.seen.out_of_order > 0 || !self.by_waits.is_sorted() && !self.as_written {
             let order = self.order();
             sort(&mut self.trace, &order);
             labels = sorted(&labels, &order);
@@ -32,7 +33,10 @@ impl Rows {
     }
 
     fn order(&self) -> Vec<u32> {
-        let mut order: Vec<u32> = (0..self.trace.len() as u32).collect();
+        let mut order = self.by_waits.clone();
+        if order.is_empty() {
+            order.extend(0..self.trace.len() as u32);
+        }
         order.sort_by_key(|&row| self.earliest_ps[row as usize]);
         order
     }
@@ -64,6 +68,14 @@ fn sort(trace: &mut Trace, order: &[u32]) {
     trace.after = permuted(&trace.after, order);
     for after in trace.after.iter_mut().filter(|after| **after != NONE) {
         *after = place[*after as usize];
+    }
+    if !trace.wait_offsets.is_empty() {
+        let (mut waits, mut offsets) = (Vec::with_capacity(trace.wait_for.len()), vec![0]);
+        for &row in order {
+            waits.extend(trace.waits(row as usize).iter().map(|&before| place[before as usize]));
+            offsets.push(waits.len() as u64);
+        }
+        (trace.wait_for, trace.wait_offsets) = (waits, offsets);
     }
 }
 

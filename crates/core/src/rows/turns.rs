@@ -1,6 +1,6 @@
 //! Turns of a session: what each repeats of the one before, and how long after its end it comes.
 
-use super::{Content, Request, Rows, late};
+use super::{Content, Request, Rows, WaitFor, late};
 use crate::error::Fault;
 use crate::trace::NONE;
 use crate::workload::{HORIZON_PS, TOKENS_MAX};
@@ -31,6 +31,8 @@ impl Turns {
 #[derive(Clone, Debug)]
 pub struct Turn {
     row: u32,
+    /// Of its session.
+    number: u32,
     time_ps: Option<i64>,
     elapsed_ps: Option<i64>,
     reasoning_tokens: u32,
@@ -39,9 +41,15 @@ pub struct Turn {
 impl Rows {
     /// Makes this the last turn of its session; returns the one that was.
     pub(super) fn enter_session(&mut self, request: &Request<'_>, row: u32) -> Option<Turn> {
-        let session = request.session.filter(|_| self.options.turns != Some(Turns::Separate))?;
+        let Some(session) = request.session.filter(|_| self.options.turns != Some(Turns::Separate)) else {
+            self.session_of.push(NONE);
+            return None;
+        };
+        let number = self.sessions.get(session).map_or(self.sessions.len() as u32, |turn| turn.number);
+        self.session_of.push(number);
         let turn = Turn {
             row,
+            number,
             time_ps: request.time_ps,
             elapsed_ps: request.elapsed_ps,
             reasoning_tokens: request.reasoning_tokens,
@@ -171,11 +179,8 @@ impl Rows {
         turn: Option<&Turn>,
         repeated: u32,
     ) -> Result<(), Fault> {
-        let answer = if request.session.is_some() && self.options.turns != Some(Turns::Separate) {
-            request.output_tokens
-        } else {
-            0
-        };
+        let in_chain = request.session.is_some() && !matches!(request.wait_for, WaitFor::Only(_));
+        let answer = if in_chain && self.options.turns != Some(Turns::Separate) { request.output_tokens } else { 0 };
         let tokens = u64::from(input_tokens) + u64::from(answer);
         let blocks = tokens.div_ceil(self.options.block_tokens.into()) as usize;
         self.room_for(blocks)?;
@@ -210,7 +215,7 @@ impl Rows {
 
     pub(super) fn push_arrival(&mut self, request: &Request<'_>, previous: Option<&Turn>) -> Result<(), Fault> {
         let (after, start_ps, wait_ps) = match previous {
-            None => (NONE, 0, self.own_time(request)?),
+            None => (NONE, 0, self.time_or_delay(request)?),
             Some(turn) => {
                 let delay_ps = self.delay(request, turn)?;
                 self.seen.later_turns += 1;
@@ -224,28 +229,36 @@ impl Rows {
         }
         self.trace.after.push(after);
         self.trace.arrival_ps.push(wait_ps as i64);
+        let is_root = after == NONE && request.wait_for.is_empty();
         let earlier = if self.as_written {
-            after == NONE && earliest_ps < self.latest_ps.into()
+            is_root && earliest_ps < self.latest_ps.into()
         } else {
             self.earliest_ps.last().is_some_and(|&last| earliest_ps < last.into())
         };
         self.seen.out_of_order += u64::from(earlier);
-        if after == NONE {
+        if is_root {
             self.latest_ps = earliest_ps as i64;
         }
         self.earliest_ps.push(earliest_ps as i64);
         Ok(())
     }
 
-    fn own_time(&self, request: &Request<'_>) -> Result<i64, Fault> {
+    pub(super) fn own_time(&mut self, request: &Request<'_>) -> Result<i64, Fault> {
         if request.delay_ps.is_some_and(|delay_ps| delay_ps != 0) {
             return Err(Fault::in_field(
                 &self.fields.delay,
                 "given for a request that waits for no other (a first turn, or no session); leave it out, or give 0",
             ));
         }
+        if let (None, WaitFor::Only(_)) = (request.time_ps, request.wait_for) {
+            self.seen.roots_without_time += 1; // 0, as Dynamo has it
+            return Ok(0);
+        }
         request.time_ps.ok_or_else(|| {
-            Fault::in_field(&self.fields.time, "missing; only a later turn of a session with a delay can do without")
+            Fault::in_field(
+                &self.fields.time,
+                "missing; only a later turn with a delay, or a request that waits for others, can do without",
+            )
         })
     }
 

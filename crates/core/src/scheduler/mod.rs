@@ -11,7 +11,7 @@ pub mod vllm;
 pub use pass::Pass;
 
 use crate::chain::Chains;
-use crate::config::Engine;
+use crate::config::{Data, Engine, Role};
 use crate::gaps::GapList;
 use crate::log::Log;
 use crate::record::{Reason, Requests};
@@ -27,6 +27,8 @@ pub struct Setting<'a, E = Engine> {
     pub chains: &'a Chains,
     pub engine: &'a E,
     pub step_time: &'a StepTime,
+    pub role: Role,
+    pub data: Data,
     pub leap: bool,
     /// No replica does more.
     pub max_passes: u64,
@@ -45,8 +47,8 @@ impl<E> Copy for Setting<'_, E> {}
 impl<'a> Setting<'a> {
     /// The same, for the scheduler of one engine.
     fn of<E>(self, engine: &'a E) -> Setting<'a, E> {
-        let Setting { trace, chains, step_time, leap, max_passes, log_passes, log_blocks, .. } = self;
-        Setting { trace, chains, engine, step_time, leap, max_passes, log_passes, log_blocks }
+        let Setting { trace, chains, step_time, role, data, leap, max_passes, log_passes, log_blocks, .. } = self;
+        Setting { trace, chains, engine, step_time, role, data, leap, max_passes, log_passes, log_blocks }
     }
 
     /// Why this request could never run on a replica.
@@ -130,6 +132,37 @@ pub struct Results<'a> {
     pub first_tokens: &'a mut Vec<u32>,
     /// Requests that ended, in order.
     pub ended: &'a mut Vec<u32>,
+    /// Data that the replica asks for, in order.
+    pub wanted: &'a mut Vec<Wanted>,
+    /// On a prefill replica: prompts that got further, in order.
+    pub prefilled: &'a mut Vec<Prefilled>,
+}
+
+/// What data is moved, seen from the replica that asks for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Move {
+    /// From a prefill replica to this one.
+    Handover,
+}
+
+/// KV that a replica asks to be moved, once it has room for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// The request.
+    pub id: u32,
+    pub kind: Move,
+    /// Those of blocks that are moved whole included. Of 0 only the source is told.
+    pub tokens: u32,
+}
+
+/// How much of a prompt's KV a prefill replica can send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Prefilled {
+    pub request: u32,
+    /// From its first on.
+    pub tokens: u32,
+    /// Whether that is all of it. The replica then holds it until it is released.
+    pub done: bool,
 }
 
 /// What a replica leaves behind, beside what it wrote into [`Results`].
@@ -148,6 +181,34 @@ pub trait Scheduler {
     /// Adds a request to the queue. Returns whether the next pass could now differ from those of a
     /// run in progress.
     fn arrive(&mut self, request: u32, arrival_ps: i64) -> bool;
+
+    /// Adds a request to the queue of a decode replica whose prompt another replica computes. When
+    /// there is room for the whole prompt, the scheduler asks for a [`Move::Handover`]. Returns what
+    /// [`Self::arrive`] does.
+    fn arrive_remote(&mut self, _request: u32, _arrival_ps: i64) -> bool {
+        unreachable!("asked only of engines that config::check lets into a decode pool")
+    }
+
+    /// What was asked for has arrived. Returns what [`Self::arrive`] does.
+    fn transferred(&mut self, _id: u32, _kind: Move, _now_ps: i64) -> bool {
+        false
+    }
+
+    /// On a prefill replica: what a computed prompt still holds is free. Returns what
+    /// [`Self::arrive`] does.
+    fn release(&mut self, _request: u32, _now_ps: i64) -> bool {
+        false
+    }
+
+    /// On a decode replica: a request whose prompt will not come leaves the queue, or what it
+    /// reserved; at the next decision, as passes of a run decided before now have yet to take their
+    /// blocks. Returns what [`Self::arrive`] does.
+    fn abort(&mut self, _request: u32, _now_ps: i64) -> bool {
+        false
+    }
+
+    /// Other ranks in step with this one have passes until `until_ps`: it is not idle before then.
+    fn kept_busy(&mut self, _until_ps: i64) {}
 
     /// Decides the next pass, or run of passes, starting at `start_ps`. `now_ps` is the time of the
     /// decision. False if there is nothing to do.
@@ -192,6 +253,11 @@ pub trait Scheduler {
         None
     }
 
+    /// When something that a decision without result could be waiting for ends by itself.
+    fn next_wake_ps(&self) -> Option<i64> {
+        None
+    }
+
     /// The requests that wait or run, in the order of the batch, then of the queue.
     fn unfinished(&self) -> Vec<u32>;
 
@@ -229,6 +295,26 @@ impl Scheduler for AnyScheduler<'_> {
 
     fn arrive(&mut self, request: u32, arrival_ps: i64) -> bool {
         each!(self, scheduler => scheduler.arrive(request, arrival_ps))
+    }
+
+    fn arrive_remote(&mut self, request: u32, arrival_ps: i64) -> bool {
+        each!(self, scheduler => scheduler.arrive_remote(request, arrival_ps))
+    }
+
+    fn transferred(&mut self, id: u32, kind: Move, now_ps: i64) -> bool {
+        each!(self, scheduler => scheduler.transferred(id, kind, now_ps))
+    }
+
+    fn release(&mut self, request: u32, now_ps: i64) -> bool {
+        each!(self, scheduler => scheduler.release(request, now_ps))
+    }
+
+    fn abort(&mut self, request: u32, now_ps: i64) -> bool {
+        each!(self, scheduler => scheduler.abort(request, now_ps))
+    }
+
+    fn kept_busy(&mut self, until_ps: i64) {
+        each!(self, scheduler => scheduler.kept_busy(until_ps));
     }
 
     fn schedule(&mut self, now_ps: i64, start_ps: i64, results: &mut Results, pass: &mut Pass) -> bool {
@@ -277,6 +363,10 @@ impl Scheduler for AnyScheduler<'_> {
 
     fn failure(&self) -> Option<&'static str> {
         each!(self, scheduler => scheduler.failure())
+    }
+
+    fn next_wake_ps(&self) -> Option<i64> {
+        each!(self, scheduler => scheduler.next_wake_ps())
     }
 
     fn unfinished(&self) -> Vec<u32> {

@@ -1,7 +1,7 @@
 //! A pass, or a run of them, from its decision to its results.
 
 use crate::decode_set::DecodeSet;
-use crate::step_time::{StepTime, Timeline};
+use crate::step_time::{Features, StepTime, Stretch, Timeline};
 use crate::workload::HORIZON_PS;
 
 /// One pass, or a run of passes that only decode and in which nothing else happens.
@@ -21,7 +21,9 @@ pub struct Pass {
     pub(super) decided_ps: i64,
     /// Requests in the queue when it was decided.
     pub(super) waiting: u32,
-    pub(super) times: Timeline,
+    pub times: Timeline,
+    /// What the first pass of it does.
+    pub features: Features,
     /// Rows of the decode set.
     pub(super) decoding: i64,
     /// Explicit rows that get tokens.
@@ -38,11 +40,25 @@ impl Pass {
     /// Makes it a run of `passes` in which just `decoding` decodes, from counter `k` on.
     pub(super) fn begin_run(&mut self, decoding: &DecodeSet, step_time: &StepTime, k: u64, passes: i64) {
         self.decoding = decoding.len() as i64;
-        step_time.decode_stretches(self.decoding, decoding.context(k + 1), passes, &mut self.times);
+        self.features = Features::decode(self.decoding, decoding.context(k + 1));
+        step_time.decode_stretches(self.decoding, self.features.context, passes, &mut self.times);
         self.passes = passes;
         self.serial = k + passes as u64;
         self.is_run = true;
         self.settled = false;
+    }
+
+    /// Makes it a single pass.
+    pub(super) fn begin_step(&mut self, features: &Features, time: i64) {
+        self.features = *features;
+        self.times.push(Stretch { count: 1, first: time, step: 0 });
+        self.passes = 1;
+        self.settled = true;
+    }
+
+    /// Whether it is a run of passes that only decode.
+    pub fn is_run(&self) -> bool {
+        self.is_run
     }
 
     pub(super) fn set_end(&mut self) {
@@ -60,9 +76,16 @@ impl Pass {
         let passes = self.decided_before(time_ps, ahead);
         if passes < self.passes {
             self.times.truncate(passes);
+            self.cut(passes);
+            self.set_end();
+        }
+    }
+
+    /// Ends a run after `passes` passes, whose times are the caller's business, if it is longer.
+    pub fn cut(&mut self, passes: i64) {
+        if passes < self.passes {
             self.serial -= (self.passes - passes) as u64;
             self.passes = passes;
-            self.set_end();
         }
     }
 

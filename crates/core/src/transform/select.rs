@@ -8,7 +8,7 @@ use crate::workload::{BLOCK_IDS_MAX, Classes, Labels, Names, Workload};
 #[derive(Clone, Copy, Debug)]
 pub struct Pick {
     pub row: u32,
-    /// The new arrival; for a later turn, the new delay.
+    /// The new arrival; of a request that waits, the new delay.
     pub time_ps: i64,
 }
 
@@ -23,7 +23,7 @@ pub enum Content {
     FreshWhereOwned { part: u32 },
 }
 
-/// Picks that belong together: a turn's predecessor is in its unit, before it.
+/// Picks that belong together: what a request waits for is in its unit, before it.
 #[derive(Clone, Copy, Debug)]
 pub struct Unit {
     pub source: u32,
@@ -51,7 +51,7 @@ impl Selection {
         Selection { picks, units: vec![unit], ..Selection::default() }
     }
 
-    /// The chosen rows as a workload: by their arrival, later turns where they stood, right behind
+    /// The chosen rows as a workload: by their arrival, those that wait where they stood, right behind
     /// the row before them in their unit. Ids are numbered by first use.
     ///
     /// # Errors
@@ -77,7 +77,7 @@ impl Selection {
         trace.max_output_tokens = column(|trace| &trace.max_output_tokens);
         trace.priority = order.iter().map(|&pick| at(pick)).map(|(source, row)| source.trace.priority[row]).collect();
         trace.arrival_ps = order.iter().map(|&pick| self.picks[pick as usize].time_ps).collect();
-        trace.after = self.predecessors(sources, &rank)?;
+        self.set_predecessors(sources, &order, &rank, &mut trace)?;
         let mut ids = 0;
         trace.block_offsets = Vec::with_capacity(rows + 1);
         trace.block_offsets.push(0);
@@ -137,7 +137,7 @@ impl Selection {
         for (start, unit) in self.unit_starts() {
             let mut latest_ps = 0;
             for pick in &self.picks[start..unit.end] {
-                if sources[unit.source as usize].trace.after[pick.row as usize] == NONE {
+                if sources[unit.source as usize].trace.is_root(pick.row as usize) {
                     latest_ps = pick.time_ps;
                 }
                 keys.push(latest_ps);
@@ -146,27 +146,49 @@ impl Selection {
         keys
     }
 
-    /// In the order of the new trace.
-    fn predecessors(&self, sources: &[&Workload], rank: &[u32]) -> Result<Vec<u32>, InputError> {
-        let mut after = vec![NONE; self.picks.len()];
+    fn set_predecessors(
+        &self,
+        sources: &[&Workload],
+        order: &[u32],
+        rank: &[u32],
+        trace: &mut Trace,
+    ) -> Result<(), InputError> {
+        trace.after = vec![NONE; self.picks.len()];
         let rows = sources.iter().map(|source| source.trace.len()).max().unwrap_or(0);
         let mut pick_of = vec![(NONE, 0u32); rows];
+        // By pick; most have none.
+        let mut waits: Vec<(u32, Vec<u32>)> = Vec::new();
         for (index, (start, unit)) in self.unit_starts().enumerate() {
-            let trace = &sources[unit.source as usize].trace;
-            for pick in start..unit.end {
+            let source = &sources[unit.source as usize].trace;
+            for (pick, &place) in rank.iter().enumerate().take(unit.end).skip(start) {
                 let row = self.picks[pick].row as usize;
-                pick_of[row] = (index as u32, rank[pick]);
-                if trace.after[row] != NONE {
-                    let (its_unit, place) = pick_of[trace.after[row] as usize];
-                    if its_unit != index as u32 {
-                        let message = format!("request {row} is chosen without the turn before it");
-                        return Err(InputError::in_field("transforms", message));
+                pick_of[row] = (index as u32, place);
+                let place_of = |before: u32| match pick_of[before as usize] {
+                    (its_unit, place) if its_unit == index as u32 => Ok(place),
+                    _ => {
+                        let message = format!("request {row} is chosen without the one that it waits for");
+                        Err(InputError::in_field("transforms", message))
                     }
-                    after[rank[pick] as usize] = place;
+                };
+                if source.after[row] != NONE {
+                    trace.after[place as usize] = place_of(source.after[row])?;
+                }
+                if !source.waits(row).is_empty() {
+                    let places = source.waits(row).iter().map(|&before| place_of(before));
+                    waits.push((pick as u32, places.collect::<Result<_, _>>()?));
                 }
             }
         }
-        Ok(after)
+        if !waits.is_empty() {
+            trace.wait_offsets.push(0);
+            for &pick in order {
+                if let Ok(at) = waits.binary_search_by_key(&pick, |&(pick, _)| pick) {
+                    trace.wait_for.extend(&waits[at].1);
+                }
+                trace.wait_offsets.push(trace.wait_for.len() as u64);
+            }
+        }
+        Ok(())
     }
 
     fn fill_ids(&self, sources: &[&Workload], rank: &[u32], trace: &mut Trace) {

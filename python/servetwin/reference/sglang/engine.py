@@ -157,7 +157,9 @@ def features(plan: Pass) -> Features:
     return Features(
         prefill_tokens=sum(r.extend_tokens for r in plan.prefills),
         prefill_work=sum(r.extend_tokens * (r.prefix + r.extend_end) for r in plan.prefills),
+        prefill_context=sum(r.extend_end for r in plan.prefills),
         decode_rows=len(plan.decodes),
+        draft_tokens=0,
         context=sum(r.extend_end for r in plan.prefills) + decode_context,
         sequences=len(plan.rows),
         ready_context=sum(r.extend_end for r in whole) + decode_context,

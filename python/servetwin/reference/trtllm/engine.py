@@ -119,7 +119,9 @@ def features(plan: Pass) -> Features:
     return Features(
         prefill_tokens=sum(row.tokens for row in contexts),
         prefill_work=sum(row.tokens * (2 * row.computed_before + row.tokens) for row in contexts),
+        prefill_context=sum(row.computed_before + row.tokens for row in contexts),
         decode_rows=len(plan.rows) - len(contexts),
+        draft_tokens=0,
         context=sum(row.computed_before + row.tokens for row in plan.rows),
         sequences=len(plan.rows),
         ready_context=sum(row.computed_before + row.tokens for row in ready),

@@ -196,7 +196,9 @@ def features(plan: Pass) -> Features:
     return Features(
         prefill_tokens=sum(row.tokens for row in prefills),
         prefill_work=sum(row.tokens * (2 * row.computed_before + row.tokens) for row in prefills),
+        prefill_context=sum(row.computed_before + row.tokens for row in prefills),
         decode_rows=len(rows) - len(prefills),
+        draft_tokens=0,
         context=sum(row.computed_before + row.tokens for row in rows),
         sequences=len(rows),
         ready_context=sum(row.computed_before + row.tokens for row in ready),

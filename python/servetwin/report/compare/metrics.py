@@ -37,6 +37,7 @@ METRICS = (
     *_latency("itl_ms", "ITL", "p50", "p95", "p99"),
     *_latency("e2e_ms", "E2E", "mean", "p50", "p90", "p95", "p99"),
     *_latency("queue_ms", "Queue", "p50", "p95", "p99"),
+    *_latency("trajectory_ms", "Trajectory", "mean", "p50", "p95"),
     Metric("output_tokens_per_s", "Output tokens/s", "higher"),
     Metric("output_tokens_per_s_per_gpu", "Output tokens/s per GPU", "higher"),
     Metric("requests_per_s", "Requests/s", "higher"),

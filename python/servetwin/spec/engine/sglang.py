@@ -43,6 +43,11 @@ class SglangEngine(SpecModel):
     schedule_low_priority_values_first: bool = False
     priority_scheduling_preemption_threshold: Annotated[int, Field(ge=0, le=2**31 - 1)] = 10
     ignore_eos: bool = False
+    disable_cuda_graph: bool = False
+    disable_prefill_cuda_graph: bool = False
+    disable_cuda_graph_padding: bool = False
+    cuda_graph_bs_decode: Annotated[list[Count], Field(min_length=1)] | None = None
+    cuda_graph_max_bs_decode: Count | None = None
 
     @field_validator("version", mode="before")
     @classmethod
@@ -79,3 +84,9 @@ class SglangEngine(SpecModel):
     @property
     def shares_prefixes(self) -> bool:
         return not self.disable_radix_cache
+
+    @property
+    def graph_options(self) -> tuple[str, ...]:
+        """Those that say which CUDA graphs are captured."""
+        disabled = ("disable_cuda_graph", "disable_prefill_cuda_graph", "disable_cuda_graph_padding")
+        return (*disabled, "cuda_graph_bs_decode", "cuda_graph_max_bs_decode")

@@ -6,7 +6,7 @@ the model or the GPU; `catalog.trtllm` fills it in.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -40,6 +40,14 @@ class TrtllmQuantization(SpecModel):
     quant_algo: Literal["FP8"] | None = None
 
 
+class TrtllmGraphs(SpecModel):
+    """CudaGraphConfig. Without padding a graph serves batches of just its size."""
+
+    batch_sizes: Annotated[list[Count], Field(min_length=1)] | None = None
+    max_batch_size: Count | None = None
+    enable_padding: bool = False
+
+
 class TrtllmEngine(SpecModel):
     name: Literal["trtllm"]
     version: Literal["1.2"] = "1.2"
@@ -50,6 +58,7 @@ class TrtllmEngine(SpecModel):
     kv_cache_config: TrtllmKvCache = Field(default_factory=TrtllmKvCache)
     scheduler_config: TrtllmScheduler = Field(default_factory=TrtllmScheduler)
     quant_config: TrtllmQuantization = Field(default_factory=TrtllmQuantization)
+    cuda_graph_config: TrtllmGraphs | None = Field(default_factory=TrtllmGraphs)
     batch_wait_timeout_iters: CountOrZero = 0
     batch_wait_max_tokens_ratio: Share = 0.0
 
@@ -78,3 +87,8 @@ class TrtllmEngine(SpecModel):
     @property
     def shares_prefixes(self) -> bool:
         return self.kv_cache_config.enable_block_reuse
+
+    @property
+    def graph_options(self) -> tuple[str, ...]:
+        """Those that say which CUDA graphs are captured."""
+        return ("cuda_graph_config",)

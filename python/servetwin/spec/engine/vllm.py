@@ -76,6 +76,10 @@ class VllmEngine(SpecModel):
     scheduler_reserve_full_isl: bool = True
     async_scheduling: bool | None = None
     speculative: Speculative | None = None
+    enforce_eager: bool = False
+    cudagraph_mode: Literal["NONE", "PIECEWISE", "FULL_DECODE_ONLY", "FULL_AND_PIECEWISE"] = "FULL_AND_PIECEWISE"
+    cudagraph_capture_sizes: Annotated[list[Count], Field(min_length=1)] | None = None
+    max_cudagraph_capture_size: Count | None = None
 
     @field_validator("version", mode="before")
     @classmethod
@@ -98,3 +102,8 @@ class VllmEngine(SpecModel):
     @property
     def shares_prefixes(self) -> bool:
         return self.enable_prefix_caching
+
+    @property
+    def graph_options(self) -> tuple[str, ...]:
+        """Those that say which CUDA graphs are captured."""
+        return ("enforce_eager", "cudagraph_mode", "cudagraph_capture_sizes", "max_cudagraph_capture_size")

@@ -35,6 +35,8 @@ class Curve:
     low: tuple[float, ...]
     high: tuple[float, ...]
     coefficients: tuple[float, ...]
+    error: float
+    """Median, relative, on the shapes that were kept from the fit."""
 
     def seconds(self, load: Load) -> float:
         return self.seconds_like(load, load)
@@ -46,3 +48,8 @@ class Curve:
         exponent = sum(value * factor for value, factor in zip(values, self.coefficients, strict=True))
         exponent = min(max(exponent, self.least), self.most)
         return max(own.roofline_s, (own.roofline_s + self.floor_s) * exp(exponent))
+
+    def distance(self, load: Load) -> float:
+        """How far outside the regime that was measured, in natural logarithms; 0 inside."""
+        ranges = zip(load.regime, self.low, self.high, strict=True)
+        return max(0.0, *(max(low - value, value - high) for value, low, high in ranges))

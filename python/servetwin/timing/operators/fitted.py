@@ -1,4 +1,4 @@
-"""The fitted curves, by operator, kind (a format, or a number of ranks) and GPU."""
+"""The fitted curves, by operator, kind (a format, or what it is among how many ranks) and GPU."""
 
 from __future__ import annotations
 
@@ -20,31 +20,34 @@ RELATIVES = {
 
 
 @cache
-def _file() -> dict[str, Any]:
-    text = resources.files(__package__).joinpath("coefficients.json").read_text()
-    return json.loads(text)  # type: ignore[no-any-return]
+def _file(operator: str) -> dict[str, Any]:
+    file = resources.files(__package__).joinpath("coefficients", f"{operator}.json")
+    return json.loads(file.read_text())  # type: ignore[no-any-return]
 
 
 def provenance() -> str:
     """What the coefficients were fitted to."""
-    return str(_file()["source"])
+    return str(_file("gemm")["source"])
 
 
 def basis(gpu: str) -> str | None:
     """Whose timings stand for this GPU: its own, a relative's, or nobody's."""
-    known = _file()["curves"]["gemm"]["bf16"]
+    known = _file("gemm")["curves"]["bf16"]
     if gpu in known:
         return gpu
     return RELATIVES.get(gpu)
 
 
+def kinds(operator: str, gpu: str) -> list[str]:
+    """Those of an operator that were measured on `gpu`, as `basis` names it."""
+    return [kind for kind, curves in _file(operator)["curves"].items() if gpu in curves]
+
+
 @cache
 def operator_curve(operator: str, kind: str, gpu: str) -> Curve | None:
     """`gpu` as `basis` names it; None where nothing was measured."""
-    found = _file()["curves"].get(operator, {}).get(kind, {}).get(gpu)
-    if found is None:
-        return None
-    return curve_from(found)
+    found = _file(operator)["curves"].get(kind, {}).get(gpu)
+    return None if found is None else curve_from(found)
 
 
 def curve_from(written: dict[str, Any]) -> Curve:
@@ -57,4 +60,5 @@ def curve_from(written: dict[str, Any]) -> Curve:
         low=tuple(written["low"]),
         high=tuple(written["high"]),
         coefficients=tuple(written["coefficients"]),
+        error=written["error"],
     )

@@ -19,7 +19,6 @@ use super::{Fleet, Native, Pick};
 use crate::config::KvAware as Config;
 use crate::generate::portable::exp;
 use crate::random;
-use crate::scheduler::Scheduler;
 use cost::{Cost, Demand, Load};
 use held::Held;
 use places::Places;
@@ -284,8 +283,8 @@ impl<'a> KvAware<'a> {
     /// which nothing is left there.
     fn forget(&mut self, question: &Question, replica: u32, overlap: u32, fleet: &Fleet) {
         let parts = std::mem::take(&mut self.parts);
-        let scheduler = fleet.workers[replica as usize].scheduler();
-        let may_cache = |part: &Part| scheduler.may_cache(question.request, part.segment, overlap > part.start);
+        let worker = &fleet.workers[replica as usize];
+        let may_cache = |part: &Part| worker.may_cache(question.request, part.segment, overlap > part.start);
         let is_gone = |part: &Part| self.ttl_ps.is_some() || !may_cache(part);
         self.places.forget(&parts, replica, question.now_ps, is_gone);
         self.parts = parts;

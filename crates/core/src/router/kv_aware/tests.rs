@@ -1,10 +1,10 @@
 use super::*;
-use crate::config::Engine;
+use crate::config::{Data, Engine, Role};
 use crate::record::Requests;
+use crate::replica::{Limits, Replica};
 use crate::scheduler::{self, Results, Setting};
 use crate::step_time::{Affine, StepTime};
 use crate::trace::{NONE, Trace};
-use crate::worker::{Limits, Worker};
 use serde_json::json;
 
 /// Engines with a cache of ten blocks of 16 tokens.
@@ -47,7 +47,11 @@ fn trace() -> Trace {
 #[test]
 fn a_replica_that_lost_a_prompt_is_not_asked_for_it_again() {
     let trace = trace();
-    let step_time = StepTime::Affine { host: Affine { base_ps: 1000, ..Affine::default() }, terms: Vec::new() };
+    let step_time = StepTime::Affine {
+        host: Affine { base_ps: 1000, ..Affine::default() },
+        terms: Vec::new(),
+        draft: Affine::default(),
+    };
     let config: Config = serde_json::from_value(json!({
         "overlap_score_credit": 1.0, "overlap_score_credit_decay": 0.0, "prefill_load_scale": 1.0,
         "decode_active_request_weight": 0.0, "temperature": 0.0, "track_prefill_tokens": true,
@@ -61,10 +65,11 @@ fn a_replica_that_lost_a_prompt_is_not_asked_for_it_again() {
         let blocks = scheduler::blocks(&trace, &engine);
         let (log_passes, log_blocks) = (false, false);
         let (trace, engine, chains, step_time) = (&trace, &engine, &chains, &step_time);
+        let (role, data, max_passes) = (Role::Aggregated, Data::default(), u64::MAX);
         let setting =
-            Setting { trace, chains, engine, step_time, leap: true, max_passes: u64::MAX, log_passes, log_blocks };
+            Setting { trace, chains, engine, step_time, role, data, leap: true, max_passes, log_passes, log_blocks };
         let limits = Limits { stall_passes: 9, interval_ps: 1 << 40, gap_limit: 9, series_limit: 8 };
-        let mut workers = [Worker::new(0, setting, limits)];
+        let mut workers = [Replica::new(0, setting, limits)];
         let contents = Rc::new(Contents::new(trace, blocks.as_ref().unwrap_or(chains), 16));
         let mut router = KvAware::new(&config, contents, (6, 1), 0, 512);
         let mut requests = Requests::new(6);
@@ -81,7 +86,8 @@ fn a_replica_that_lost_a_prompt_is_not_asked_for_it_again() {
             while let Some(next) = workers[0].next_event() {
                 now_ps = next.0 + 1;
                 let (first_tokens, ended) = (&mut Vec::new(), &mut Vec::new());
-                workers[0].process(next, &mut Results { requests: &mut requests, first_tokens, ended });
+                let (requests, wanted, prefilled) = (&mut requests, &mut Vec::new(), &mut Vec::new());
+                workers[0].process(next, &mut Results { requests, first_tokens, ended, wanted, prefilled });
             }
             router.ended(request, 0);
         }

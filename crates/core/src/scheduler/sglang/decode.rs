@@ -3,7 +3,7 @@
 use super::row::State;
 use super::{Kind, OnWay, Sglang};
 use crate::scheduler::{Pass, Results};
-use crate::step_time::{Features, Stretch};
+use crate::step_time::Features;
 
 impl Sglang<'_> {
     /// One more token for each row of the batch. False if there is none.
@@ -92,11 +92,9 @@ impl Sglang<'_> {
 
     /// A stepped pass is decided.
     pub(super) fn finish_pass(&mut self, features: &Features, pass: &mut Pass) {
-        let time = self.s.step_time.of(features);
-        pass.times.push(Stretch { count: 1, first: time, step: 0 });
-        pass.passes = 1;
+        let time = self.with_copies(self.s.step_time.of(features), pass.start_ps);
+        pass.begin_step(features, time);
         pass.serial = self.k;
-        pass.settled = true;
         self.passes += 1;
         self.log_state(pass, time);
     }

@@ -1,6 +1,7 @@
 //! Tokens on their way between the pool, the tree and the rows.
 
 use super::Sglang;
+use super::hicache::Copies;
 use super::row::State;
 use crate::kv::radix::ROOT;
 
@@ -27,12 +28,13 @@ impl Sglang<'_> {
         }
         let row = &mut self.rows[slot as usize];
         let whole = engine.floor_page(stored);
-        let inserted = self.tree.insert(row.request, whole, row.protected);
+        let inserted = self.tree.insert(row.request, whole, row.protected, row.entered);
+        row.entered = row.entered.max(whole);
         self.available += inserted.duplicates;
         // The prompt gets a node of its own, so that what was generated can be evicted without it.
         let prompt = engine.floor_page(row.prompt);
         if 0 < prompt && prompt < whole {
-            self.tree.insert(row.request, prompt, prompt);
+            self.tree.insert(row.request, prompt, prompt, prompt);
         }
         self.tree.lock(inserted.node);
         self.tree.unlock(row.node);
@@ -64,9 +66,10 @@ impl Sglang<'_> {
             held += engine.ceil_page(stored) - row.protected;
             locks.push(row.node);
         }
-        let cached = self.tree.evictable() + self.tree.protected();
-        assert_eq!(self.available + cached + held, engine.max_total_tokens);
-        self.tree.check(&locks);
+        assert_eq!(self.available + self.tree.on_device() + held, engine.max_total_tokens);
+        let on_host = self.tree.check(&locks, self.copies.as_ref().map(Copies::pinned).unwrap_or_default());
+        let hicache = engine.hicache.as_ref().map(|hicache| hicache.tokens);
+        assert_eq!(hicache, self.tree.host_free().map(|free| free + on_host));
         assert_eq!(self.decoding.len(), self.running.len());
     }
 }

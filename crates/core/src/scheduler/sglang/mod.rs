@@ -9,11 +9,12 @@
 //!
 //! Files in the order of a pass: `schedule` (what kind of pass, or a run of decodes), `prefill` (who
 //! is admitted) with `queue` (the order), `budget`, `ignore_eos` and `preempt`, `decode` with `retract`,
-//! `results`; `memory` moves tokens between pool, tree and rows; `row`, `promise` and `ratio` hold
-//! data, `trail` the log of passes.
+//! `results`; `memory` moves tokens between pool, tree and rows, and `hicache` between device and
+//! host; `row`, `promise` and `ratio` hold data, `trail` the log of passes.
 
 mod budget;
 mod decode;
+mod hicache;
 mod ignore_eos;
 mod memory;
 mod preempt;
@@ -35,6 +36,7 @@ use crate::kv::radix::RadixTree;
 use crate::log::Log;
 use crate::log::sglang::PassRecord;
 use crate::record::Reason;
+use hicache::Copies;
 use promise::Promises;
 use ratio::NewTokenRatio;
 use row::{Row, State, Waiting};
@@ -83,6 +85,7 @@ enum Kind {
 pub struct Sglang<'a> {
     s: Setting<'a, config::Sglang>,
     tree: RadixTree<'a>,
+    copies: Option<Copies>,
     /// Free slots of the pool, in tokens.
     available: u32,
     rows: Vec<Row>,
@@ -135,7 +138,8 @@ impl<'a> Sglang<'a> {
         let engine = setting.engine;
         Sglang {
             s: setting,
-            tree: RadixTree::new(setting.chains, engine.page_size),
+            tree: RadixTree::new(setting.chains, engine.page_size, engine.hicache.as_ref().map(hicache::pool)),
+            copies: engine.hicache.as_ref().map(Copies::new),
             available: engine.max_total_tokens,
             rows: Vec::new(),
             vacant: Vec::new(),
@@ -226,6 +230,10 @@ impl Scheduler for Sglang<'_> {
         self.s.log_passes || self.s.engine.preempts() || !full
     }
 
+    fn kept_busy(&mut self, until_ps: i64) {
+        self.last_end_ps = self.last_end_ps.max(until_ps);
+    }
+
     fn schedule(&mut self, now_ps: i64, start_ps: i64, results: &mut Results, pass: &mut Pass) -> bool {
         self.decide(now_ps, start_ps, results, pass)
     }
@@ -252,7 +260,7 @@ impl Scheduler for Sglang<'_> {
 
     fn used_blocks(&self, passes: i64) -> u32 {
         let demand = if passes > 0 { self.decoding.demand(self.k, passes) as u32 } else { 0 };
-        let free = self.available + self.tree.evictable();
+        let free = self.available + self.tree.unused();
         (self.s.engine.max_total_tokens - free) / self.s.engine.page_size + demand
     }
 
@@ -280,6 +288,11 @@ impl Scheduler for Sglang<'_> {
 
     fn failure(&self) -> Option<&'static str> {
         self.failure
+    }
+
+    /// Memory that a copy keeps comes free when it ends.
+    fn next_wake_ps(&self) -> Option<i64> {
+        self.copies.as_ref().filter(|_| !self.waiting.is_empty()).and_then(Copies::first_end_ps)
     }
 
     fn unfinished(&self) -> Vec<u32> {

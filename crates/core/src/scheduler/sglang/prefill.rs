@@ -103,13 +103,19 @@ impl Sglang<'_> {
             {
                 break;
             }
-            let hit = self.look_up(admitted);
+            let mut hit = self.look_up(admitted);
             self.tree.lock(hit.node);
             let extend = if engine.ignore_eos && engine.disable_radix_cache {
                 let states = states.get_or_insert_with(Vec::new);
                 self.extend_ignoring_eos(admitted, budget, states, batch)
             } else {
-                self.extend(admitted, hit.tokens, budget, batch.is_empty())
+                let is_first = batch.is_empty();
+                match self.extend(admitted, hit, budget, is_first) {
+                    Ok(_) if hit.host_tokens > 0 && !self.load_back(&mut hit) => {
+                        self.extend(admitted, hit, budget, is_first)
+                    }
+                    extend => extend,
+                }
             };
             let verdict = match extend {
                 Ok(extend) => {
@@ -139,22 +145,25 @@ impl Sglang<'_> {
         let waiting = &mut self.waiting[index];
         waiting.noted = waiting.tokens;
         if self.s.engine.disable_radix_cache {
-            return Match { tokens: 0, node: ROOT };
+            return Match::NOTHING;
         }
         let hit = self.tree.find(waiting.request, waiting.tokens - 1);
         waiting.prefix = hit.tokens;
         hit
     }
 
-    /// How much of a waiting request to compute, its prefix being locked.
-    fn extend(&self, index: usize, prefix: u32, budget: &mut Budget, is_first: bool) -> Result<Extend, Verdict> {
+    /// How much of a waiting request to compute, its prefix on the device being locked.
+    fn extend(&self, index: usize, hit: Match, budget: &mut Budget, is_first: bool) -> Result<Extend, Verdict> {
         let engine = self.s.engine;
         let waiting = self.waiting[index];
         let limit = self.limit(waiting.request);
+        let prefix = hit.tokens + hit.host_tokens;
         let rest = waiting.tokens - prefix;
         let given = waiting.tokens - self.prompt(waiting.request);
         let output = i64::from(limit.saturating_sub(given)).min(CLIP_TOKENS);
-        if !self.fits(budget, i64::from(rest) + output + i64::from(engine.page_size)) {
+        // What is loaded from the host needs room as well.
+        let tokens = i64::from(waiting.tokens - hit.tokens);
+        if !self.fits(budget, tokens + output + i64::from(engine.page_size)) {
             return Err(Verdict::NoToken);
         }
         let paged = i64::from(engine.ceil_page(rest));
@@ -231,6 +240,7 @@ impl Sglang<'_> {
             extend_end: 0,
             protected: 0,
             node: ROOT,
+            entered: 0,
             joined: 0,
             joined_by: 0,
             finish_at: 0,
@@ -273,8 +283,7 @@ impl Sglang<'_> {
         for &slot in batch {
             let row = &mut self.rows[slot as usize];
             let (new, past) = (i64::from(row.extend_end - row.prefix), i64::from(row.prefix));
-            features.prefill_tokens += new;
-            features.prefill_work += new * (2 * past + new);
+            features.add_prefill(past, new);
             features.context += past + new;
             features.sequences += 1;
             if self.chunked != Some(slot) {

@@ -35,8 +35,9 @@ impl Sglang<'_> {
         let mut shared = FxHashSet::default();
         let mut keys = Vec::with_capacity(self.waiting.len());
         for waiting in &mut self.waiting {
-            waiting.prefix = self.tree.find(waiting.request, waiting.tokens).tokens;
-            let mut key = -i64::from(waiting.prefix.min(waiting.tokens - 1));
+            let hit = self.tree.find(waiting.request, waiting.tokens);
+            waiting.prefix = hit.tokens;
+            let mut key = -i64::from((hit.tokens + hit.host_tokens).min(waiting.tokens - 1));
             if waiting.prefix <= SHARED_TOKENS
                 && waiting.tokens >= SHARED_TOKENS
                 && !shared.insert(self.tree.name_at(waiting.request, SHARED_TOKENS - 1))

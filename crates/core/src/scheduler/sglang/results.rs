@@ -40,6 +40,8 @@ impl Sglang<'_> {
             self.end(slot, end_ps, next.as_deref_mut(), results);
         }
         self.last_end_ps = end_ps;
+        // With overlap, copies to the host wait for the pass that has been launched meanwhile.
+        self.submit_backups(next.as_deref().map_or(end_ps, |next| next.start_ps + next.times.time(1)));
         self.close_log(pass, next.as_deref(), &results.ended[ended..]);
         self.dropped.clear();
     }

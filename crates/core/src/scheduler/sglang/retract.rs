@@ -72,6 +72,7 @@ impl Sglang<'_> {
             row.noted = row.prompt + row.sampled(k) - u32::from(row.is_on_way(decision, on_way));
         }
         row.given = known;
+        row.entered = 0;
         row.state = State::Waiting;
         results.requests.preemptions[row.request as usize] += 1;
     }

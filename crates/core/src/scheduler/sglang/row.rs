@@ -48,6 +48,8 @@ pub(super) struct Row {
     /// Tokens at its beginning that belong to the tree, and the node they end with.
     pub(super) protected: u32,
     pub(super) node: u32,
+    /// Tokens at its beginning that it has entered into the tree since it was admitted.
+    pub(super) entered: u32,
     /// Of a decoding row: the counter and the decision when it joined.
     pub(super) joined: u64,
     pub(super) joined_by: u64,

@@ -1,5 +1,6 @@
 //! Deciding a pass, or a run of decodes that are all alike.
 
+use super::hicache::Copies;
 use super::{Kind, OnWay, Sglang};
 use crate::scheduler::{Pass, Results};
 
@@ -10,8 +11,9 @@ impl Sglang<'_> {
         pass.start_ps = start_ps;
         pass.decided_ps = now_ps;
         self.decision += 1;
+        self.end_copies(now_ps);
         self.on_way = match self.last {
-            _ if start_ps == now_ps => OnWay::Nothing,
+            _ if self.in_flight == 0 => OnWay::Nothing,
             Kind::Prefill => OnWay::Prefills,
             Kind::Mixed | Kind::Decode => OnWay::All,
         };
@@ -93,7 +95,9 @@ impl Sglang<'_> {
         let Some(finish_at) = self.decoding.first_finish() else { return 0 };
         let passes =
             (finish_at as i64 - self.k as i64).min((self.s.max_passes - self.passes).min(i64::MAX as u64) as i64);
-        let wanted = if self.s.leap { passes } else { passes.min(1) };
+        // A log shows in each pass what may be evicted.
+        let leaps = self.s.leap && !(self.s.log_passes && self.copies.as_ref().is_some_and(Copies::are_under_way));
+        let wanted = if leaps { passes } else { passes.min(1) };
         if wanted <= 0 { 0 } else { self.passes_within_memory(wanted) }
     }
 
@@ -101,7 +105,7 @@ impl Sglang<'_> {
     /// begins by making room for a page a row, whatever it needs.
     fn passes_within_memory(&self, wanted: i64) -> i64 {
         let pages = i64::from(self.available / self.s.engine.page_size);
-        if self.tree.evictable() == 0 {
+        if self.tree.unused() == 0 {
             return self.decoding.passes_within(self.k, pages, wanted);
         }
         let spare = pages - self.decoding.len() as i64;

@@ -8,7 +8,7 @@ use crate::log::PassRecord;
 use crate::record::NEVER;
 use crate::scheduler::Results;
 use crate::scheduler::pass::{Pass, Sample};
-use crate::step_time::{Features, Stretch};
+use crate::step_time::Features;
 
 /// An active request's place in the token budget.
 #[derive(Clone, Copy)]
@@ -101,8 +101,7 @@ impl Trtllm<'_> {
         pass.sampling.sort_unstable_by_key(|sample| self.rows[sample.slot as usize].order);
         for &(_, past, new) in &computed {
             let (past, new) = (i64::from(past), i64::from(new));
-            features.prefill_tokens += new;
-            features.prefill_work += new * (2 * past + new);
+            features.add_prefill(past, new);
             features.context += past + new;
             features.sequences += 1;
         }
@@ -119,13 +118,11 @@ impl Trtllm<'_> {
         for index in 0..pass.sampling.len() {
             self.start_generating(pass.sampling[index].slot);
         }
-        let empty = decoding == 0 && contexts.is_empty();
-        let time = if empty { 0 } else { self.s.step_time.of(&features) };
-        pass.times.push(Stretch { count: 1, first: time, step: 0 });
-        pass.passes = 1;
+        // A pass that only preempts takes no time.
+        let time = if features.sequences == 0 { 0 } else { self.s.step_time.of(&features) };
+        pass.begin_step(&features, time);
         pass.serial = self.k;
         pass.decoding = decoding as i64;
-        pass.settled = true;
         self.passes += 1;
         self.idle_passes = if decoding > 0 || std::mem::take(&mut self.progress) { 0 } else { self.idle_passes + 1 };
         self.pausing = paused > 0;

@@ -1,7 +1,9 @@
 //! The waiting loop: who enters the batch.
 
 use super::Vllm;
+use super::handover::Remote;
 use super::row::{Planned, Row, State};
+use crate::config::Role;
 use crate::config::vllm::{Policy, Version};
 use crate::record::NEVER;
 use crate::scheduler::Results;
@@ -31,6 +33,18 @@ impl Vllm<'_> {
         while budget > 0 && self.running.len() < engine.max_num_seqs as usize {
             let Some(head) = self.waiting.head() else { break };
             let request = head.request;
+            match self.remote.get(&request).copied() {
+                Some(Remote::Queued(_)) if self.reserve(head, results) => continue,
+                Some(Remote::Queued(_)) => break,
+                Some(Remote::Here(slot)) => {
+                    self.waiting.pop();
+                    self.remote.remove(&request);
+                    self.enter_loaded(slot);
+                    budget -= 1;
+                    continue;
+                }
+                _ => {}
+            }
             let prompt = self.s.trace.input_tokens[request as usize];
             let known = prompt + head.slot.map_or(0, |slot| self.rows[slot as usize].delivered);
             let (path, private) = (self.s.chains.path(request), self.s.chains.private_segment(request));
@@ -96,35 +110,27 @@ impl Vllm<'_> {
         self.explicit.iter().all(|&slot| self.rows[slot as usize].state == State::Draining)
     }
 
+    pub(super) fn open_row(&mut self, row: Row) -> u32 {
+        let slot = self.vacant.pop().unwrap_or(self.rows.len() as u32);
+        if slot as usize == self.rows.len() {
+            self.rows.push(row)
+        } else {
+            self.rows[slot as usize] = row
+        }
+        self.pool.open(slot);
+        slot
+    }
+
     fn enter_batch(&mut self, waiting: Waiting, cached: u32, now_ps: i64, results: &mut Results) -> u32 {
         let request = waiting.request;
-        let order = self.next_order;
-        self.next_order += 1;
         let slot = waiting.slot.unwrap_or_else(|| {
             let row = self.new_row(request, results.requests.routed_ps[request as usize]);
-            let slot = self.vacant.pop().unwrap_or(self.rows.len() as u32);
-            if slot as usize == self.rows.len() {
-                self.rows.push(row)
-            } else {
-                self.rows[slot as usize] = row
-            }
-            self.pool.open(slot);
+            let slot = self.open_row(row);
             results.requests.scheduled_ps[request as usize] = now_ps;
             results.requests.cached_tokens[request as usize] = cached;
             slot
         });
-        let row = &mut self.rows[slot as usize];
-        row.state = State::Explicit;
-        row.order = order;
-        row.computed = cached;
-        row.padded = false;
-        row.logged_blocks = 0;
-        self.running.push(slot);
-        self.explicit.push(slot);
-        if self.s.engine.scheduling_policy == Policy::Priority {
-            let key = self.preemption_key(slot);
-            self.by_priority.insert(key);
-        }
+        self.join_batch(slot, cached);
         if self.s.log_passes
             && let Some(entry) = self.log.last_mut()
         {
@@ -134,11 +140,31 @@ impl Vllm<'_> {
         slot
     }
 
-    fn new_row(&self, request: u32, arrival_ps: i64) -> Row {
+    /// The last of the batch from now on, with `computed` tokens.
+    pub(super) fn join_batch(&mut self, slot: u32, computed: u32) {
+        let row = &mut self.rows[slot as usize];
+        row.state = State::Explicit;
+        row.order = self.next_order;
+        row.computed = computed;
+        row.padded = false;
+        row.logged_blocks = 0;
+        self.next_order += 1;
+        self.running.push(slot);
+        self.explicit.push(slot);
+        if self.s.engine.scheduling_policy == Policy::Priority {
+            let key = self.preemption_key(slot);
+            self.by_priority.insert(key);
+        }
+    }
+
+    pub(super) fn new_row(&self, request: u32, arrival_ps: i64) -> Row {
         let trace = self.s.trace;
         let prompt = trace.input_tokens[request as usize];
         let context_left = self.s.engine.max_model_len.saturating_sub(prompt).max(1);
-        let limit = trace.max_output_tokens[request as usize].max(1).min(context_left);
+        let limit = match self.s.role {
+            Role::Prefill => 1,
+            _ => trace.max_output_tokens[request as usize].max(1).min(context_left),
+        };
         Row {
             request,
             arrival_ps,

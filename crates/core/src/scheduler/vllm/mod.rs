@@ -13,12 +13,14 @@
 
 mod admit;
 mod batch;
+mod handover;
 mod results;
 mod row;
 mod schedule;
 mod trail;
 
-use super::{Ledger, Pass, Results, Scheduler, Setting};
+use super::{Ledger, Move, Pass, Results, Scheduler, Setting};
+use crate::config::Role;
 use crate::config::vllm::{self as config, Policy, Version};
 use crate::decode_set::DecodeSet;
 use crate::gaps::GapList;
@@ -26,7 +28,10 @@ use crate::kv::block_pool::{BlockPool, FreeRule};
 use crate::log::{Log, PassRecord};
 use crate::record::Reason;
 use crate::waiting::{Key, Queue, Waiting};
+use handover::Remote;
+use hashbrown::HashMap;
 use row::{Planned, Row, State};
+use rustc_hash::FxBuildHasher;
 use std::collections::BTreeSet;
 
 impl Setting<'_, config::Vllm> {
@@ -34,8 +39,11 @@ impl Setting<'_, config::Vllm> {
     pub(super) fn refusal(&self, request: u32) -> Option<Reason> {
         let engine = self.engine;
         let prompt = u64::from(self.trace.input_tokens[request as usize]);
-        let limit = u64::from(self.trace.max_output_tokens[request as usize].max(1));
-        let output = u64::from(self.trace.output_tokens[request as usize].max(1));
+        let (limit, output) = match self.role {
+            Role::Prefill => (1, 1),
+            _ => (self.trace.max_output_tokens[request as usize], self.trace.output_tokens[request as usize]),
+        };
+        let (limit, output) = (u64::from(limit.max(1)), u64::from(output.max(1)));
         let drafts = u64::from(engine.num_speculative_tokens);
         if prompt + limit > u64::from(engine.max_model_len) {
             Some(Reason::Context)
@@ -79,6 +87,10 @@ pub struct Vllm<'a> {
     next_order: u64,
     /// The head of the queue did not fit, and nothing has happened since that could help it.
     head_blocked: bool,
+    /// Prefill replicas: requests whose KV is yet to be fetched, and their rows.
+    held: HashMap<u32, u32, FxBuildHasher>,
+    /// Decode replicas: requests whose prompt another replica computes, until they are admitted.
+    remote: HashMap<u32, Remote, FxBuildHasher>,
     idle_passes: u64,
     progress: bool,
     preempting: bool,
@@ -116,6 +128,8 @@ impl<'a> Vllm<'a> {
             updated: 0,
             next_order: 0,
             head_blocked: false,
+            held: HashMap::default(),
+            remote: HashMap::default(),
             idle_passes: 0,
             progress: false,
             preempting: false,
@@ -179,7 +193,27 @@ impl Scheduler for Vllm<'_> {
 
     fn unfinished(&self) -> Vec<u32> {
         let running = self.running.iter().map(|&slot| self.rows[slot as usize].request);
-        running.chain(self.waiting.iter().map(|waiting| waiting.request)).collect()
+        running.chain(self.waiting.iter().map(|waiting| waiting.request)).chain(self.loading()).collect()
+    }
+
+    fn arrive_remote(&mut self, request: u32, arrival_ps: i64) -> bool {
+        self.remote.insert(request, Remote::Queued(arrival_ps));
+        self.arrive(request, arrival_ps)
+    }
+
+    fn transferred(&mut self, id: u32, _kind: Move, _now_ps: i64) -> bool {
+        self.load(id);
+        true
+    }
+
+    fn release(&mut self, request: u32, _now_ps: i64) -> bool {
+        self.let_go(request);
+        true
+    }
+
+    fn abort(&mut self, request: u32, _now_ps: i64) -> bool {
+        self.give_up(request);
+        true
     }
 
     fn arrive(&mut self, request: u32, arrival_ps: i64) -> bool {

@@ -2,6 +2,7 @@
 
 use super::Vllm;
 use super::row::State;
+use crate::config::Role;
 use crate::config::vllm::Acceptance;
 use crate::random;
 use crate::record::Status;
@@ -65,7 +66,7 @@ impl Vllm<'_> {
                 _ => 0,
             };
             self.log[entry].free_end = Some(self.pool.free() - unseen);
-            self.log[entry].finished.extend(&results.ended[results.ended.len() - ending.len()..]);
+            self.log[entry].finished.extend(ending.iter().map(|&slot| self.rows[slot as usize].request));
         }
     }
 
@@ -73,7 +74,7 @@ impl Vllm<'_> {
     fn deliver(&mut self, slot: u32, end_ps: i64, tokens: u32, logged: Option<usize>, results: &mut Results) {
         let row = &self.rows[slot as usize];
         let request = row.request as usize;
-        if self.s.trace.output_tokens[request] == 0 {
+        if self.s.trace.output_tokens[request] == 0 || self.s.role == Role::Prefill {
             return;
         }
         if row.delivered == 0 {
@@ -166,6 +167,10 @@ impl Vllm<'_> {
                 let block_size = self.s.engine.block_size;
                 self.leave_batch(slot);
                 self.pool.settle(slot, self.blocks_for(held));
+                if self.s.role == Role::Prefill {
+                    self.hold(slot, results);
+                    return;
+                }
                 if self.s.engine.enable_prefix_caching {
                     self.pool.release_ended(slot, self.s.chains.path(request), computed / block_size);
                 } else {

@@ -7,7 +7,7 @@ use crate::config::vllm::Version;
 use crate::log::PassRecord;
 use crate::scheduler::Results;
 use crate::scheduler::pass::{Pass, Sample};
-use crate::step_time::{Features, Stretch};
+use crate::step_time::Features;
 
 impl Vllm<'_> {
     /// See [`crate::scheduler::Scheduler::schedule`].
@@ -143,12 +143,11 @@ impl Vllm<'_> {
         if self.s.engine.num_speculative_tokens == 0 {
             self.join_decode_set(&pass.sampling);
         }
-        let time = if empty { 0 } else { self.s.step_time.of(&features) };
-        pass.times.push(Stretch { count: 1, first: time, step: 0 });
-        pass.passes = 1;
+        // A pass that only preempts takes no time.
+        let time = if features.sequences == 0 { 0 } else { self.s.step_time.of(&features) };
+        pass.begin_step(&features, time);
         pass.serial = self.k;
         pass.decoding = decoding as i64;
-        pass.settled = true;
         self.passes += 1;
         self.idle_passes = if decoding > 0 || std::mem::take(&mut self.progress) { 0 } else { self.idle_passes + 1 };
         self.preempting = batch.preempted > 0;
@@ -188,8 +187,7 @@ impl Vllm<'_> {
         if row.delivered > 0 && past + 1 >= known {
             features.decode_rows += 1;
         } else {
-            features.prefill_tokens += i64::from(new);
-            features.prefill_work += i64::from(new) * (2 * i64::from(past) + i64::from(new));
+            features.add_prefill(i64::from(past), i64::from(new));
         }
         row.computed += new;
         row.prefilling = row.computed < known;

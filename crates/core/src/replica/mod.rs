@@ -1,0 +1,219 @@
+//! One replica: a rank, or several attention data ranks behind one front door.
+//!
+//! Routers see the replica; which of its ranks gets a request is the engine's own rule ([`balance`]).
+//! Ranks [`in_step`] start and end each pass together, as mixtures of experts need. Others only share
+//! the front door.
+
+mod balance;
+mod in_step;
+mod run;
+mod slowest;
+
+use crate::record::Series;
+use crate::router::ReplicaView;
+use crate::scheduler::{AnyScheduler, Ledger, Results, Scheduler, Setting};
+use crate::worker::{Phase, Stop, Worker};
+use balance::Balancer;
+use hashbrown::HashMap;
+use in_step::InStep;
+use rustc_hash::FxBuildHasher;
+
+pub struct Replica<'a> {
+    replica: u32,
+    ranks: Ranks<'a>,
+    balancer: Balancer,
+    /// The rank of each request, if there are several ranks.
+    rank_of: HashMap<u32, u32, FxBuildHasher>,
+    /// The next point of the time series, and the distance from there on.
+    sample_ps: i64,
+    interval_ps: i64,
+    series_limit: usize,
+    series: Series,
+}
+
+/// Of one replica.
+enum Ranks<'a> {
+    One(Worker<'a>),
+    Apart(Vec<Worker<'a>>),
+    InStep(Box<InStep<'a>>),
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    pub stall_passes: u64,
+    pub interval_ps: i64,
+    pub gap_limit: usize,
+    /// Points of a time series; an even number. A longer one keeps every other point.
+    pub series_limit: usize,
+}
+
+impl<'a> Replica<'a> {
+    pub fn new(replica: u32, setting: Setting<'a>, limits: Limits) -> Self {
+        let data = setting.data;
+        let gap_limit = (limits.gap_limit / data.ranks as usize).max(1024);
+        let worker = || Worker::new(setting, limits.stall_passes, gap_limit);
+        Replica {
+            replica,
+            ranks: match (data.ranks, data.in_step) {
+                (1, _) => Ranks::One(worker()),
+                (_, false) => Ranks::Apart((0..data.ranks).map(|_| worker()).collect()),
+                (_, true) => Ranks::InStep(Box::new(InStep::new(setting, limits.stall_passes, gap_limit))),
+            },
+            balancer: Balancer::new(data.balance, data.ranks),
+            rank_of: HashMap::default(),
+            sample_ps: 0,
+            interval_ps: limits.interval_ps,
+            series_limit: limits.series_limit,
+            series: Series::default(),
+        }
+    }
+
+    /// The next event, as it stands: an arrival may bring it forward.
+    pub fn next_event(&self) -> Option<(i64, Phase)> {
+        match &self.ranks {
+            Ranks::One(worker) => worker.next_event(),
+            Ranks::Apart(workers) => workers.iter().filter_map(Worker::next_event).min(),
+            Ranks::InStep(ranks) => ranks.next_event(),
+        }
+    }
+
+    /// Processes the next event.
+    pub fn process(&mut self, next: (i64, Phase), results: &mut Results) {
+        self.before(next.0);
+        match &mut self.ranks {
+            Ranks::One(worker) => worker.process(next, results),
+            Ranks::Apart(workers) => {
+                for worker in workers.iter_mut().filter(|worker| worker.next_event() == Some(next)) {
+                    worker.process(next, results);
+                }
+            }
+            Ranks::InStep(ranks) => ranks.process(next, results),
+        }
+    }
+
+    /// A request joins the queue of a rank, which is returned. All events before its arrival have
+    /// been processed.
+    pub fn arrive(&mut self, request: u32, time_ps: i64) -> u32 {
+        self.outside(request, time_ps, |scheduler| scheduler.arrive(request, time_ps))
+    }
+
+    /// Something that concerns `request` comes from outside: `act` tells the scheduler of its rank,
+    /// and whether the next pass could now be another. Returns the rank.
+    pub fn outside(&mut self, request: u32, time_ps: i64, act: impl FnOnce(&mut AnyScheduler<'a>) -> bool) -> u32 {
+        self.before(time_ps);
+        let rank = self.rank(request);
+        match &mut self.ranks {
+            Ranks::One(worker) => worker.outside(time_ps, act),
+            Ranks::Apart(workers) => workers[rank as usize].outside(time_ps, act),
+            Ranks::InStep(ranks) => {
+                let matters = act(ranks.scheduler(rank, time_ps));
+                ranks.look_again(rank, matters, time_ps);
+            }
+        }
+        rank
+    }
+
+    /// Chosen when it is first asked for.
+    fn rank(&mut self, request: u32) -> u32 {
+        match self.ranks {
+            Ranks::One(_) => 0,
+            _ => *self.rank_of.entry(request).or_insert_with(|| self.balancer.choose()),
+        }
+    }
+
+    pub fn stopped(&self) -> Option<Stop> {
+        match &self.ranks {
+            Ranks::One(worker) => worker.stopped(),
+            Ranks::Apart(workers) => workers.iter().find_map(Worker::stopped),
+            Ranks::InStep(ranks) => ranks.stopped(),
+        }
+    }
+
+    /// Calls `look` with the scheduler of each rank, and the passes of an unsettled run decided before `time_ps`.
+    fn each(&self, time_ps: i64, mut look: impl FnMut(&AnyScheduler<'a>, i64)) {
+        match &self.ranks {
+            Ranks::One(worker) => look(worker.scheduler(), worker.decided_before(time_ps)),
+            Ranks::Apart(workers) => {
+                workers.iter().for_each(|worker| look(worker.scheduler(), worker.decided_before(time_ps)));
+            }
+            Ranks::InStep(ranks) => ranks.each(time_ps, look),
+        }
+    }
+
+    /// The state at `time_ps`, before decisions of that time: all ranks together.
+    pub fn view(&self, time_ps: i64) -> ReplicaView {
+        let mut view = ReplicaView::default();
+        self.each(time_ps, |scheduler, decided| {
+            let used = scheduler.used_blocks(decided);
+            view.running += scheduler.running();
+            view.waiting += scheduler.waiting();
+            view.used_blocks += used;
+            view.free_blocks += scheduler.usable_blocks() - used;
+        });
+        view
+    }
+
+    /// Whole blocks of the prompt of `request` that are cached at `time_ps`, before decisions of that
+    /// time: on the rank that has most of it.
+    pub fn cached_blocks(&self, request: u32, time_ps: i64) -> u32 {
+        let mut most = 0;
+        self.each(time_ps, |scheduler, decided| most = most.max(scheduler.cached_blocks(request, decided)));
+        most
+    }
+
+    /// See [`Scheduler::may_cache`].
+    pub fn may_cache(&self, request: u32, segment: u32, found: bool) -> bool {
+        let mut may = false;
+        self.each(0, |scheduler, _| may |= scheduler.may_cache(request, segment, found));
+        may
+    }
+
+    /// See [`Scheduler::unfinished`].
+    pub fn unfinished(&self) -> Vec<u32> {
+        let mut all = Vec::new();
+        self.each(0, |scheduler, _| all.append(&mut scheduler.unfinished()));
+        all
+    }
+
+    /// See [`Scheduler::check`].
+    pub fn check(&self) {
+        self.each(0, |scheduler, _| scheduler.check());
+    }
+
+    /// The records of its ranks, and the time series.
+    pub fn into_records(self) -> (Vec<Ledger>, Series) {
+        let ledgers = match self.ranks {
+            Ranks::One(worker) => vec![worker.into_ledger()],
+            Ranks::Apart(workers) => workers.into_iter().map(Worker::into_ledger).collect(),
+            Ranks::InStep(ranks) => ranks.into_ledgers(),
+        };
+        (ledgers, self.series)
+    }
+
+    /// What happens at `time_ps` is next.
+    fn before(&mut self, time_ps: i64) {
+        self.sample_until(time_ps);
+        if self.balancer.publishes_before(time_ps) {
+            let mut counts = Vec::new();
+            self.each(0, |scheduler, _| counts.push((scheduler.waiting(), scheduler.running())));
+            self.balancer.publish(counts, time_ps);
+        }
+    }
+
+    /// Points of the time series before `time_ps`: the state after all events up to them.
+    fn sample_until(&mut self, time_ps: i64) {
+        while self.sample_ps < time_ps {
+            let view = self.view(self.sample_ps + 1);
+            self.series.time_ps.push(self.sample_ps);
+            self.series.replica.push(self.replica);
+            self.series.running.push(view.running);
+            self.series.waiting.push(view.waiting);
+            self.series.used_blocks.push(view.used_blocks);
+            self.sample_ps += self.interval_ps;
+            if self.series.time_ps.len() >= self.series_limit {
+                self.series.thin();
+                self.interval_ps *= 2;
+            }
+        }
+    }
+}

@@ -1,0 +1,42 @@
+"""What the host adds: to each pass, to each of its rows, and to each request on its way in and out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..units import PS_PER_MS, PS_PER_US, nearest_ps
+
+
+@dataclass(frozen=True)
+class Launches:
+    """How long the host takes to launch a layer's kernels, in microseconds: the least a pass can last."""
+
+    eager_us: float
+    piecewise_us: float
+    """Where all but the attention is replayed from a graph."""
+
+
+@dataclass(frozen=True)
+class Host:
+    """Of each pass, in milliseconds, and of each request in it, in microseconds."""
+
+    pass_ms: float
+    row_us: float
+    launches: Launches
+
+    @property
+    def assumptions(self) -> dict[str, float | str]:
+        return {
+            "host_ms": self.pass_ms,
+            "host_row_us": self.row_us,
+            "eager_layer_us": self.launches.eager_us,
+            "piecewise_layer_us": self.launches.piecewise_us,
+        }
+
+    @property
+    def pass_ps(self) -> int:
+        return nearest_ps(self.pass_ms, PS_PER_MS)
+
+    @property
+    def row_ps(self) -> int:
+        return nearest_ps(self.row_us, PS_PER_US)

@@ -1,0 +1,106 @@
+"""A pass as tables of whole picoseconds: what the core looks up, before it is written out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from typing import Any
+
+from .base import FRACTION_BITS, Lowered, PassLimits, affine
+from .graphs import Captured
+from .host import Host
+
+
+@dataclass(frozen=True)
+class Line:
+    at: tuple[int, ...]
+    start_ps: tuple[int, ...]
+    slope_fps: tuple[int, ...]
+
+    @classmethod
+    def through(cls, knots: Sequence[int], values: Sequence[int]) -> Line:
+        """Beyond the last point the last slope goes on, if it rises."""
+        points = list(zip(knots, values, strict=True))
+        slopes = [((next_y - y) << FRACTION_BITS) // (next_x - x) for (x, y), (next_x, next_y) in pairwise(points)]
+        return cls(tuple(knots), tuple(values), (*slopes, max(slopes[-1], 0) if slopes else 0))
+
+    def value(self, x: int) -> int:
+        i = max(sum(knot <= x for knot in self.at) - 1, 0)
+        return self.start_ps[i] + (self.slope_fps[i] * (x - self.at[i]) >> FRACTION_BITS)
+
+
+@dataclass(frozen=True)
+class DecodeGrid:
+    """By rows, then by the mean context of each."""
+
+    rows: tuple[int, ...]
+    contexts: tuple[int, ...]
+    ps: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class PromptGrid:
+    """By tokens, then by reach: 2·past + new of each token's request, on average."""
+
+    tokens: tuple[int, ...]
+    reach: tuple[tuple[int, ...], ...]
+    ps: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class MixedGrid:
+    """By tokens; then by reach, rows and mean context in one."""
+
+    tokens: tuple[int, ...]
+    reach: tuple[tuple[int, ...], ...]
+    rows: tuple[int, ...]
+    contexts: tuple[int, ...]
+    ps: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class PassTables:
+    """Of all layers, in picoseconds; the host's share comes beside them."""
+
+    tokens: Line
+    sequences: Line
+    decode: DecodeGrid
+    prompt: PromptGrid
+    mixed: MixedGrid | None = None
+
+    def lower(self, host: Host, captured: Captured, layers: int, limits: PassLimits, error_share: float) -> Lowered:
+        launches = host.launches
+        description: dict[str, Any] = {
+            "kind": "tabulated",
+            "host": affine(base_ps=host.pass_ps, sequence_ps=host.row_ps),
+            "graphs": {
+                "decode_sizes": captured.decode,
+                "piecewise_sizes": captured.piecewise,
+                "padded": captured.padded,
+                "piecewise_ps": round(layers * launches.piecewise_us * 1_000_000),
+                "eager_ps": round(layers * launches.eager_us * 1_000_000),
+            },
+            **asdict(self),
+        }
+        return Lowered(description, error_ps=0, greatest_ps=self._greatest(host, limits), error_share=error_share)
+
+    def _greatest(self, host: Host, limits: PassLimits) -> int:
+        """More than any pass within the limits takes: every table's greatest value, as far beyond it as they reach."""
+        decode = _reached(self.decode.ps, limits.rows / self.decode.rows[-1], limits.length / self.decode.contexts[-1])
+        beyond = (
+            limits.tokens / self.prompt.tokens[-1],
+            2 * limits.length / min(knots[-1] for knots in self.prompt.reach),
+        )
+        prompt = _reached(self.prompt.ps, *beyond)
+        mixed = 0 if self.mixed is None else _reached(self.mixed.ps, *beyond)
+        host_ps = host.pass_ps + host.row_ps * limits.rows
+        rest = self.tokens.value(limits.tokens) + self.sequences.value(limits.rows)
+        return host_ps + max(rest, 0) + decode + max(prompt, mixed)
+
+
+def _reached(table: tuple[tuple[int, ...], ...], *beyond: float) -> int:
+    greatest = float(max(max(row) for row in table))
+    for share in beyond:
+        greatest *= max(share, 1.0)
+    return int(greatest)

@@ -1,0 +1,36 @@
+"""Data ranks, in step or not: leaping changes nothing, and nobody is kept waiting without cause."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from .worlds import MS, World, outcome, worlds
+
+
+@st.composite
+def data(draw: st.DrawFn, *, in_step: bool | None = None) -> dict[str, Any]:
+    balances = [{"kind": "round_robin"}, {"kind": "score", "interval_ps": 20 * MS}, {"kind": "score", "interval_ps": 1}]
+    return {
+        "ranks": draw(st.integers(2, 4)),
+        "in_step": draw(st.booleans()) if in_step is None else in_step,
+        "balance": draw(st.sampled_from(balances)),
+        "sync_passes": draw(st.sampled_from([0, 0, 3, 32])),
+    }
+
+
+@st.composite
+def group_worlds(draw: st.DrawFn, *, in_step: bool | None = None) -> World:
+    world = draw(worlds(replicas=3))
+    return replace(world, run=world.run | {"data": draw(data(in_step=in_step))})
+
+
+@settings(max_examples=400)
+@given(group_worlds())
+def test_leaping_changes_nothing(world: World) -> None:
+    leapt, stepped = outcome(world, leap=True), outcome(world, leap=False)
+    assert stepped.get("leaps", 0) == 0
+    assert leapt | {"leaps": 0} == stepped | {"leaps": 0}
