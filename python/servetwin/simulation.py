@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ._core import simulate as native_simulate
-from .describe import resolve, run_description, summary_options
+from .describe import Deployment, resolve, run_description, summary_options
 from .native import native_errors
 from .policy import Router, load_router
 from .result.provenance import provenance
@@ -28,6 +28,7 @@ def simulate(
     trace: Trace | str | Path | None = None,
     *,
     router: Router | None = None,
+    deployment: Deployment | None = None,
     leap: bool = True,
     progress: Callable[[float], None] | None = None,
 ) -> Result:
@@ -37,6 +38,7 @@ def simulate(
         spec: read already, the path of a YAML file, or a mapping shaped like one.
         trace: used in place of the spec's workload: a path, or a `Trace`.
         router: used in place of the spec's router.
+        deployment: what `resolve` made of the spec, if that was done before.
         leap: False steps through every pass; the result is the same but for its timings.
         progress: called now and then with the share done, from 0 to 1.
 
@@ -54,7 +56,8 @@ def simulate(
         raise spec.source.problem(
             ("search",), "read by `servetwin plan` alone", wanted="it left out: --set search=null"
         )
-    deployment = resolve(spec)
+    if deployment is None:
+        deployment = resolve(spec)
     if router is None and isinstance(spec.router, PythonRouter):
         router = load_router(spec, spec.router)
 

@@ -29,6 +29,7 @@ from servetwin.spec.router import (
     SessionAffinityRouter,
     Several,
 )
+from servetwin.spec.search import Quality, Search
 from servetwin.spec.service import Metrics, Percentiles, ServiceLevel
 from servetwin.spec.timing import AiconfiguratorTiming, AnalyticTiming, LinearTiming, PolynomialTiming
 from servetwin.spec.traffic import (
@@ -113,6 +114,8 @@ TABLES: dict[str, type[BaseModel]] = {
     "`slo`": ServiceLevel,
     "Limits on statistics": Percentiles,
     "`metrics`": Metrics,
+    "`search`": Search,
+    "`search.quality`": Quality,
 }
 
 

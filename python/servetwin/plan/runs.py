@@ -52,7 +52,7 @@ class Runner:
         candidate = self.space.look(run.candidate)
         assert isinstance(candidate, Candidate), "only what can be run is asked for"
         spec, trace = self._part(run.share).at(candidate.spec, run.load)
-        result = simulate(spec, trace, progress=self._go_on)
+        result = simulate(spec, trace, deployment=candidate.deployment, progress=self._go_on)
         return Outcome(result.summary, result.status == "stalled", result.timings["simulate_s"])
 
     def _go_on(self, _done: float) -> None:
