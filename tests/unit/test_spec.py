@@ -101,7 +101,7 @@ def test_asynchronous_ngram_speculation_is_refused() -> None:
     assert problem({"engine": {"speculative": ngram, "async_scheduling": True}}).field == "engine.async_scheduling"
     spec = make_spec({"engine": {"speculative": ngram}})
     assert spec.engine.speculative is not None
-    assert spec.engine.speculative.acceptance.conditional == [0.5, 0.5]
+    assert spec.engine.speculative.acceptance.each == 0.5
 
 
 @pytest.mark.parametrize(
@@ -109,13 +109,6 @@ def test_asynchronous_ngram_speculation_is_refused() -> None:
 )
 def test_acceptance_must_fit_the_drafts(acceptance: object) -> None:
     problem({"engine": {"speculative": {"method": "ngram", "num_speculative_tokens": 2, "acceptance": acceptance}}})
-
-
-@pytest.mark.parametrize("name", ["pipeline", "data", "expert"])
-def test_other_parallelism_is_not_yet_modelled(name: str) -> None:
-    error = problem({"parallel": {name: 2}})
-    assert error.field == f"parallel.{name}"
-    assert "not yet modelled" in error.message
 
 
 def test_replicas_must_fit_the_cluster() -> None:

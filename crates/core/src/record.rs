@@ -51,7 +51,9 @@ pub struct Requests {
     /// The data rank of its replica; empty where all have one.
     pub rank: Vec<u32>,
     pub output_tokens: Vec<u32>,
+    /// Prompt tokens that need not be computed when it is first admitted, from wherever they come.
     pub cached_tokens: Vec<u32>,
+    pub loaded: Loaded,
     pub preemptions: Vec<u32>,
     /// Blocks that were reserved for it, by its limit, and that it never took.
     pub unused_blocks: Vec<u32>,
@@ -108,6 +110,7 @@ impl Requests {
             rank: Vec::new(),
             output_tokens: vec![0; count],
             cached_tokens: vec![0; count],
+            loaded: Loaded::default(),
             preemptions: vec![0; count],
             unused_blocks: vec![0; count],
             status: vec![Status::Unfinished as u8; count],
@@ -119,6 +122,13 @@ impl Requests {
     }
 }
 
+/// Those of the cached tokens that were loaded from below the GPU's memory, by where they were. Empty
+/// where nothing is kept there.
+#[derive(Clone, Debug, Default)]
+pub struct Loaded {
+    pub host: Vec<u32>,
+}
+
 /// Gaps between tokens: `count` gaps of `start_ps`, `start_ps + step_ps`, ..., each of `weight` rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gaps {
@@ -126,6 +136,30 @@ pub struct Gaps {
     pub step_ps: i64,
     pub count: i64,
     pub weight: i64,
+}
+
+/// What speculation came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Speculated {
+    /// Verified drafts, by request and pass.
+    pub verifications: u64,
+    pub drafts: u64,
+    /// Drafts the model agreed with, whether or not the request still wanted them.
+    pub accepted: u64,
+}
+
+impl Speculated {
+    pub fn add(&mut self, verifications: u64, drafts: u64, accepted: u64) {
+        self.verifications += verifications;
+        self.drafts += drafts;
+        self.accepted += accepted;
+    }
+}
+
+impl std::ops::AddAssign for Speculated {
+    fn add_assign(&mut self, other: Speculated) {
+        self.add(other.verifications, other.drafts, other.accepted);
+    }
 }
 
 /// The state of replicas at points in time, all events of that time included.

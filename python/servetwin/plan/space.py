@@ -37,7 +37,7 @@ class Candidate:
 
     @cached_property
     def cost_per_hour(self) -> float | None:
-        hour = gpu_hour(self.spec, self.deployment.engine)
+        hour = gpu_hour(self.spec, self.deployment)
         return None if hour is None else self.gpus * hour.price
 
 

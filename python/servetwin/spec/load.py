@@ -14,6 +14,8 @@ from .check import check
 from .deployment import Source, Spec
 from .fields import TAGS, kinds_at, nearest, unknown_key
 from .lines import KeyPath, dotted, parse_document, parse_value, read_text
+from .pool_specs import PoolSource, pool_data
+from .pools import POOLS
 
 
 def load_spec(file: str | Path, overrides: Iterable[str] = ()) -> Spec:
@@ -42,7 +44,7 @@ def vary(spec: Spec, settings: Mapping[str, Any]) -> Spec:
     data = {name: value for name, value in data.items() if name != "search"}
     for path, value in sorted(((tuple(name.split(".")), value) for name, value in settings.items()), key=_outermost):
         data = _expanded(_set(data, source, path, value, f"search.vary {dotted(path)}={value}"))
-    return _validated(data, source)
+    return _checked(data, source)
 
 
 def _outermost(setting: tuple[KeyPath, Any]) -> tuple[int, KeyPath]:
@@ -54,11 +56,21 @@ def _build(data: dict[str, Any], source: Source, overrides: Iterable[str]) -> Sp
     data = _expanded(data)
     for override in overrides:
         data = _expanded(_override(data, source, override))
-    return _validated(data, source)
+    return _checked(data, source)
+
+
+def _checked(data: dict[str, Any], source: Source) -> Spec:
+    source.data = data
+    spec = _validated(data, source)
+    if spec.pools is not None:
+        for name in POOLS:
+            seen = _expanded(pool_data(data, name))
+            spec._of_pools[name] = _validated(seen, PoolSource(source, name, data["pools"][name]))
+    check(spec)
+    return spec
 
 
 def _validated(data: dict[str, Any], source: Source) -> Spec:
-    source.data = data
     try:
         spec = Spec.model_validate(data)
     except ValidationError as error:
@@ -66,7 +78,6 @@ def _validated(data: dict[str, Any], source: Source) -> Spec:
         problems[0].others = problems[1:]
         raise problems[0] from None
     spec._source = source
-    check(spec)
     return spec
 
 

@@ -14,12 +14,15 @@ use crate::chain::Chains;
 use crate::config::{Data, Engine, Role};
 use crate::gaps::GapList;
 use crate::log::Log;
-use crate::record::{Reason, Requests};
+use crate::record::{Reason, Requests, Speculated};
 use crate::step_time::StepTime;
 use crate::trace::Trace;
 use sglang::Sglang;
 use trtllm::Trtllm;
 use vllm::Vllm;
+
+/// Where rows verify drafts, hardly two gaps follow from each other, and a list of them is folded sooner.
+const BURST_GAPS: usize = 16;
 
 /// What all replicas share.
 pub struct Setting<'a, E = Engine> {
@@ -60,6 +63,14 @@ impl<'a> Setting<'a> {
         }
     }
 
+    fn speculates(self) -> bool {
+        match self.engine {
+            Engine::Vllm(engine) => engine.num_speculative_tokens > 0,
+            Engine::Sglang(engine) => engine.acceptance.is_some(),
+            Engine::Trtllm(engine) => engine.acceptance.is_some(),
+        }
+    }
+
     /// Passes decided before the one before them has ended.
     pub fn ahead(self) -> i64 {
         match self.engine {
@@ -71,6 +82,7 @@ impl<'a> Setting<'a> {
 
     /// An idle replica. `gap_limit` bounds its list of gaps.
     pub fn scheduler(self, gap_limit: usize) -> AnyScheduler<'a> {
+        let gap_limit = if self.speculates() { (gap_limit / BURST_GAPS).max(1024) } else { gap_limit };
         match self.engine {
             Engine::Vllm(engine) => AnyScheduler::Vllm(Box::new(Vllm::new(self.of(engine), gap_limit))),
             Engine::Sglang(engine) => AnyScheduler::Sglang(Box::new(Sglang::new(self.of(engine), gap_limit))),
@@ -98,6 +110,16 @@ pub fn chains(trace: &Trace, engine: &Engine) -> Chains {
     }
 }
 
+/// Whether [`chains`] and [`blocks`] are the same for both.
+pub fn caches_alike(one: &Engine, other: &Engine) -> bool {
+    match (one, other) {
+        (Engine::Vllm(one), Engine::Vllm(other)) => {
+            (one.enable_prefix_caching, one.block_size) == (other.enable_prefix_caching, other.block_size)
+        }
+        _ => false,
+    }
+}
+
 /// Contents of requests in whole blocks, as routers count them; none where [`chains`] are just that.
 pub fn blocks(trace: &Trace, engine: &Engine) -> Option<Chains> {
     match engine {
@@ -112,6 +134,14 @@ pub fn block_size(engine: &Engine) -> u32 {
         Engine::Vllm(engine) => engine.block_size,
         Engine::Sglang(engine) => engine.page_size,
         Engine::Trtllm(engine) => engine.tokens_per_block,
+    }
+}
+
+/// Whether an engine keeps blocks in host memory.
+pub fn has_host_tier(engine: &Engine) -> bool {
+    match engine {
+        Engine::Vllm(engine) => engine.offload.is_some(),
+        Engine::Sglang(_) | Engine::Trtllm(_) => false,
     }
 }
 
@@ -170,6 +200,7 @@ pub struct Ledger {
     pub gaps: GapList,
     pub passes: u64,
     pub leaps: u64,
+    pub speculated: Speculated,
     pub log: Log,
 }
 

@@ -1,6 +1,8 @@
 //! A pass, or a run of them, from its decision to its results.
 
-use crate::decode_set::DecodeSet;
+use crate::decode_set::{DecodeSet, Verify};
+use crate::gaps::GapList;
+use crate::record::Speculated;
 use crate::step_time::{Features, StepTime, Stretch, Timeline};
 use crate::workload::HORIZON_PS;
 
@@ -24,14 +26,17 @@ pub struct Pass {
     pub times: Timeline,
     /// What the first pass of it does.
     pub features: Features,
-    /// Rows of the decode set.
+    /// Rows of the decode set, and the tokens that they give, as if none ended.
     pub(super) decoding: i64,
+    pub(super) given: i64,
     /// Explicit rows that get tokens.
     pub(super) sampling: Vec<Sample>,
     /// Rows that decode again after passes they were left out of.
     pub(super) returning: Vec<u32>,
     /// Rows whose request ended before this pass did: their token is dropped.
     pub(super) dead: i64,
+    /// A request of whose prompt it computes a part but not the last, and where that ends.
+    pub(super) partial: Option<(u32, u32)>,
     /// Its entries in the log: the first, if there is a log.
     pub(super) logged: Option<usize>,
 }
@@ -40,8 +45,15 @@ impl Pass {
     /// Makes it a run of `passes` in which just `decoding` decodes, from counter `k` on.
     pub(super) fn begin_run(&mut self, decoding: &DecodeSet, step_time: &StepTime, k: u64, passes: i64) {
         self.decoding = decoding.len() as i64;
-        self.features = Features::decode(self.decoding, decoding.context(k + 1));
-        step_time.decode_stretches(self.decoding, self.features.context, passes, &mut self.times);
+        let context = decoding.context(k + 1);
+        self.features = Features::verify(self.decoding, context, decoding.drafts());
+        match decoding.verify() {
+            None => step_time.decode_stretches(self.decoding, context, passes, &mut self.times),
+            Some(verify) => decoding.contexts(k + 1, passes, |context| {
+                let first = step_time.of(&Features::verify(self.decoding, context, verify.drafts));
+                self.times.push(Stretch { count: 1, first, step: 0 });
+            }),
+        }
         self.passes = passes;
         self.serial = k + passes as u64;
         self.is_run = true;
@@ -59,6 +71,23 @@ impl Pass {
     /// Whether it is a run of passes that only decode.
     pub fn is_run(&self) -> bool {
         self.is_run
+    }
+
+    /// Notes what its rows of the decode set gave, if they verify drafts: `beyond` tokens of it nobody wanted.
+    pub(super) fn count_bursts(
+        &self,
+        verify: Option<Verify>,
+        beyond: i64,
+        gaps: &mut GapList,
+        speculated: &mut Speculated,
+    ) {
+        let Some(verify) = verify else { return };
+        let verifications = self.decoding * self.passes;
+        gaps.push_within_bursts(self.given - verifications - beyond);
+        if verify.drafts > 0 {
+            let verified = verifications as u64;
+            speculated.add(verified, verified * u64::from(verify.drafts), self.given as u64 - verified);
+        }
     }
 
     pub(super) fn set_end(&mut self) {
@@ -103,7 +132,9 @@ impl Pass {
         self.sampling.clear();
         self.returning.clear();
         self.decoding = 0;
+        self.given = 0;
         self.dead = 0;
+        self.partial = None;
         self.is_run = false;
         self.logged = None;
     }

@@ -3,8 +3,7 @@
 use super::Vllm;
 use super::row::State;
 use crate::config::Role;
-use crate::config::vllm::Acceptance;
-use crate::random;
+use crate::config::speculation::Acceptance;
 use crate::record::Status;
 use crate::scheduler::Results;
 use crate::scheduler::pass::{Pass, Sample};
@@ -15,12 +14,19 @@ impl Vllm<'_> {
         let end_ps = pass.end_ps;
         self.take_run(pass);
         self.updated = pass.serial;
+        while let Some(&(serial, slot)) = self.leaving.first()
+            && serial <= pass.serial
+        {
+            self.leaving.remove(0);
+            self.part_with(slot);
+        }
         let speculative = self.s.engine.num_speculative_tokens > 0;
         let mut ending: Vec<u32> = Vec::new();
         if !pass.is_run {
             let steady = pass.decoding - pass.returning.len() as i64 - pass.dead;
             self.gaps.push_one(end_ps - pass.start_ps, steady);
         }
+        self.count_bursts(pass);
         for &slot in &pass.returning {
             self.gaps.push_one(end_ps - self.rows[slot as usize].last_emit_ps, 1);
         }
@@ -56,6 +62,9 @@ impl Vllm<'_> {
             }
         }
         ending.sort_unstable_by_key(|&slot| self.rows[slot as usize].order);
+        if speculative {
+            self.join_verifying(&pass.sampling, &ending, end_ps);
+        }
         let mut next = next;
         for &slot in &ending {
             self.end(slot, end_ps, next.as_deref_mut(), results);
@@ -84,7 +93,7 @@ impl Vllm<'_> {
             self.gaps.push_one(end_ps - row.last_emit_ps, 1);
         }
         if tokens > 1 {
-            self.gaps.push_one(0, i64::from(tokens) - 1);
+            self.gaps.push_within_bursts(i64::from(tokens) - 1);
         }
         if let Some(entry) = logged {
             self.log[entry].emitted.push((row.request, tokens));
@@ -94,7 +103,11 @@ impl Vllm<'_> {
     /// Speculation: delivers the accepted drafts and one more token. Returns whether the row ends.
     fn deliver_verified(&mut self, sample: Sample, end_ps: i64, logged: Option<usize>, results: &mut Results) -> bool {
         let Sample { slot, drafts } = sample;
-        let accepted = if self.rows[slot as usize].padded { 0 } else { self.accepted(slot, drafts) };
+        let padded = self.rows[slot as usize].padded;
+        let accepted = if padded { 0 } else { self.accepted(slot, drafts) };
+        if drafts > 0 && !padded {
+            self.speculated.add(1, drafts.into(), accepted.into());
+        }
         let row = &mut self.rows[slot as usize];
         row.computed -= drafts - accepted;
         let tokens = (accepted + 1).min(row.target - row.delivered);
@@ -104,7 +117,7 @@ impl Vllm<'_> {
         row.delivered += tokens;
         row.last_emit_ps = end_ps;
         row.padded = false;
-        row.drafts = self.s.engine.num_speculative_tokens;
+        row.drafts = self.drafts;
         let ends = row.delivered == row.target;
         if drafts > 0
             && self.s.trace.output_tokens[request as usize] > 0
@@ -124,14 +137,29 @@ impl Vllm<'_> {
             Acceptance::Cycle { pattern } => {
                 pattern.get(ordinal as usize % pattern.len().max(1)).map_or(0, |&accepted| accepted.min(drafts))
             }
-            Acceptance::Conditional { thresholds, seed } => (0..drafts)
-                .take_while(|&position| {
-                    let keys = [u64::from(row.request), ordinal, u64::from(position)];
-                    let threshold = thresholds.get(position as usize).or(thresholds.last());
-                    threshold.is_some_and(|&threshold| random::draw(*seed, &keys) < threshold)
-                })
-                .count() as u32,
+            Acceptance::Drawn(drawn) => {
+                let draws = drawn.draws(self.s.engine.num_speculative_tokens);
+                (draws.at(draws.start(row.request) + ordinal) - 1).min(drafts)
+            }
         }
+    }
+
+    /// Frees the blocks of a row that decoded to its end.
+    fn part_with(&mut self, slot: u32) {
+        let row = &self.rows[slot as usize];
+        if self.s.engine.enable_prefix_caching {
+            let computed = match row.burst {
+                // What its last pass gave was not known when blocks were entered into the cache.
+                Some(_) => row.prompt + row.sampled(row.finish_at - 1),
+                None => row.prompt + row.target - 1,
+            };
+            let whole = computed / self.s.engine.block_size;
+            self.pool.release_ended(slot, self.s.chains.path(row.request), whole);
+        } else {
+            self.pool.release(slot);
+        }
+        self.vacant.push(slot);
+        self.head_blocked = false;
     }
 
     /// A request is complete: its row leaves, wherever it is.
@@ -142,21 +170,29 @@ impl Vllm<'_> {
             State::Waiting => {
                 let key = self.key(request, row.arrival_ps);
                 self.waiting.remove(key, request);
+                self.vacant.push(slot);
             }
+            State::Loading | State::Loaded => unreachable!("no token of a request that loads is on its way"),
             State::Explicit => {
                 self.leave_batch(slot);
+                if self.s.role == Role::Prefill {
+                    self.hold(slot, results);
+                    return;
+                }
                 self.pool.release(slot);
+                self.vacant.push(slot);
             }
             State::Decoding | State::Draining => {
-                let computed = row.prompt + row.target - 1;
-                let mut held = computed;
-                if row.state == State::Decoding {
-                    let left_out = row.left_out_at == self.k && row.finish_at < self.k;
+                let mut held = row.prompt + row.target - 1;
+                let mut written_by = self.updated;
+                if row.burst.is_none() && row.state == State::Decoding {
+                    let left_out = row.was_left_out_dead(self.k);
                     held = row.computed_by(self.k) - u32::from(left_out);
                     if self.k > self.updated
                         && !left_out
                         && let Some(next) = next
                     {
+                        written_by = next.serial;
                         next.dead += 1;
                         next.returning.retain(|&other| other != slot);
                         if let Some(entry) = next.logged {
@@ -164,22 +200,28 @@ impl Vllm<'_> {
                         }
                     }
                 }
-                let block_size = self.s.engine.block_size;
+                let held = match row.burst {
+                    Some(_) => self.decoding.held(slot, held, self.s.engine.block_size),
+                    None => self.blocks_for(held),
+                };
                 self.leave_batch(slot);
-                self.pool.settle(slot, self.blocks_for(held));
+                self.pool.settle(slot, held);
                 if self.s.role == Role::Prefill {
                     self.hold(slot, results);
                     return;
                 }
-                if self.s.engine.enable_prefix_caching {
-                    self.pool.release_ended(slot, self.s.chains.path(request), computed / block_size);
+                if written_by > self.updated && self.loads_blocks() {
+                    self.leaving.push((written_by, slot));
                 } else {
-                    self.pool.release(slot);
+                    self.part_with(slot);
                 }
             }
         }
         self.head_blocked = false;
-        self.vacant.push(slot);
+        if let Some(offload) = &mut self.offload {
+            let prompt_blocks = self.rows[slot as usize].prompt / self.s.engine.block_size;
+            offload.end(slot, request, prompt_blocks, end_ps);
+        }
         results.ended.push(request);
         let (requests, request) = (&mut *results.requests, request as usize);
         let output = self.s.trace.output_tokens[request].min(self.rows[slot as usize].target);

@@ -2,6 +2,7 @@
 
 use super::Vllm;
 use super::admit::Admission;
+use super::offload::Offload;
 use super::row::{Planned, State};
 use crate::config::vllm::Version;
 use crate::log::PassRecord;
@@ -15,7 +16,9 @@ impl Vllm<'_> {
         pass.clear();
         pass.start_ps = start_ps;
         pass.decided_ps = now_ps;
-        pass.waiting = self.waiting.len() as u32;
+        pass.waiting = (self.holding.len() + self.waiting.len()) as u32;
+        self.take_news();
+        self.catch_up(now_ps);
         if self.s.engine.async_scheduling {
             self.drain_ending_rows();
         }
@@ -23,9 +26,14 @@ impl Vllm<'_> {
         if passes > 0 {
             pass.begin_run(&self.decoding, self.s.step_time, self.k, passes);
         } else if !self.schedule_pass(results, pass) {
+            self.offload_pass(None, now_ps);
             return false;
         }
         pass.set_end();
+        self.offload_pass(Some(pass), now_ps);
+        if let Some(end_ps) = self.offload.as_ref().and_then(Offload::first_load_end_ps) {
+            pass.truncate(end_ps, i64::from(self.s.engine.async_scheduling));
+        }
         true
     }
 
@@ -52,14 +60,18 @@ impl Vllm<'_> {
     fn run_length(&self) -> i64 {
         let engine = self.s.engine;
         let full = self.running.len() >= engine.max_num_seqs as usize;
-        let admits = !self.waiting.is_empty() && !self.head_blocked && !full;
+        let some_wait = !self.waiting.is_empty() || self.some_loaded();
+        let admits = some_wait && !self.head_blocked && !full;
         if admits
+            || self.offload.as_ref().is_some_and(Offload::must_step)
             || !self.explicit.is_empty()
             || !self.late.is_empty()
             || !self.left_out.is_empty()
-            || self.decoding.len() > engine.max_num_batched_tokens as usize
+            || !self.leaving.is_empty()
+            || self.decoding.len() * (1 + self.decoding.drafts() as usize) > engine.max_num_batched_tokens as usize
             || self.s.log_blocks
             || self.s.chains.generated_is_shared()
+            || engine.drafts_after(self.decoding.len()) != self.decoding.drafts()
         {
             return 0;
         }
@@ -79,7 +91,8 @@ impl Vllm<'_> {
         if self.s.log_passes {
             self.log_run(pass);
         }
-        self.pool.take_unassigned(self.decoding.demand(self.k, pass.passes) as u32);
+        self.pool.take_unassigned(self.decoding.take(self.k, pass.passes) as u32);
+        pass.given = self.decoding.given(self.k, pass.passes);
         self.k = pass.serial;
         self.passes += pass.passes as u64;
         self.leaps += u64::from(pass.passes > 1);
@@ -105,7 +118,8 @@ impl Vllm<'_> {
             None => self.fit_batch(threshold, pass.start_ps, results),
         };
         let decoding = self.decoding.len() - batch.left_out.len();
-        let used = decoding as i64 + self.planned.iter().map(|p| i64::from(p.tokens)).sum::<i64>();
+        let used = decoding as i64 * (1 + i64::from(self.decoding.drafts()))
+            + self.planned.iter().map(|p| i64::from(p.tokens)).sum::<i64>();
         let mut features = self.decode_features(&batch.left_out);
         let some_prefilling = self.planned.iter().any(|p| self.rows[p.slot as usize].prefilling);
         let planned = std::mem::take(&mut self.planned);
@@ -138,13 +152,16 @@ impl Vllm<'_> {
         self.planned = planned;
         self.admitted = admitted;
 
+        pass.given = self.decoding.given(self.k, 1);
         self.k += 1;
+        self.drafts = self.s.engine.drafts_after(decoding + self.planned.len() + self.admitted.len());
         self.leave_out(&mut batch.left_out, pass);
         if self.s.engine.num_speculative_tokens == 0 {
             self.join_decode_set(&pass.sampling);
         }
-        // A pass that only preempts takes no time.
-        let time = if features.sequences == 0 { 0 } else { self.s.step_time.of(&features) };
+        // A pass that only preempts takes no time, but for copies that have to be waited for.
+        let flush = self.offload.as_mut().map_or(0, |offload| offload.take_flush(pass.start_ps));
+        let time = flush + if features.sequences == 0 { 0 } else { self.s.step_time.of(&features) };
         pass.begin_step(&features, time);
         pass.serial = self.k;
         pass.decoding = decoding as i64;
@@ -159,7 +176,7 @@ impl Vllm<'_> {
 
     fn long_prefill_threshold(&self) -> u32 {
         let engine = self.s.engine;
-        let requests = (self.running.len() + self.waiting.len()) as u32;
+        let requests = (self.running.len() + self.holding.len() + self.waiting.len()) as u32;
         if engine.long_prefill_token_threshold == 0 || (engine.version == Version::V0_32 && requests <= 1) {
             0
         } else if engine.long_prefill_token_threshold_adaptive {
@@ -174,7 +191,7 @@ impl Vllm<'_> {
         let missing: i64 =
             left_out.iter().map(|&slot| self.rows[slot as usize].member(slot).offset + self.k as i64 + 1).sum();
         let context = self.decoding.context(self.k + 1) - missing;
-        Features::decode(rows, context)
+        Features::verify(rows, context, self.decoding.drafts())
     }
 
     /// Carries out an explicit row's part of the pass.
@@ -186,10 +203,12 @@ impl Vllm<'_> {
         let past = row.computed;
         if row.delivered > 0 && past + 1 >= known {
             features.decode_rows += 1;
+            features.draft_tokens += i64::from(new - 1);
         } else {
             features.add_prefill(i64::from(past), i64::from(new));
         }
         row.computed += new;
+        row.last_pass = self.k + 1;
         row.prefilling = row.computed < known;
         features.context += i64::from(row.computed);
         features.sequences += 1;
