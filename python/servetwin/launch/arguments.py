@@ -13,7 +13,6 @@ import yaml
 from ..errors import InputError
 from .table import Table
 
-
 SIZES = ("cudagraph-capture-sizes", "cuda-graph-bs-decode")
 """Modelled flags that take several words."""
 

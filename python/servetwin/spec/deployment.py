@@ -14,17 +14,26 @@ from .lines import KeyPath, dotted
 from .pools import Handover, NamedLink, Pools
 from .router import RoundRobinRouter, Router
 from .service import Metrics, ServiceLevel
+from .tiers import Tiers
 from .timing import AnalyticTiming, Timing
 from .workload import ClosedWorkload, Recorded, TraceWorkload, Workload
 
 
 class Parallel(SpecModel):
-    """GPUs of one replica, by how they share the work. Only `tensor` is modelled."""
+    """GPUs of one replica, by how they share the work.
+
+    `tensor` ranks share the attention of one of `data` ranks, which have requests and a cache of their own; `expert`
+    of all of these share whole experts.
+    """
 
     tensor: Count = 1
     pipeline: Count = 1
     data: Count = 1
     expert: Count = 1
+
+    @property
+    def gpus(self) -> int:
+        return self.tensor * self.data * self.pipeline
 
 
 class Cluster(SpecModel):
@@ -86,6 +95,7 @@ class Spec(SpecModel):
     pools: Pools | None = None
     handover: Handover | None = None
     cluster: Cluster | None = None
+    tiers: Tiers = Field(default_factory=Tiers)
     router: Router = Field(default_factory=RoundRobinRouter)
     timing: Timing = Field(default_factory=AnalyticTiming)
     workload: Workload = Field(default_factory=TraceWorkload)
@@ -117,7 +127,7 @@ class Spec(SpecModel):
         """GPUs of all replicas."""
         if self.pools is not None:
             return sum(pool.gpus for pool in self.by_pool.values())
-        return self.replicas * self.parallel.tensor
+        return self.replicas * self.parallel.gpus
 
     @property
     def users(self) -> int | None:
