@@ -74,10 +74,12 @@ def step_time(choose: Chooser) -> Affine | Polynomial:
         decode_row_ps=PS_PER_MS // 10,
         context_ps=choose.one_of((0, PS_PER_MS // 1000)),
         sequence_ps=choose.integer(0, 1000),
+        draft_token_ps=choose.one_of((0, PS_PER_MS // 40)),
     )
     memory = Linear(base_ps=choose.integer(0, 6 * PS_PER_MS), context_ps=PS_PER_MS // 300)
     host = Linear(base_ps=choose.integer(0, PS_PER_MS), sequence_ps=choose.integer(0, 5000))
-    return Affine(host=host, terms=choose.one_of(((term,), (term, memory))))
+    draft = Linear(base_ps=choose.integer(0, PS_PER_MS), draft_token_ps=choose.one_of((0, PS_PER_MS // 60)))
+    return Affine(host=host, terms=choose.one_of(((term,), (term, memory))), draft=draft)
 
 
 def tabulated(choose: Chooser) -> Tabulated:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from hypothesis import strategies as st
 
 from servetwin.conformance.scenario import Scenario, ScenarioRequest
-from servetwin.reference.vllm import Conditional, Cycle, EngineConfig
+from servetwin.reference.vllm import Cycle, Drawn, EngineConfig
 
 from .choosers import Chooser, DrawingChooser, SeededChooser, continued, gap, step_time
 
@@ -58,6 +58,7 @@ def engine_config(choose: Chooser) -> EngineConfig:
     version = choose.one_of(("0.32", "0.32", "0.19"))
     asynchronous = choose.one_of((False, True))
     drafts = 0 if asynchronous else choose.one_of((0, 0, 1, 3, 4))
+    head = drafts > 0 and choose.one_of((False, True))
     threshold = choose.one_of((0, 0, 8, 20, 50))
     recent = version == "0.32"
     return EngineConfig(
@@ -77,14 +78,25 @@ def engine_config(choose: Chooser) -> EngineConfig:
         async_scheduling=asynchronous,
         num_speculative_tokens=drafts,
         acceptance=acceptance(choose, drafts) if drafts else None,
+        num_lookahead_tokens=drafts if head else 0,
+        eagle_block_drop=head,
+        num_speculative_tokens_per_batch_size=drafts_by_batch(choose, drafts) if drafts else (),
     )
 
 
-def acceptance(choose: Chooser, drafts: int) -> Cycle | Conditional:
-    if choose.one_of((True, False)):
+def acceptance(choose: Chooser, drafts: int) -> Cycle | Drawn:
+    if choose.integer(1, 4) == 1:
         return Cycle(tuple(choose.integer(0, drafts) for _ in range(choose.integer(1, 5))))
-    thresholds = tuple(choose.one_of((0, 2**62, 2**63, 2**64 - 1)) for _ in range(drafts))
-    return Conditional(thresholds, seed=choose.integer(0, 2**63))
+    counts = [choose.one_of((0, 1, 5, 40)) for _ in range(drafts + 1)]
+    counts[choose.integer(0, drafts)] += 1
+    return Drawn(tuple(counts), seed=choose.integer(0, 2**63))
+
+
+def drafts_by_batch(choose: Chooser, drafts: int) -> tuple[tuple[int, int], ...]:
+    if choose.integer(1, 3) > 1:
+        return ()
+    starts = sorted({choose.integer(2, 8) for _ in range(choose.integer(1, 2))})
+    return tuple((start, choose.integer(0, drafts)) for start in starts)
 
 
 def request(choose: Chooser, index: int, arrival: int, config: EngineConfig, hash_block_tokens: int) -> ScenarioRequest:

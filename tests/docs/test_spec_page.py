@@ -13,6 +13,7 @@ from servetwin.spec import Spec
 from servetwin.spec.base import SpecModel
 from servetwin.spec.deployment import Cluster, Parallel
 from servetwin.spec.engine import Acceptance, SglangEngine, Speculative, TrtllmEngine, VllmEngine
+from servetwin.spec.engine.speculation import Speculation
 from servetwin.spec.engine.trtllm import TrtllmKvCache, TrtllmQuantization, TrtllmScheduler
 from servetwin.spec.router import (
     CacheAwareRouter,
@@ -163,5 +164,5 @@ def test_no_part_of_a_spec_is_without_a_table() -> None:
         return {model}.union(*(parts(child) for child in model.__subclasses__()))
 
     # Bases that only hold what several kinds have in common.
-    assert parts(SpecModel) - {SpecModel, Traffic, Recorded, Several} == set(TABLES.values())
+    assert parts(SpecModel) - {SpecModel, Traffic, Recorded, Several, Speculation} == set(TABLES.values())
     assert set(tables()) == set(TABLES)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from servetwin import Choice, ReplicaView, RouterRequest
-from servetwin.reference.vllm.acceptance import mix
+from servetwin.reference.acceptance import mix
 
 ONE = 1 << 20
 POINT, KEY, TEMPERATURE = 0, 1, 1

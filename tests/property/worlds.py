@@ -137,7 +137,8 @@ def step_times(draw: st.DrawFn) -> dict[str, Any]:
             "start_ps": [5 * MS + draw(st.integers(0, 3 * MS)) for _ in range(segments)],
             "slope_ps": [draw(st.integers(0, 10**6)) for _ in range(segments)],
         }
-    return {"kind": "affine", "host": draw(_AFFINE), "terms": draw(st.lists(_AFFINE, max_size=3))}
+    terms = draw(st.lists(_AFFINE, max_size=3))
+    return {"kind": "affine", "host": draw(_AFFINE), "terms": terms, "draft": draw(_AFFINE)}
 
 
 @st.composite
@@ -169,6 +170,7 @@ def tabulated(draw: st.DrawFn) -> dict[str, Any]:
         "decode": {"rows": rows, "contexts": contexts, "ps": [draw(_times(len(contexts))) for _ in rows]},
         "prompt": {"tokens": tokens, "reach": reach, "ps": [draw(_times(len(knots))) for knots in reach]},
         "mixed": draw(st.sampled_from([None, mixed])),
+        "draft": draw(_AFFINE),
     }
 
 
@@ -195,6 +197,7 @@ _AFFINE = st.fixed_dictionaries(
         "decode_row_ps": st.integers(0, MS // 5),
         "context_ps": st.integers(0, 10**6),
         "sequence_ps": st.integers(0, 10**6),
+        "draft_token_ps": st.integers(0, MS // 5),
     }
 )
 
@@ -272,21 +275,32 @@ def vllm_engines(draw: st.DrawFn) -> dict[str, Any]:
         "scheduler_reserve_full_isl": draw(st.booleans()),
         "async_scheduling": drafts == 0 and draw(st.booleans()),
         "num_speculative_tokens": drafts,
-        "acceptance": draw(acceptances()) if drafts else None,
+        **(draw(speculation(drafts)) if drafts else {}),
     }
 
 
-def acceptances() -> st.SearchStrategy[dict[str, Any]]:
+@st.composite
+def speculation(draw: st.DrawFn, drafts: int) -> dict[str, Any]:
+    """vLLM's options of speculation: n-gram or a drafting head, off for large batches or not."""
+    head = draw(st.booleans())
+    schedule = st.lists(st.tuples(st.integers(2, 8), st.integers(0, drafts)), max_size=2, unique_by=lambda pair: pair[0])
+    return {
+        "acceptance": draw(acceptances(drafts)),
+        "num_lookahead_tokens": drafts if head else 0,
+        "eagle_block_drop": head,
+        "num_speculative_tokens_per_batch_size": draw(st.just([]) | schedule.map(sorted)),
+    }
+
+
+def acceptances(drafts: int) -> st.SearchStrategy[dict[str, Any]]:
     pattern = st.lists(st.integers(0, 3), min_size=1, max_size=4)
     cycle = st.fixed_dictionaries({"kind": st.just("cycle"), "pattern": pattern})
-    chance = st.fixed_dictionaries(
-        {
-            "kind": st.just("conditional"),
-            "thresholds": st.lists(st.integers(0, 2**64 - 1), min_size=3, max_size=3),
-            "seed": st.integers(0, 2**64 - 1),
-        }
-    )
-    return cycle | chance
+    return cycle | drawn(drafts) | drawn(drafts) | drawn(drafts)
+
+
+def drawn(drafts: int) -> st.SearchStrategy[dict[str, Any]]:
+    counts = st.lists(st.integers(0, 60), min_size=drafts + 1, max_size=drafts + 1).filter(any)
+    return st.fixed_dictionaries({"kind": st.just("drawn"), "counts": counts, "seed": st.integers(0, 2**64 - 1)})
 
 
 def telemetry() -> st.SearchStrategy[dict[str, int]]:

@@ -115,7 +115,8 @@ def test_computing_a_long_prompt_again_is_no_stall() -> None:
 
 
 def test_a_context_that_just_fits_the_pool_runs_with_drafts() -> None:
-    engine = {"num_speculative_tokens": 3, "max_model_len": 160, "num_gpu_blocks": 11}
+    acceptance = {"kind": "cycle", "pattern": [0]}
+    engine = {"num_speculative_tokens": 3, "acceptance": acceptance, "max_model_len": 160, "num_gpu_blocks": 11}
     assert numbers(simulate([(0, 100, 60)], engine=engine), "status") == [0]
     # Its drafts do not fit, and it would preempt itself for ever.
     engine["max_model_len"] = 1600
@@ -132,11 +133,19 @@ def test_every_request_left_over_has_its_reason() -> None:
     assert numbers(run, "reason") == [4, 5, 6]
 
 
+def drawn(*counts: int) -> dict[str, object]:
+    return {"kind": "drawn", "counts": counts, "seed": 0}
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"engine": {"block_size": 1 << 20}}, "block_size"),
         ({"engine": {"num_speculative_tokens": 5000}}, "num_speculative_tokens"),
+        ({"engine": {"num_speculative_tokens": 1}}, "acceptance"),
+        ({"engine": {"num_speculative_tokens": 2, "acceptance": drawn(4, 4)}}, "counts"),
+        ({"engine": {"num_speculative_tokens": 1, "acceptance": drawn(0, 0)}}, "counts"),
+        ({"engine": {"num_lookahead_tokens": 1}}, "speculation"),
         ({"engine": {"id_ranks": [0]}}, "id_ranks"),
         ({"engine": {"id_ranks": [0, 0]}}, "id_ranks"),
         ({"step_time": step_time(-1)}, "negative"),

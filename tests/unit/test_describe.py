@@ -28,13 +28,13 @@ def test_watermark_becomes_blocks_as_vllm_computes_them() -> None:
     assert engine["watermark_blocks"] == 10
 
 
-def test_chances_become_64_bit_thresholds() -> None:
+def test_chances_become_a_table_of_outcomes() -> None:
     spec = make_spec(
         SMALL,
         ["engine.speculative={method: ngram, num_speculative_tokens: 3, acceptance: {conditional: [1, 0.5, 0]}}"],
     )
     engine = run_description(spec, resolve(spec), leap=True, own_router=False)["pools"][0]["engine"]
-    assert engine["acceptance"]["thresholds"] == [2**64 - 1, 2**63, 0]
+    assert engine["acceptance"]["counts"] == [0, 2**15, 2**15, 0]
     assert engine["async_scheduling"] is False
 
 

@@ -20,8 +20,8 @@ from servetwin.reference import (
     Request,
     Tabulated,
 )
-from servetwin.reference.vllm import Conditional, Cycle, EngineConfig, RunRecord, run
-from servetwin.reference.vllm.acceptance import draw, mix
+from servetwin.reference.acceptance import draw, mix
+from servetwin.reference.vllm import Cycle, Drawn, EngineConfig, RunRecord, run
 from servetwin.reference.vllm.block_pool import BlockPool, PrefixKeys
 
 US = 10**6
@@ -285,16 +285,42 @@ def test_draws_are_splitmix64() -> None:
     chained = mix(5)
     for key in (3, 2, 1):
         chained = mix(chained ^ mix(key))
-    assert draw(5, request=3, ordinal=2, position=1) == chained
+    assert draw(5, 3, 2, 1) == chained
 
 
-def test_conditional_acceptance_ends_at_the_first_refusal() -> None:
-    certain, never = 2**64 - 1, 0
-    assert Conditional((certain, never, certain), seed=1).accepted(0, 0, 3) == 1
-    assert Conditional((certain,), seed=1).accepted(0, 0, 3) == 3
-    half = Conditional((2**63,), seed=1)
-    counts = [half.accepted(request, 0, 1) for request in range(2000)]
-    assert 900 < sum(counts) < 1100
+def test_a_request_takes_one_outcome_after_the_other() -> None:
+    drawn = Drawn((3, 0, 2, 1), seed=1)
+    for request in range(9):
+        counts = [drawn.accepted(request, ordinal, 3) for ordinal in range(12)]
+        assert sorted(counts[:6]) == [0, 0, 0, 2, 2, 3]
+        assert counts[6:] == counts[:6]
+        assert [drawn.accepted(request, ordinal, 1) for ordinal in range(6)] == [min(count, 1) for count in counts[:6]]
+    assert len({tuple(drawn.accepted(request, i, 3) for i in range(6)) for request in range(50)}) == 6
+
+
+def test_a_drafting_head_holds_slots_ahead_and_computes_the_last_block_again() -> None:
+    """Blocks of 4: 9 tokens and 3 slots take 3 of them; then 10 + 3 drafts + 3 slots take 4."""
+    eagle = {"num_speculative_tokens": 3, "acceptance": Cycle((0,)), "num_lookahead_tokens": 3}
+    same = {"prompt": range(9), "outputs": range(100, 103), "max_output_tokens": 3}
+    two = [request(index, 9, 3, arrival_ps=index * 10**12, **same) for index in range(2)]
+    record = simulate(*two, **eagle, eagle_block_drop=True)
+    first, second = record.passes[0], record.passes[1]
+    assert (first.scheduled, len(first.blocks[0])) == ([[0, 9, 0, 0]], 3)
+    assert (second.scheduled, len(second.blocks[0])) == ([[0, 4, 9, 3]], 1)
+    # Two whole blocks are cached; the second of them is computed again.
+    assert [one.cached for one in record.requests] == [0, 4]
+    assert [one.cached for one in simulate(*two, **eagle).requests] == [0, 8]
+    old = simulate(*two, **eagle, version="0.19", num_gpu_blocks=30)
+    assert [len(one.blocks[0]) for one in old.passes[:2]] == [3, 1]
+
+
+def test_drafts_follow_the_number_of_requests_in_the_pass_before() -> None:
+    few = {"num_speculative_tokens": 2, "acceptance": Cycle((0,)), "num_speculative_tokens_per_batch_size": ((2, 0),)}
+    record = simulate(request(0, 4, 6), request(1, 4, 3, arrival_ps=1100 * US), **few)
+    rows = [[tuple(row) for row in one.scheduled] for one in record.passes]
+    # Index, tokens, computed, drafts. The second is admitted beside a row with drafts, and leaves with its third token.
+    assert rows[:4] == [[(0, 4, 0, 0)], [(0, 3, 4, 2)], [(0, 3, 5, 2), (1, 4, 0, 0)], [(0, 1, 6, 0), (1, 1, 4, 0)]]
+    assert rows[4:] == [[(0, 1, 7, 0), (1, 1, 5, 0)], [(0, 1, 8, 0)]]
 
 
 def features(**given: int) -> Features:

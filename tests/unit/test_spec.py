@@ -101,7 +101,7 @@ def test_asynchronous_ngram_speculation_is_refused() -> None:
     assert problem({"engine": {"speculative": ngram, "async_scheduling": True}}).field == "engine.async_scheduling"
     spec = make_spec({"engine": {"speculative": ngram}})
     assert spec.engine.speculative is not None
-    assert spec.engine.speculative.acceptance.conditional == [0.5, 0.5]
+    assert spec.engine.speculative.acceptance.each == 0.5
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ mod data;
 mod handover;
 mod router;
 pub mod sglang;
+pub mod speculation;
 pub mod trtllm;
 pub mod vllm;
 

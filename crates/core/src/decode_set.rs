@@ -1,126 +1,163 @@
-//! Rows that take one token each pass, without being touched in each pass.
+//! Rows that decode, without being touched in each pass.
 //!
 //! A counter k counts passes. A row stores the value at which its last token comes; all else
-//! follows from it and k. So a pass costs the rows that need a block or finish, not the batch.
+//! follows from it and k. Where a row gives one token a pass, a pass costs the rows that need a block
+//! or finish, not the batch; where rows verify drafts, a look-up a row.
 
+mod single;
+mod verifying;
+
+use single::Single;
 use std::collections::BTreeSet;
+use verifying::Verifying;
+pub use verifying::{Burst, Verify};
 
 /// What identifies a row here, and where it stands in the batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Member {
+#[derive(Clone, Copy, Debug)]
+pub struct Member<'a> {
     pub slot: u32,
     pub order: u64,
-    /// Tokens computed before the pass that raises k to k + 1: `offset + k`.
+    /// Tokens computed before the pass that raises k to k + 1: `offset + k`, or, where it verifies
+    /// drafts, `offset` and what its burst has given by k.
     pub offset: i64,
     /// The counter after the pass that gives the last token.
     pub finish_at: u64,
+    pub burst: Option<Burst<'a>>,
+    /// Blocks it holds as it joins, where it verifies drafts.
+    pub held: u32,
 }
 
 #[derive(Clone, Debug)]
-pub struct DecodeSet {
-    block_size: u64,
-    count: usize,
-    offsets: i64,
-    /// Rows by the residue of k at which they need a new block.
-    due: Vec<Vec<u32>>,
-    due_count: Vec<u32>,
-    position: Vec<u32>,
+enum Rows<'a> {
+    Single(Single),
+    Verifying(Verifying<'a>),
+}
+
+#[derive(Clone, Debug)]
+pub struct DecodeSet<'a> {
+    rows: Rows<'a>,
+    /// Counter at the end, place in the batch, slot.
     finish: BTreeSet<(u64, u64, u32)>,
 }
 
-impl DecodeSet {
-    pub fn new(block_size: u32) -> Self {
-        DecodeSet {
-            block_size: u64::from(block_size),
-            count: 0,
-            offsets: 0,
-            due: vec![Vec::new(); block_size as usize],
-            due_count: vec![0; block_size as usize],
-            position: Vec::new(),
-            finish: BTreeSet::new(),
-        }
+impl<'a> DecodeSet<'a> {
+    /// Of rows that give one token a pass, or verify drafts as `verify` says.
+    pub fn new(block_size: u32, verify: Option<Verify<'a>>) -> Self {
+        let rows = match verify {
+            None => Rows::Single(Single::new(block_size)),
+            Some(verify) => Rows::Verifying(Verifying::new(block_size, verify)),
+        };
+        DecodeSet { rows, finish: BTreeSet::new() }
     }
 
     pub fn len(&self) -> usize {
-        self.count
+        self.finish.len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.count == 0
+        self.finish.is_empty()
     }
 
-    /// Total context after the pass that raises the counter to `k`.
-    pub fn context(&self, k: u64) -> i64 {
-        self.offsets + self.count as i64 * k as i64
-    }
-
-    fn residue(&self, member: &Member) -> usize {
-        (-member.offset).rem_euclid(self.block_size as i64) as usize
-    }
-
-    pub fn insert(&mut self, member: Member) {
-        let residue = self.residue(&member);
-        if self.position.len() <= member.slot as usize {
-            self.position.resize(member.slot as usize + 1, 0);
+    /// How rows verify drafts, if they do.
+    pub fn verify(&self) -> Option<Verify<'a>> {
+        match &self.rows {
+            Rows::Single(_) => None,
+            Rows::Verifying(rows) => Some(rows.verify),
         }
-        self.position[member.slot as usize] = self.due[residue].len() as u32;
-        self.due[residue].push(member.slot);
-        self.due_count[residue] += 1;
-        self.count += 1;
-        self.offsets += member.offset;
+    }
+
+    /// Drafts of each row in each pass.
+    pub fn drafts(&self) -> u32 {
+        self.verify().map_or(0, |verify| verify.drafts)
+    }
+
+    /// Total context after the pass that raises the counter to `k`, drafts included.
+    pub fn context(&self, k: u64) -> i64 {
+        match &self.rows {
+            Rows::Single(rows) => rows.context(k),
+            Rows::Verifying(rows) => rows.context(k),
+        }
+    }
+
+    /// The same of each of at most [`crate::draws::PIECE`] passes, where rows verify drafts.
+    pub fn contexts(&self, k: u64, passes: i64, each: impl FnMut(i64)) {
+        if let Rows::Verifying(rows) = &self.rows {
+            rows.contexts(k, passes, each);
+        }
+    }
+
+    /// Tokens that `passes` passes from counter `k` on give, as if nobody ended.
+    pub fn given(&self, k: u64, passes: i64) -> i64 {
+        match &self.rows {
+            Rows::Single(_) => passes * self.len() as i64,
+            Rows::Verifying(rows) => rows.all_stored(k + passes as u64) - rows.all_stored(k),
+        }
+    }
+
+    pub fn insert(&mut self, member: Member<'a>) {
+        match &mut self.rows {
+            Rows::Single(rows) => rows.insert(&member),
+            Rows::Verifying(rows) => rows.insert(&member),
+        }
         self.finish.insert((member.finish_at, member.order, member.slot));
     }
 
-    pub fn remove(&mut self, member: Member) {
-        let residue = self.residue(&member);
-        let position = self.position[member.slot as usize] as usize;
-        self.due[residue].swap_remove(position);
-        if let Some(&moved) = self.due[residue].get(position) {
-            self.position[moved as usize] = position as u32;
+    pub fn remove(&mut self, member: Member<'a>) {
+        match &mut self.rows {
+            Rows::Single(rows) => rows.remove(&member),
+            Rows::Verifying(rows) => rows.remove(member.slot),
         }
-        self.due_count[residue] -= 1;
-        self.count -= 1;
-        self.offsets -= member.offset;
         self.finish.remove(&(member.finish_at, member.order, member.slot));
     }
 
-    /// Rows that need a block in the pass that raises the counter from `k`.
+    /// Rows that need a block in the pass that raises the counter from `k`; where they verify drafts,
+    /// all rows.
     pub fn due(&self, k: u64) -> &[u32] {
-        &self.due[(k % self.block_size) as usize]
+        match &self.rows {
+            Rows::Single(rows) => rows.due(k),
+            Rows::Verifying(rows) => rows.slots(),
+        }
+    }
+
+    /// Blocks that one row takes in the pass that raises the counter from `k`, when it has `stored` tokens.
+    pub fn demand_of(&self, slot: u32, stored: u32, block_size: u32, k: u64) -> u32 {
+        match &self.rows {
+            Rows::Single(_) => u32::from(stored.is_multiple_of(block_size)),
+            Rows::Verifying(rows) => rows.demand_of(slot, k),
+        }
+    }
+
+    /// Blocks that a row with `stored` tokens holds.
+    pub fn held(&self, slot: u32, stored: u32, block_size: u32) -> u32 {
+        match &self.rows {
+            Rows::Single(_) => stored.div_ceil(block_size),
+            Rows::Verifying(rows) => rows.held(slot),
+        }
     }
 
     /// Blocks that `passes` passes from counter `k` on take.
     pub fn demand(&self, k: u64, passes: i64) -> i64 {
-        let cycles = passes / self.block_size as i64;
-        cycles * self.count as i64 + self.demand_within_cycle(k, passes % self.block_size as i64)
+        match &self.rows {
+            Rows::Single(rows) => rows.demand(k, passes),
+            Rows::Verifying(rows) => rows.demand(k, passes),
+        }
     }
 
-    fn demand_within_cycle(&self, k: u64, passes: i64) -> i64 {
-        let start = (k % self.block_size) as usize;
-        let end = start + passes as usize;
-        let size = self.block_size as usize;
-        let sum = |range: std::ops::Range<usize>| self.due_count[range].iter().map(|&c| i64::from(c)).sum::<i64>();
-        if end <= size { sum(start..end) } else { sum(start..size) + sum(0..end - size) }
+    /// As [`Self::demand`], and the rows have them.
+    pub fn take(&mut self, k: u64, passes: i64) -> i64 {
+        match &mut self.rows {
+            Rows::Single(rows) => rows.demand(k, passes),
+            Rows::Verifying(rows) => rows.take(k, passes),
+        }
     }
 
-    /// The most passes from counter `k` on, up to `wanted`, whose blocks are all among `free`.
+    /// The most passes from counter `k` on, up to `wanted`, whose blocks are all among `free`. Where
+    /// rows verify drafts, perhaps fewer.
     pub fn passes_within(&self, k: u64, free: i64, wanted: i64) -> i64 {
-        let per_cycle = self.count as i64;
-        let size = self.block_size as i64;
-        if (wanted / size + 1).saturating_mul(per_cycle) <= free {
-            return wanted;
+        match &self.rows {
+            Rows::Single(rows) => rows.passes_within(k, free, wanted),
+            Rows::Verifying(rows) => rows.passes_within(k, free, wanted),
         }
-        let cycles = free / per_cycle.max(1);
-        let mut left = free - cycles * per_cycle;
-        let mut passes = cycles * size;
-        for index in 0..size {
-            left -= i64::from(self.due_count[((k as i64 + index) % size) as usize]);
-            if left < 0 {
-                break;
-            }
-            passes += 1;
-        }
-        passes.min(wanted)
     }
 
     /// The least `finish_at`.

@@ -14,12 +14,14 @@ pub struct GapList {
     list: Vec<Gaps>,
     limit: usize,
     folded: HashMap<i64, i64, FxBuildHasher>,
+    /// Gaps between tokens that come in one burst: 0, and no other gap is.
+    within_bursts: i64,
 }
 
 impl GapList {
     /// Beyond `limit` progressions, the list is folded into buckets.
     pub fn new(limit: usize) -> Self {
-        GapList { list: Vec::new(), limit, folded: HashMap::default() }
+        GapList { list: Vec::new(), limit, folded: HashMap::default(), within_bursts: 0 }
     }
 
     /// `count` gaps of `first`, `first + step`, ..., of `weight` rows each.
@@ -60,6 +62,11 @@ impl GapList {
         self.list.push(Gaps { start_ps: gap, step_ps: 0, count: 1, weight });
     }
 
+    /// `count` gaps between tokens that come at once.
+    pub fn push_within_bursts(&mut self, count: i64) {
+        self.within_bursts += count;
+    }
+
     fn fold(&mut self) {
         for gaps in self.list.drain(..) {
             for index in 0..gaps.count {
@@ -77,6 +84,9 @@ impl GapList {
             self.folded.into_iter().map(|(gap, weight)| Gaps { start_ps: gap, step_ps: 0, count: 1, weight }).collect();
         all.sort_unstable_by_key(|gaps| gaps.start_ps);
         all.extend(self.list);
+        if self.within_bursts > 0 {
+            all.push(Gaps { start_ps: 0, step_ps: 0, count: 1, weight: self.within_bursts });
+        }
         all
     }
 }

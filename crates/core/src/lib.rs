@@ -11,6 +11,7 @@ pub mod clock;
 pub mod config;
 mod decimal;
 pub mod decode_set;
+pub mod draws;
 pub mod error;
 pub mod gaps;
 pub mod generate;

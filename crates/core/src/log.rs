@@ -42,6 +42,17 @@ pub struct PassRecord {
     pub stuck: Option<Vec<u32>>,
 }
 
+impl PassRecord {
+    /// A row that decodes: `computed` tokens before it, `drafts` to verify, and what it gives.
+    pub fn push_decode(&mut self, request: u32, drafts: u32, computed: u32, given: u32) {
+        self.scheduled.push((request, 1 + drafts, computed, drafts));
+        self.emitted.push((request, given));
+        if drafts > 0 {
+            self.accepted.push((request, given - 1));
+        }
+    }
+}
+
 fn as_map<S: Serializer, V: Serialize>(pairs: &[(u32, V)], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_map(pairs.iter().map(|(key, value)| (key, value)))
 }

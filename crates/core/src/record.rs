@@ -128,6 +128,30 @@ pub struct Gaps {
     pub weight: i64,
 }
 
+/// What speculation came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Speculated {
+    /// Verified drafts, by request and pass.
+    pub verifications: u64,
+    pub drafts: u64,
+    /// Drafts the model agreed with, whether or not the request still wanted them.
+    pub accepted: u64,
+}
+
+impl Speculated {
+    pub fn add(&mut self, verifications: u64, drafts: u64, accepted: u64) {
+        self.verifications += verifications;
+        self.drafts += drafts;
+        self.accepted += accepted;
+    }
+}
+
+impl std::ops::AddAssign for Speculated {
+    fn add_assign(&mut self, other: Speculated) {
+        self.add(other.verifications, other.drafts, other.accepted);
+    }
+}
+
 /// The state of replicas at points in time, all events of that time included.
 #[derive(Clone, Debug, Default)]
 pub struct Series {

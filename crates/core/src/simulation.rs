@@ -11,7 +11,7 @@ mod pool;
 use crate::chain::Chains;
 use crate::config;
 use crate::log::Log;
-use crate::record::{Gaps, Handovers, Reason, Requests, Series, Status};
+use crate::record::{Gaps, Handovers, Reason, Requests, Series, Speculated, Status};
 use crate::replica::{Limits, Replica};
 use crate::router::{self, Fleet, Pick, Policy, PolicyError};
 use crate::scheduler::{self, Prefilled, Results, Setting, Wanted};
@@ -34,6 +34,7 @@ pub struct Outcome {
     pub series: Series,
     pub passes: u64,
     pub leaps: u64,
+    pub speculated: Speculated,
     /// Replicas that stopped making progress.
     pub stalled: Vec<u32>,
     /// Passes of the first replica, if they were logged.
@@ -114,6 +115,7 @@ pub fn simulate(
         series: Series::default(),
         passes: 0,
         leaps: 0,
+        speculated: Speculated::default(),
         stalled: Vec::new(),
         log: Log::Vllm(Vec::new()),
     };
@@ -174,6 +176,7 @@ struct Simulation<'a> {
     series: Series,
     passes: u64,
     leaps: u64,
+    speculated: Speculated,
     stalled: Vec<u32>,
     log: Log,
 }
@@ -273,6 +276,7 @@ impl<'a> Simulation<'a> {
         for (rank, ledger) in ledgers.into_iter().enumerate() {
             self.passes += ledger.passes;
             self.leaps += ledger.leaps;
+            self.speculated += ledger.speculated;
             self.gaps.extend(ledger.gaps.finish());
             if (replica, rank) == (0, 0) {
                 self.log = ledger.log;
@@ -288,6 +292,7 @@ impl<'a> Simulation<'a> {
             series: self.series,
             passes: self.passes,
             leaps: self.leaps,
+            speculated: self.speculated,
             stalled: self.stalled,
             log: self.log,
             route_reasons,

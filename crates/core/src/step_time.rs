@@ -46,6 +46,11 @@ impl Features {
         }
     }
 
+    /// Of a pass in which `rows` rows verify `drafts` drafts each and nothing else happens.
+    pub fn verify(rows: i64, context: i64, drafts: u32) -> Self {
+        Features { draft_tokens: rows * i64::from(drafts), ..Features::decode(rows, context) }
+    }
+
     /// A prefill row computes `new` tokens after `past` ones.
     pub fn add_prefill(&mut self, past: i64, new: i64) {
         self.prefill_tokens += new;

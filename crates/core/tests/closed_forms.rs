@@ -3,7 +3,8 @@
 mod support;
 
 use servetwin_core::clock::Agenda;
-use servetwin_core::decode_set::{DecodeSet, Member};
+use servetwin_core::decode_set::{Burst, DecodeSet, Member, Verify};
+use servetwin_core::draws::Draws;
 use servetwin_core::gaps::GapList;
 use servetwin_core::step_time::{
     Affine, DecodeGrid, Features, Graphs, Line, PromptGrid, StepTime, Tabulated, Timeline,
@@ -110,12 +111,13 @@ fn a_decode_set_knows_what_its_rows_need() {
     for seed in 0..2_000 {
         let mut dice = Dice::new(seed);
         let block_size = dice.pick(&[1, 2, 4, 7, 16]);
-        let mut set = DecodeSet::new(block_size);
+        let mut set = DecodeSet::new(block_size, None);
         let mut members: Vec<Member> = Vec::new();
         let k = dice.roll(0, 50) as u64;
         for slot in 0..dice.roll(1, 20) as u32 {
             let finish_at = k + dice.roll(1, 60) as u64;
-            let member = Member { slot, order: u64::from(slot), offset: dice.roll(-40, 90), finish_at };
+            let (order, offset) = (u64::from(slot), dice.roll(-40, 90));
+            let member = Member { slot, order, offset, finish_at, burst: None, held: 0 };
             set.insert(member);
             members.push(member);
             if dice.chance(4) {
@@ -142,6 +144,65 @@ fn a_decode_set_knows_what_its_rows_need() {
         if !members.is_empty() {
             assert_eq!(set.passes_within(k, free, wanted), fitting, "seed {seed}");
         }
+    }
+}
+
+#[test]
+fn a_decode_set_knows_what_rows_that_verify_drafts_need() {
+    for seed in 0..1_000 {
+        let mut dice = Dice::new(seed);
+        let (block_size, drafts) = (dice.pick(&[1, 2, 4, 7, 16]), dice.roll(0, 5) as u32);
+        let counts: Vec<u32> = (0..7).map(|_| dice.roll(0, 9) as u32).chain([1]).collect();
+        let draws = Draws::new(&counts, drafts, seed);
+        let (slots, most) = (1 + drafts + dice.roll(0, 4) as u32, dice.pick(&[90, 9_000]));
+        let verify = Verify { draws: &draws, drafts, slots, most };
+        let mut set = DecodeSet::new(block_size, Some(verify));
+        let k = dice.roll(0, 90) as u64;
+        let mut rows: Vec<(Member, u64, u32)> = Vec::new();
+        for slot in 0..dice.roll(1, 9) as u32 {
+            let (place, given, prompt) = (dice.roll(0, 500) as u64, dice.roll(1, 30) as u32, dice.roll(1, 90));
+            let burst = Burst::new(&draws, place, given, k);
+            let target = given + dice.roll(1, 70) as u32;
+            let finish_at = burst.finish_at(target, k);
+            let passes = (0..).find(|&passes| burst.given(k + passes) >= i64::from(target)).expect("it ends");
+            assert_eq!(finish_at, k + passes);
+            let held = ((prompt + i64::from(given) - 1) as u32).min(most).div_ceil(block_size);
+            let (order, burst) = (u64::from(slot), Some(burst));
+            let member = Member { slot, order, offset: prompt - 1, finish_at, burst, held };
+            set.insert(member);
+            rows.push((member, place, prompt as u32 - 1 + given));
+            if dice.chance(4) {
+                let gone = rows.swap_remove(dice.roll(0, rows.len() as i64 - 1) as usize);
+                set.remove(gone.0);
+            }
+        }
+        let (wanted, free) = (dice.roll(1, 40), dice.roll(0, 60));
+        let mut contexts = Vec::new();
+        set.contexts(k + 1, wanted, |context| contexts.push(context));
+        let (mut stored, mut held): (Vec<u32>, Vec<u32>) = rows.iter().map(|row| (row.2, row.0.held)).unzip();
+        let (mut taken, mut fitting) = (0, 0);
+        for pass in 0..wanted {
+            let context: u32 = stored.iter().map(|stored| stored + 1 + drafts).sum();
+            assert_eq!(contexts[pass as usize], i64::from(context), "seed {seed}");
+            assert_eq!(set.context(k + pass as u64 + 1), i64::from(context));
+            for (index, (_, place, _)) in rows.iter().enumerate() {
+                let blocks = (stored[index] + slots).min(most).div_ceil(block_size).max(held[index]);
+                taken += i64::from(blocks - held[index]);
+                held[index] = blocks;
+                stored[index] += draws.at(place + pass as u64);
+            }
+            assert_eq!(set.demand(k, pass + 1), taken, "seed {seed}");
+            let given: i64 = stored.iter().zip(&rows).map(|(&now, row)| i64::from(now) - i64::from(row.2)).sum();
+            assert_eq!(set.given(k, pass + 1), given);
+            if taken <= free {
+                fitting = pass + 1;
+            }
+        }
+        let within = set.passes_within(k, free, wanted);
+        assert!(within == fitting || (within < fitting && within >= 8), "seed {seed}: {within}, {fitting}");
+        assert_eq!(set.take(k, wanted), taken);
+        assert!(rows.iter().zip(&held).all(|(row, &held)| set.held(row.0.slot, 0, block_size) == held));
+        assert_eq!(set.demand(k + wanted as u64 - 1, 1), 0);
     }
 }
 

@@ -42,6 +42,9 @@ fn trace(dice: &mut Dice) -> Trace {
     trace
 }
 
+/// Of two drafts.
+const ACCEPTANCE: &str = r#"{"kind": "drawn", "counts": [9, 7, 5], "seed": 1}"#;
+
 fn vllm(dice: &mut Dice) -> Vllm {
     let drafts = dice.pick(&[0, 0, 0, 2]);
     Vllm {
@@ -60,7 +63,10 @@ fn vllm(dice: &mut Dice) -> Vllm {
         scheduler_reserve_full_isl: dice.chance(2),
         async_scheduling: drafts == 0 && dice.chance(2),
         num_speculative_tokens: drafts,
-        acceptance: None,
+        acceptance: (drafts > 0).then(|| serde_json::from_str(ACCEPTANCE).expect("a table")),
+        num_lookahead_tokens: if drafts > 0 { dice.pick(&[0, 2]) } else { 0 },
+        eagle_block_drop: drafts > 0 && dice.chance(2),
+        num_speculative_tokens_per_batch_size: if drafts > 0 && dice.chance(2) { vec![(4, 0)] } else { vec![] },
         id_ranks: None,
     }
 }

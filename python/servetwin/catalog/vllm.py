@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
 from typing import Any
 
 from ..spec import Spec
-from ..spec.engine import Speculative, VllmEngine
+from ..spec.engine import VllmEngine
 from .engine import (
     ResolvedEngine,
     cache_format,
@@ -21,6 +20,7 @@ from .gpus import Gpu
 from .lookup import find_gpu, find_model
 from .memory import Memory, memory
 from .models import Model
+from .speculation import acceptance, check_mtp
 
 # Defaults of `vllm serve` by GPU (EngineArgs.get_batch_defaults): large, and all others.
 _LARGE = {"max_num_batched_tokens": 8192, "max_num_seqs": 1024}
@@ -76,7 +76,7 @@ def resolve_vllm(spec: Spec, engine: VllmEngine) -> ResolvedEngine:
         "watermark_blocks": int(engine.watermark * blocks),
         "scheduler_reserve_full_isl": engine.scheduler_reserve_full_isl,
         "async_scheduling": asynchronous,
-        **_speculation(engine.speculative, spec.seed),
+        **_speculation(spec, engine, model),
     }
     return ResolvedEngine(
         title="vLLM",
@@ -145,19 +145,19 @@ def _blocks_that_fit(spec: Spec, engine: VllmEngine, room: Memory, max_model_len
     )
 
 
-def _speculation(speculative: Speculative | None, seed: int) -> dict[str, Any]:
+def _speculation(spec: Spec, engine: VllmEngine, model: Model | None) -> dict[str, Any]:
+    speculative = engine.speculative
     if speculative is None:
         return {"num_speculative_tokens": 0, "acceptance": None}
+    if speculative.method == "mtp":
+        check_mtp(spec, model, ("engine", "speculative", "method"))
+    drafts = speculative.num_speculative_tokens
+    schedule = speculative.num_speculative_tokens_per_batch_size or []
     return {
-        "num_speculative_tokens": speculative.num_speculative_tokens,
-        "acceptance": _acceptance(speculative, seed),
+        "num_speculative_tokens": drafts,
+        "acceptance": acceptance(speculative.acceptance, drafts, spec.seed),
+        # VllmConfig.num_lookahead_tokens: the slots that a head fills ahead of the model.
+        "num_lookahead_tokens": drafts if speculative.has_head else 0,
+        "eagle_block_drop": speculative.has_head and not speculative.disable_eagle_block_drop,
+        "num_speculative_tokens_per_batch_size": [(first, count) for first, _, count in schedule],
     }
-
-
-def _acceptance(speculative: Speculative, seed: int) -> dict[str, Any]:
-    acceptance = speculative.acceptance
-    if acceptance.cycle is not None:
-        return {"kind": "cycle", "pattern": acceptance.cycle}
-    # A 64-bit draw accepts if it is below the threshold, so 1 becomes the greatest that fits.
-    thresholds = [min(int(Fraction(chance) * 2**64), 2**64 - 1) for chance in acceptance.conditional or ()]
-    return {"kind": "conditional", "thresholds": thresholds, "seed": seed}

@@ -1,6 +1,7 @@
 //! vLLM's options.
 
 use super::fault;
+use super::speculation::{self, Acceptance};
 use crate::error::InputError;
 use serde::Deserialize;
 
@@ -41,24 +42,22 @@ pub struct Vllm {
     pub num_speculative_tokens: u32,
     #[serde(default)]
     pub acceptance: Option<Acceptance>,
+    /// Slots that a drafting head fills beyond the tokens of a pass.
+    #[serde(default)]
+    pub num_lookahead_tokens: u32,
+    /// Whether the last block that is found in the cache is computed again, for the drafting head.
+    #[serde(default)]
+    pub eagle_block_drop: bool,
+    /// Drafts by the number of requests in the pass before: from how many on, how many. Empty: always all.
+    #[serde(default)]
+    pub num_speculative_tokens_per_batch_size: Vec<(u32, u32)>,
     /// The order of requests of equal priority and arrival; their index if absent.
     #[serde(default)]
     pub id_ranks: Option<Vec<u32>>,
 }
 
-/// How many drafts of a verifying pass are accepted.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Acceptance {
-    /// The numbers of `pattern` in turn, per request.
-    Cycle { pattern: Vec<u32> },
-    /// Draft i, if all before it were, with probability `thresholds[i]` / 2^64.
-    Conditional { thresholds: Vec<u64>, seed: u64 },
-}
-
 /// A replica keeps lists by residue of the block size.
 const BLOCK_SIZE_MAX: u32 = 1 << 16;
-const DRAFTS_MAX: u32 = 1024;
 
 impl Vllm {
     /// # Errors
@@ -70,8 +69,21 @@ impl Vllm {
         fault(self.max_num_batched_tokens == 0, "max_num_batched_tokens must be at least 1")?;
         fault(self.block_size > BLOCK_SIZE_MAX, "block_size is above 65,536")?;
         fault(self.max_num_batched_tokens > i32::MAX as u32, "max_num_batched_tokens is above 2^31 - 1")?;
-        fault(self.num_speculative_tokens > DRAFTS_MAX, "num_speculative_tokens is above 1,024")?;
-        let drafts = self.num_speculative_tokens > 0;
-        fault(drafts && self.async_scheduling, "speculation runs without async scheduling")
+        let drafts = self.num_speculative_tokens;
+        speculation::check(drafts, self.acceptance.as_ref())?;
+        let schedule = &self.num_speculative_tokens_per_batch_size;
+        fault(!schedule.is_sorted_by(|a, b| a.0 < b.0), "num_speculative_tokens_per_batch_size is not in order")?;
+        let others = self.num_lookahead_tokens > 0 || self.eagle_block_drop || !schedule.is_empty();
+        fault(drafts == 0 && others, "options of speculation without it")?;
+        fault(drafts > 0 && self.async_scheduling, "speculation runs without async scheduling")
+    }
+
+    /// Drafts of the next pass, after one of `requests` requests.
+    pub fn drafts_after(&self, requests: usize) -> u32 {
+        let from = self.num_speculative_tokens_per_batch_size.partition_point(|&(from, _)| from as usize <= requests);
+        match from.checked_sub(1) {
+            Some(index) => self.num_speculative_tokens_per_batch_size[index].1.min(self.num_speculative_tokens),
+            None => self.num_speculative_tokens,
+        }
     }
 }

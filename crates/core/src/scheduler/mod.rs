@@ -14,12 +14,15 @@ use crate::chain::Chains;
 use crate::config::{Data, Engine, Role};
 use crate::gaps::GapList;
 use crate::log::Log;
-use crate::record::{Reason, Requests};
+use crate::record::{Reason, Requests, Speculated};
 use crate::step_time::StepTime;
 use crate::trace::Trace;
 use sglang::Sglang;
 use trtllm::Trtllm;
 use vllm::Vllm;
+
+/// Where rows verify drafts, hardly two gaps follow from each other, and a list of them is folded sooner.
+const BURST_GAPS: usize = 16;
 
 /// What all replicas share.
 pub struct Setting<'a, E = Engine> {
@@ -60,6 +63,13 @@ impl<'a> Setting<'a> {
         }
     }
 
+    fn speculates(self) -> bool {
+        match self.engine {
+            Engine::Vllm(engine) => engine.num_speculative_tokens > 0,
+            Engine::Sglang(_) | Engine::Trtllm(_) => false,
+        }
+    }
+
     /// Passes decided before the one before them has ended.
     pub fn ahead(self) -> i64 {
         match self.engine {
@@ -71,6 +81,7 @@ impl<'a> Setting<'a> {
 
     /// An idle replica. `gap_limit` bounds its list of gaps.
     pub fn scheduler(self, gap_limit: usize) -> AnyScheduler<'a> {
+        let gap_limit = if self.speculates() { (gap_limit / BURST_GAPS).max(1024) } else { gap_limit };
         match self.engine {
             Engine::Vllm(engine) => AnyScheduler::Vllm(Box::new(Vllm::new(self.of(engine), gap_limit))),
             Engine::Sglang(engine) => AnyScheduler::Sglang(Box::new(Sglang::new(self.of(engine), gap_limit))),
@@ -170,6 +181,7 @@ pub struct Ledger {
     pub gaps: GapList,
     pub passes: u64,
     pub leaps: u64,
+    pub speculated: Speculated,
     pub log: Log,
 }
 

@@ -24,8 +24,9 @@ pub struct Pass {
     pub times: Timeline,
     /// What the first pass of it does.
     pub features: Features,
-    /// Rows of the decode set.
+    /// Rows of the decode set, and the tokens that they give, as if none ended.
     pub(super) decoding: i64,
+    pub(super) given: i64,
     /// Explicit rows that get tokens.
     pub(super) sampling: Vec<Sample>,
     /// Rows that decode again after passes they were left out of.
@@ -40,8 +41,15 @@ impl Pass {
     /// Makes it a run of `passes` in which just `decoding` decodes, from counter `k` on.
     pub(super) fn begin_run(&mut self, decoding: &DecodeSet, step_time: &StepTime, k: u64, passes: i64) {
         self.decoding = decoding.len() as i64;
-        self.features = Features::decode(self.decoding, decoding.context(k + 1));
-        step_time.decode_stretches(self.decoding, self.features.context, passes, &mut self.times);
+        let context = decoding.context(k + 1);
+        self.features = Features::verify(self.decoding, context, decoding.drafts());
+        match decoding.verify() {
+            None => step_time.decode_stretches(self.decoding, context, passes, &mut self.times),
+            Some(verify) => decoding.contexts(k + 1, passes, |context| {
+                let first = step_time.of(&Features::verify(self.decoding, context, verify.drafts));
+                self.times.push(Stretch { count: 1, first, step: 0 });
+            }),
+        }
         self.passes = passes;
         self.serial = k + passes as u64;
         self.is_run = true;
@@ -103,6 +111,7 @@ impl Pass {
         self.sampling.clear();
         self.returning.clear();
         self.decoding = 0;
+        self.given = 0;
         self.dead = 0;
         self.is_run = false;
         self.logged = None;

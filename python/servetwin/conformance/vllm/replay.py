@@ -7,8 +7,8 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from ...reference.vllm import (
-    Conditional,
     Cycle,
+    Drawn,
     EngineConfig,
     PassRecord,
     RequestRecord,
@@ -59,8 +59,8 @@ def described(config: EngineConfig) -> dict[str, Any]:
     match config.acceptance:
         case Cycle(pattern):
             acceptance = {"kind": "cycle", "pattern": pattern}
-        case Conditional(thresholds, seed):
-            acceptance = {"kind": "conditional", "thresholds": thresholds, "seed": seed}
+        case Drawn(counts, seed):
+            acceptance = {"kind": "drawn", "counts": counts, "seed": seed}
     return {"name": "vllm", **asdict(config), "acceptance": acceptance}
 
 

@@ -5,14 +5,14 @@ Start with `engine.py`, the clock; then `scheduler.py`, what goes into each pass
 picosecond.
 """
 
-from .acceptance import Conditional, Cycle
+from ..acceptance import Cycle, Drawn
 from .config import EngineConfig
 from .engine import run
 from .records import PassRecord, RequestRecord, RunRecord, Stuck
 
 __all__ = [
-    "Conditional",
     "Cycle",
+    "Drawn",
     "EngineConfig",
     "PassRecord",
     "RequestRecord",

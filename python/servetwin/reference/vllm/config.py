@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ...errors import ServetwinError
-from .acceptance import Acceptance
+from ..acceptance import Acceptance
 
 
 @dataclass(frozen=True)
@@ -18,13 +18,15 @@ class VersionRules:
     """Freed blocks that no prefix can hit go to the front of the free queue."""
     single_tokens_padded_with_drafts: bool
     """An admitted request with one token to compute gets rejected drafts, for a uniform batch."""
+    lookahead_on_admission: bool
+    """A request has slots for its drafting head from its first pass on."""
     every_victim_shifts_the_loop: bool
     """A victim ahead of the loop over running requests moves it back, scheduled or not."""
 
 
 RULES = {
-    "0.32": VersionRules(True, True, True, True),
-    "0.19": VersionRules(False, False, False, False),
+    "0.32": VersionRules(True, True, True, True, True),
+    "0.19": VersionRules(False, False, False, False, False),
 }
 """By version: 0.32.0 is recorded step by step; 0.19.0 is read from its source, not recorded."""
 
@@ -56,6 +58,12 @@ class EngineConfig:
     async_scheduling: bool = False
     num_speculative_tokens: int = 0
     acceptance: Acceptance | None = None
+    num_lookahead_tokens: int = 0
+    """Slots that a drafting head fills beyond the tokens of a pass."""
+    eagle_block_drop: bool = False
+    """The last block found in the cache is computed again: the head needs its hidden states."""
+    num_speculative_tokens_per_batch_size: tuple[tuple[int, int], ...] = ()
+    """Drafts by the number of requests in the pass before: from how many on, how many."""
 
     def __post_init__(self) -> None:
         if self.version not in RULES:
@@ -70,6 +78,14 @@ class EngineConfig:
             raise ServetwinError("speculation under async scheduling is not modelled")
         if self.num_speculative_tokens and self.acceptance is None:
             raise ServetwinError("engine.acceptance is needed with num_speculative_tokens")
+
+    def drafts_after(self, requests: int) -> int:
+        """Drafts of the next pass, after one of so many requests."""
+        drafts = self.num_speculative_tokens
+        for start, count in self.num_speculative_tokens_per_batch_size:
+            if start <= requests:
+                drafts = min(count, self.num_speculative_tokens)
+        return drafts
 
     @property
     def rules(self) -> VersionRules:

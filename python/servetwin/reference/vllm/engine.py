@@ -198,7 +198,7 @@ def features(plan: Pass) -> Features:
         prefill_work=sum(row.tokens * (2 * row.computed_before + row.tokens) for row in prefills),
         prefill_context=sum(row.computed_before + row.tokens for row in prefills),
         decode_rows=len(rows) - len(prefills),
-        draft_tokens=0,
+        draft_tokens=sum(row.tokens - 1 for row in rows if row.decodes),
         context=sum(row.computed_before + row.tokens for row in rows),
         sequences=len(rows),
         ready_context=sum(row.computed_before + row.tokens for row in ready),

@@ -16,6 +16,7 @@ class KvCache:
         self._block_size = config.block_size
         self._max_model_len = config.max_model_len
         self._caching = config.enable_prefix_caching
+        self._drop_last_hit = config.eagle_block_drop
         self._keys = PrefixKeys(config.block_size)
         self.pool = BlockPool(
             config.num_gpu_blocks,
@@ -32,7 +33,8 @@ class KvCache:
         """The longest stored prefix, in whole blocks, short of the request's last token.
 
         That token must be computed, to have something to sample from: so a prompt that is a
-        whole number of blocks and fully stored gives up its last block.
+        whole number of blocks and fully stored gives up its last block. A drafting head gives up
+        one more, to have hidden states to start from.
         """
         hit: list[int] = []
         for key in request.keys[: (len(request.tokens) - 1) // self._block_size]:
@@ -40,7 +42,7 @@ class KvCache:
             if block is None:
                 break
             hit.append(block)
-        return hit
+        return hit[:-1] if self._drop_last_hit else hit
 
     def blocks_to_admit(self, tokens: int, hit: Sequence[int]) -> int:
         """How many free blocks a waiting request uses up to hold `tokens` tokens.
@@ -49,22 +51,22 @@ class KvCache:
         """
         return max(self._slots(tokens) - len(hit), 0) + sum(map(self.pool.is_free, hit))
 
-    def admit(self, request: RequestState, hit: Sequence[int], tokens: int) -> None:
-        """Gives a waiting request its hit, and blocks for `tokens` tokens in all."""
+    def admit(self, request: RequestState, hit: Sequence[int], tokens: int, ahead: int) -> None:
+        """Gives a waiting request its hit, and blocks for `tokens` tokens in all and `ahead` slots."""
         assert not request.blocks
         self.pool.hold(hit)
         request.blocks = list(hit)
         request.hashed = len(hit)
-        self._extend(request, tokens)
+        self._extend(request, tokens, ahead)
 
-    def grow(self, request: RequestState, tokens: int) -> list[int] | None:
-        """Gives a running request blocks for `tokens` tokens in all.
+    def grow(self, request: RequestState, tokens: int, ahead: int) -> list[int] | None:
+        """Gives a running request blocks for `tokens` tokens in all and `ahead` slots.
 
         Returns the new ones, or None, changing nothing, if too few are free.
         """
-        if self._slots(tokens) - len(request.blocks) > self.pool.num_free:
+        if self._slots(tokens + ahead) - len(request.blocks) > self.pool.num_free:
             return None
-        return self._extend(request, tokens)
+        return self._extend(request, tokens, ahead)
 
     def store(self, request: RequestState, tokens: int) -> None:
         """Makes the full blocks among the first `tokens` tokens findable."""
@@ -83,12 +85,12 @@ class KvCache:
     def _slots(self, tokens: int) -> int:
         return -(-min(tokens, self._max_model_len) // self._block_size)
 
-    def _extend(self, request: RequestState, tokens: int) -> list[int]:
+    def _extend(self, request: RequestState, tokens: int, ahead: int) -> list[int]:
         """Blocks are stored as soon as they are handed out: the next request can hit them.
 
         Drafts may be rejected, so they are not.
         """
-        new = self.pool.take(max(self._slots(tokens) - len(request.blocks), 0))
+        new = self.pool.take(max(self._slots(tokens + ahead) - len(request.blocks), 0))
         request.blocks += new
         self.store(request, min(tokens, len(request.tokens)))
         return new

@@ -49,6 +49,8 @@ class Pass:
     resumed: list[int] = field(default_factory=list)
     preempted: list[int] = field(default_factory=list)
     blocks: dict[int, list[int]] = field(default_factory=dict)
+    next_drafts: int = 0
+    """Drafts that each of its rows will verify next."""
     has_prefill: bool = False
     """A running request in it was still prefilling after its pass before."""
 
@@ -89,6 +91,7 @@ class Scheduler:
         if not plan.preempted:
             self._admit_waiting(plan)
         self._advance(plan)
+        plan.next_drafts = self.config.drafts_after(len(plan.rows))
         return plan
 
     def _prefill_cap(self) -> int:
@@ -113,7 +116,8 @@ class Scheduler:
                 # Nothing to compute before outputs in flight arrive; others may go on.
                 index += 1
                 continue
-            while (new := self.cache.grow(request, request.computed + tokens)) is None:
+            ahead = self.config.num_lookahead_tokens
+            while (new := self.cache.grow(request, request.computed + tokens, ahead)) is None:
                 victim = self._victim()
                 index -= self._take_out(victim, index, plan)
                 self._preempt(victim, plan)
@@ -215,7 +219,7 @@ class Scheduler:
             )
 
         self.waiting.pop()
-        self.cache.admit(request, hit, computed + row.tokens)
+        self.cache.admit(request, hit, computed + row.tokens, self._ahead_on_admission())
         resumed = request.status is Status.PREEMPTED
         (plan.resumed if resumed else plan.new).append(request.spec.index)
         request.status = Status.RUNNING
@@ -232,6 +236,7 @@ class Scheduler:
         return (
             config.num_speculative_tokens > 0
             and config.rules.single_tokens_padded_with_drafts
+            and not config.num_speculative_tokens_per_batch_size
             and row.tokens == 1
             and not plan.has_prefill
             and (beside_running or row.computed_before > 0)
@@ -244,7 +249,11 @@ class Scheduler:
         spare = self.cache.pool.num_free - (config.watermark_blocks if self.running else 0)
         if config.scheduler_reserve_full_isl and (self.cache.blocks_to_admit(len(row.request.tokens), hit) > spare):
             return False
-        return self.cache.blocks_to_admit(row.computed_before + row.tokens, hit) <= spare
+        slots = row.computed_before + row.tokens + self._ahead_on_admission()
+        return self.cache.blocks_to_admit(slots, hit) <= spare
+
+    def _ahead_on_admission(self) -> int:
+        return self.config.num_lookahead_tokens if self.config.rules.lookahead_on_admission else 0
 
     # After the pass is decided, and after it has run
 
@@ -287,7 +296,7 @@ class Scheduler:
             if finished:
                 self._finish(request)
             else:
-                request.drafts = self.config.num_speculative_tokens
+                request.drafts = plan.next_drafts
             deliveries.append(Delivery(index, delivered, finished))
         return deliveries
 

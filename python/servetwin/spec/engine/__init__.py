@@ -7,8 +7,9 @@ from typing import Annotated
 from pydantic import Field
 
 from .sglang import SglangEngine
+from .speculation import Acceptance
 from .trtllm import TrtllmEngine
-from .vllm import Acceptance, Speculative, VllmEngine
+from .vllm import Speculative, VllmEngine
 
 Engine = Annotated[VllmEngine | SglangEngine | TrtllmEngine, Field(discriminator="name")]
 

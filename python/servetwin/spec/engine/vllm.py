@@ -9,50 +9,76 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from ..base import Count, CountOrZero, PositiveShare, Share, SpecModel
+from ..base import Count, CountOrZero, PositiveShare, SpecModel
 from ..lines import KeyPath
+from .speculation import DRAFTS_MAX, NGRAM_DRAFTS_MAX, Speculation
 from .version import known_version
 
 VERSIONS = ("0.32", "0.19")
 """Rules that are modelled: 0.32 checked against recordings of the real scheduler, 0.19 read from its source."""
 
 
-class Acceptance(SpecModel):
-    """How many drafts of a pass are accepted: a cycle of counts, or the chance of each after those before it."""
+METHODS = (
+    "ngram",
+    "eagle",
+    "eagle3",
+    "mtp",
+    "draft_model",
+    "medusa",
+    "mlp_speculator",
+    "suffix",
+    "ngram_gpu",
+    "dflash",
+    "dspark",
+    "extract_hidden_states",
+    "custom_class",
+)
+"""SpeculativeConfig.method in 0.32 (vllm/config/speculative.py); the names of single models' mtp aside."""
 
-    cycle: Annotated[list[CountOrZero], Field(min_length=1)] | None = None
-    conditional: Annotated[list[Share], Field(min_length=1)] | None = None
 
-    @model_validator(mode="after")
-    def _one_form(self) -> Acceptance:
-        if (self.cycle is None) == (self.conditional is None):
-            raise ValueError("needs exactly one of `cycle` and `conditional`")
-        return self
+class Speculative(Speculation):
+    """`--speculative-config`, and what it does not tell.
 
+    `num_speculative_tokens_per_batch_size`: entries of first and last number of requests in a pass, and the drafts of
+    the next.
+    """
 
-class Speculative(SpecModel):
-    """Speculative decoding. A number for `acceptance` is the same chance for every draft."""
+    method: Literal["ngram", "eagle", "eagle3", "mtp"]
+    num_speculative_tokens: Annotated[int, Field(ge=1, le=NGRAM_DRAFTS_MAX)]
+    num_speculative_tokens_per_batch_size: Annotated[list[tuple[Count, Count, CountOrZero]], Field(min_length=1)] | None = (
+        None
+    )
+    disable_eagle_block_drop: bool = False
 
-    method: Literal["ngram"]
-    num_speculative_tokens: Annotated[int, Field(ge=1, le=64)]
-    acceptance: Acceptance
-
-    @field_validator("acceptance", mode="before")
+    @field_validator("method", mode="before")
     @classmethod
-    def _one_chance_for_all(cls, value: Any, info: Any) -> Any:
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
-            return {"conditional": [value] * info.data.get("num_speculative_tokens", 1)}
+    def _modelled_method(cls, value: Any) -> Any:
+        if value in METHODS and value not in ("ngram", "eagle", "eagle3", "mtp"):
+            raise ValueError("vLLM's, but not yet modelled; ngram, eagle, eagle3 and mtp are")
         return value
+
+    @property
+    def has_head(self) -> bool:
+        """Whether drafts come from layers of their own, which see the model's hidden states."""
+        return self.method != "ngram"
 
     @model_validator(mode="after")
     def _fits(self) -> Speculative:
         drafts = self.num_speculative_tokens
-        if self.acceptance.cycle is not None and max(self.acceptance.cycle) > drafts:
-            raise ValueError(f"acceptance.cycle accepts {max(self.acceptance.cycle)} of {drafts} drafts")
-        if self.acceptance.conditional is not None and len(self.acceptance.conditional) != drafts:
-            raise ValueError(
-                f"acceptance.conditional has {len(self.acceptance.conditional)} chances for {drafts} drafts"
-            )
+        if self.has_head and drafts > DRAFTS_MAX:
+            raise ValueError(f"{drafts} drafts of {self.method}: at most {DRAFTS_MAX} are modelled")
+        self.acceptance.check(drafts)
+        last = 0
+        for first, end, count in self.num_speculative_tokens_per_batch_size or ():
+            if first > end or first <= last or (last == 0 and first != 1):
+                raise ValueError(
+                    "num_speculative_tokens_per_batch_size: ranges of requests start at 1, in order, and do not overlap"
+                )
+            if count > drafts:
+                raise ValueError(
+                    f"num_speculative_tokens_per_batch_size asks for {count} drafts where there are at most {drafts}"
+                )
+            last = end
         return self
 
 

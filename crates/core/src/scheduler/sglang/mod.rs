@@ -94,7 +94,7 @@ pub struct Sglang<'a> {
     entries: u64,
     /// The decoding rows, in the order of the batch.
     running: Vec<u32>,
-    decoding: DecodeSet,
+    decoding: DecodeSet<'a>,
     promises: Promises,
     /// The request whose prompt is being computed in parts.
     chunked: Option<u32>,
@@ -146,7 +146,7 @@ impl<'a> Sglang<'a> {
             waiting: VecDeque::new(),
             entries: 0,
             running: Vec::new(),
-            decoding: DecodeSet::new(engine.page_size),
+            decoding: DecodeSet::new(engine.page_size, None),
             promises: Promises::default(),
             chunked: None,
             joining: Vec::new(),
@@ -308,7 +308,13 @@ impl Scheduler for Sglang<'_> {
     }
 
     fn into_ledger(self) -> Ledger {
-        Ledger { gaps: self.gaps, passes: self.passes, leaps: self.leaps, log: Log::Sglang(self.log) }
+        Ledger {
+            gaps: self.gaps,
+            passes: self.passes,
+            leaps: self.leaps,
+            speculated: Default::default(),
+            log: Log::Sglang(self.log),
+        }
     }
 
     fn check(&self) {

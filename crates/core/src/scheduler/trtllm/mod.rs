@@ -60,7 +60,7 @@ pub struct Trtllm<'a> {
     batch: Vec<u32>,
     /// Those of the batch whose context is not computed whole, in order.
     contexts: Vec<u32>,
-    decoding: DecodeSet,
+    decoding: DecodeSet<'a>,
     /// Blocks that the rows of the decode set would hold at their limits, and those they hold.
     reserved: i64,
     held: i64,
@@ -94,7 +94,7 @@ impl<'a> Trtllm<'a> {
             pending: VecDeque::new(),
             batch: Vec::new(),
             contexts: Vec::new(),
-            decoding: DecodeSet::new(engine.tokens_per_block),
+            decoding: DecodeSet::new(engine.tokens_per_block, None),
             reserved: 0,
             held: 0,
             left_out: Vec::new(),
@@ -248,7 +248,13 @@ impl Scheduler for Trtllm<'_> {
     }
 
     fn into_ledger(self) -> Ledger {
-        Ledger { gaps: self.gaps, passes: self.passes, leaps: self.leaps, log: Log::Vllm(self.log) }
+        Ledger {
+            gaps: self.gaps,
+            passes: self.passes,
+            leaps: self.leaps,
+            speculated: Default::default(),
+            log: Log::Vllm(self.log),
+        }
     }
 
     fn check(&self) {

@@ -40,9 +40,9 @@ impl Row {
         self.prompt + self.delivered
     }
 
-    pub(super) fn member(&self, slot: u32) -> Member {
+    pub(super) fn member(&self, slot: u32) -> Member<'static> {
         let offset = i64::from(self.prompt) + i64::from(self.target) - self.finish_at as i64 - 1;
-        Member { slot, order: self.order, offset, finish_at: self.finish_at }
+        Member { slot, order: self.order, offset, finish_at: self.finish_at, burst: None, held: 0 }
     }
 
     /// In the decode set: tokens sampled in passes scheduled so far.

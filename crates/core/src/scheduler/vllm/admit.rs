@@ -20,12 +20,14 @@ pub(super) struct Admission {
     pub(super) now_ps: i64,
 }
 
-impl Vllm<'_> {
+impl<'a> Vllm<'a> {
     /// The waiting loop: admits from the head of the queue what fits.
     pub(super) fn admit(&mut self, pass: Admission, results: &mut Results) {
         let Admission { mut budget, threshold, some_running, some_prefilling, now_ps } = pass;
         let engine = self.s.engine;
         let block_size = engine.block_size;
+        // Before 0.32 a request that is admitted has them only from its next pass on.
+        let lookahead = if engine.version == Version::V0_32 { engine.num_lookahead_tokens } else { 0 };
         if self.head_blocked {
             return;
         }
@@ -49,7 +51,7 @@ impl Vllm<'_> {
             let known = prompt + head.slot.map_or(0, |slot| self.rows[slot as usize].delivered);
             let (path, private) = (self.s.chains.path(request), self.s.chains.private_segment(request));
             let hit = if engine.enable_prefix_caching {
-                self.pool.find(path, private, (known - 1) / block_size)
+                self.find_prefix(path, private, (known - 1) / block_size)
             } else {
                 Default::default()
             };
@@ -58,6 +60,7 @@ impl Vllm<'_> {
             let drafts = engine.num_speculative_tokens;
             let padded = drafts > 0
                 && engine.version == Version::V0_32
+                && engine.num_speculative_tokens_per_batch_size.is_empty()
                 && new == 1
                 && !some_prefilling
                 && (some_running || hit.blocks > 0)
@@ -81,7 +84,7 @@ impl Vllm<'_> {
             new = new.min(budget as u32);
             let watermark = if self.running.is_empty() { 0 } else { engine.watermark_blocks };
             let whole = self.blocks_for(known).saturating_sub(hit.blocks);
-            let first = self.blocks_for(cached + new).saturating_sub(hit.blocks);
+            let first = self.blocks_for(cached + new + lookahead).saturating_sub(hit.blocks);
             let fits = |blocks: u32| {
                 u64::from(blocks) + u64::from(hit.unheld) + u64::from(watermark) <= u64::from(self.pool.free())
             };
@@ -110,7 +113,7 @@ impl Vllm<'_> {
         self.explicit.iter().all(|&slot| self.rows[slot as usize].state == State::Draining)
     }
 
-    pub(super) fn open_row(&mut self, row: Row) -> u32 {
+    pub(super) fn open_row(&mut self, row: Row<'a>) -> u32 {
         let slot = self.vacant.pop().unwrap_or(self.rows.len() as u32);
         if slot as usize == self.rows.len() {
             self.rows.push(row)
@@ -157,7 +160,7 @@ impl Vllm<'_> {
         }
     }
 
-    pub(super) fn new_row(&self, request: u32, arrival_ps: i64) -> Row {
+    pub(super) fn new_row(&self, request: u32, arrival_ps: i64) -> Row<'a> {
         let trace = self.s.trace;
         let prompt = trace.input_tokens[request as usize];
         let context_left = self.s.engine.max_model_len.saturating_sub(prompt).max(1);
@@ -182,6 +185,8 @@ impl Vllm<'_> {
             last_emit_ps: NEVER,
             left_out_at: u64::MAX,
             verified: 0,
+            burst: None,
+            joined: 0,
             furthest: 0,
             logged_blocks: 0,
         }

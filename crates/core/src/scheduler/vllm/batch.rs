@@ -23,7 +23,8 @@ impl Vllm<'_> {
             return None;
         }
         let budget = i64::from(self.s.engine.max_num_batched_tokens);
-        let due = self.decoding.due(self.k).len() as u32;
+        let due = self.decoding.demand(self.k, 1) as u32;
+        let each = 1 + i64::from(self.decoding.drafts());
         let (mut used, mut blocks) = (0, due);
         for (index, &slot) in self.explicit.iter().enumerate() {
             let row = &self.rows[slot as usize];
@@ -31,22 +32,23 @@ impl Vllm<'_> {
                 continue;
             }
             let decoding_before = (self.position(row.order) - index) as i64;
-            let left = budget - used - decoding_before;
+            let left = budget - used - decoding_before * each;
             if left <= 0 {
                 return None;
             }
             let tokens = self.wanted_tokens(row, threshold, left);
             if tokens > 0 {
-                let more = self.blocks_for(row.computed + tokens).saturating_sub(self.pool.held(slot));
+                let more = self.blocks_for_pass(row.computed + tokens).saturating_sub(self.pool.held(slot));
                 self.planned.push(Planned { slot, tokens, blocks: more });
                 used += i64::from(tokens);
                 blocks += more;
             }
         }
-        if used + self.decoding.len() as i64 > budget || blocks > self.pool.free() {
+        if used + self.decoding.len() as i64 * each > budget || blocks > self.pool.free() {
             return None;
         }
         self.pool.take_unassigned(due);
+        self.decoding.take(self.k, 1);
         for planned in &self.planned {
             self.pool.allocate(planned.slot, planned.blocks);
         }
@@ -57,6 +59,7 @@ impl Vllm<'_> {
     /// something, those preempted and those left out.
     pub(super) fn fit_batch(&mut self, threshold: u32, start_ps: i64, results: &mut Results) -> Batch {
         self.planned.clear();
+        self.make_explicit(self.decoding.drafts(), start_ps);
         let mut batch = Batch::default();
         let mut items: Vec<u32> = self.explicit.iter().chain(self.decoding.due(self.k)).copied().collect();
         items.sort_unstable_by_key(|&slot| self.rows[slot as usize].order);
@@ -81,7 +84,7 @@ impl Vllm<'_> {
             } else {
                 let row = &self.rows[slot as usize];
                 let tokens = self.wanted_tokens(row, threshold, left);
-                (tokens, self.blocks_for(row.computed + tokens).saturating_sub(self.pool.held(slot)))
+                (tokens, self.blocks_for_pass(row.computed + tokens).saturating_sub(self.pool.held(slot)))
             };
             if tokens == 0 {
                 continue;
@@ -230,7 +233,7 @@ impl Vllm<'_> {
     }
 
     /// The tokens an explicit row takes of a budget of `left`.
-    fn wanted_tokens(&self, row: &Row, threshold: u32, left: i64) -> u32 {
+    fn wanted_tokens(&self, row: &Row<'_>, threshold: u32, left: i64) -> u32 {
         if row.state == State::Draining {
             return 0;
         }
@@ -240,6 +243,11 @@ impl Vllm<'_> {
         }
         let context_left = self.s.engine.max_model_len.saturating_sub(row.computed + 1);
         tokens.min(left.min(i64::from(u32::MAX)) as u32).min(context_left)
+    }
+
+    /// Blocks for `tokens` tokens, and for those that a drafting head computes ahead.
+    pub(super) fn blocks_for_pass(&self, tokens: u32) -> u32 {
+        self.blocks_for(tokens + self.s.engine.num_lookahead_tokens)
     }
 
     pub(super) fn blocks_for(&self, tokens: u32) -> u32 {

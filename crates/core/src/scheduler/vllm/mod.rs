@@ -8,8 +8,8 @@
 //! pass at a time, and must agree in every record.
 //!
 //! Files in the order of a pass: `schedule` (a stepped pass, or a run of passes), `batch` (the
-//! requests that run: budget, blocks, preemption), `admit` (the queue), `results`; `pass` and `row`
-//! hold the data, `trail` the log of passes.
+//! requests that run: budget, blocks, preemption), `admit` (the queue), `results`; `speculation` (rows
+//! that verify drafts); `pass` and `row` hold the data, `trail` the log of passes.
 
 mod admit;
 mod batch;
@@ -17,6 +17,7 @@ mod handover;
 mod results;
 mod row;
 mod schedule;
+mod speculation;
 mod trail;
 
 use super::{Ledger, Move, Pass, Results, Scheduler, Setting};
@@ -26,7 +27,7 @@ use crate::decode_set::DecodeSet;
 use crate::gaps::GapList;
 use crate::kv::block_pool::{BlockPool, FreeRule};
 use crate::log::{Log, PassRecord};
-use crate::record::Reason;
+use crate::record::{Reason, Speculated};
 use crate::waiting::{Key, Queue, Waiting};
 use handover::Remote;
 use hashbrown::HashMap;
@@ -44,7 +45,7 @@ impl Setting<'_, config::Vllm> {
             _ => (self.trace.max_output_tokens[request as usize], self.trace.output_tokens[request as usize]),
         };
         let (limit, output) = (u64::from(limit.max(1)), u64::from(output.max(1)));
-        let drafts = u64::from(engine.num_speculative_tokens);
+        let drafts = u64::from(engine.num_speculative_tokens + engine.num_lookahead_tokens);
         if prompt + limit > u64::from(engine.max_model_len) {
             Some(Reason::Context)
         } else if (prompt + output - 1 + drafts)
@@ -66,14 +67,17 @@ type PreemptionKey = (i32, i64, std::cmp::Reverse<u64>, u32);
 pub struct Vllm<'a> {
     s: Setting<'a, config::Vllm>,
     pool: BlockPool,
-    rows: Vec<Row>,
+    rows: Vec<Row<'a>>,
     vacant: Vec<u32>,
     waiting: Queue,
     /// The batch, in order.
     running: Vec<u32>,
     /// Those of the batch that are not in the decode set, in order.
     explicit: Vec<u32>,
-    decoding: DecodeSet,
+    decoding: DecodeSet<'a>,
+    /// Drafts of the next pass for each row of this one.
+    drafts: u32,
+    speculated: Speculated,
     /// Under the priority policy: who would be preempted first, last.
     by_priority: BTreeSet<PreemptionKey>,
     /// Preempted rows with a token on its way, and the pass it comes with.
@@ -120,7 +124,9 @@ impl<'a> Vllm<'a> {
             },
             running: Vec::new(),
             explicit: Vec::new(),
-            decoding: DecodeSet::new(engine.block_size),
+            decoding: speculation::decode_set(engine, engine.num_speculative_tokens),
+            drafts: engine.num_speculative_tokens,
+            speculated: Speculated::default(),
             by_priority: BTreeSet::new(),
             late: Vec::new(),
             left_out: Vec::new(),
@@ -253,7 +259,13 @@ impl Scheduler for Vllm<'_> {
     }
 
     fn into_ledger(self) -> Ledger {
-        Ledger { gaps: self.gaps, passes: self.passes, leaps: self.leaps, log: Log::Vllm(self.log) }
+        Ledger {
+            gaps: self.gaps,
+            passes: self.passes,
+            leaps: self.leaps,
+            speculated: self.speculated,
+            log: Log::Vllm(self.log),
+        }
     }
 
     fn check(&self) {
@@ -264,7 +276,8 @@ impl Scheduler for Vllm<'_> {
             .map(|&slot| {
                 let row = &self.rows[slot as usize];
                 let sampled = if row.state == State::Draining { row.target } else { row.sampled(self.k) };
-                (row.prompt + sampled - 1).div_ceil(self.s.engine.block_size) - self.pool.held(slot)
+                let stored = row.prompt + sampled - 1;
+                self.decoding.held(slot, stored, self.s.engine.block_size) - self.pool.held(slot)
             })
             .sum();
         self.pool.check(unassigned);

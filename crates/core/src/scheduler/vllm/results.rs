@@ -3,8 +3,7 @@
 use super::Vllm;
 use super::row::State;
 use crate::config::Role;
-use crate::config::vllm::Acceptance;
-use crate::random;
+use crate::config::speculation::Acceptance;
 use crate::record::Status;
 use crate::scheduler::Results;
 use crate::scheduler::pass::{Pass, Sample};
@@ -21,6 +20,7 @@ impl Vllm<'_> {
             let steady = pass.decoding - pass.returning.len() as i64 - pass.dead;
             self.gaps.push_one(end_ps - pass.start_ps, steady);
         }
+        self.count_bursts(pass);
         for &slot in &pass.returning {
             self.gaps.push_one(end_ps - self.rows[slot as usize].last_emit_ps, 1);
         }
@@ -56,6 +56,9 @@ impl Vllm<'_> {
             }
         }
         ending.sort_unstable_by_key(|&slot| self.rows[slot as usize].order);
+        if speculative {
+            self.join_verifying(&pass.sampling, &ending, end_ps);
+        }
         let mut next = next;
         for &slot in &ending {
             self.end(slot, end_ps, next.as_deref_mut(), results);
@@ -84,7 +87,7 @@ impl Vllm<'_> {
             self.gaps.push_one(end_ps - row.last_emit_ps, 1);
         }
         if tokens > 1 {
-            self.gaps.push_one(0, i64::from(tokens) - 1);
+            self.gaps.push_within_bursts(i64::from(tokens) - 1);
         }
         if let Some(entry) = logged {
             self.log[entry].emitted.push((row.request, tokens));
@@ -94,7 +97,11 @@ impl Vllm<'_> {
     /// Speculation: delivers the accepted drafts and one more token. Returns whether the row ends.
     fn deliver_verified(&mut self, sample: Sample, end_ps: i64, logged: Option<usize>, results: &mut Results) -> bool {
         let Sample { slot, drafts } = sample;
-        let accepted = if self.rows[slot as usize].padded { 0 } else { self.accepted(slot, drafts) };
+        let padded = self.rows[slot as usize].padded;
+        let accepted = if padded { 0 } else { self.accepted(slot, drafts) };
+        if drafts > 0 && !padded {
+            self.speculated.add(1, drafts.into(), accepted.into());
+        }
         let row = &mut self.rows[slot as usize];
         row.computed -= drafts - accepted;
         let tokens = (accepted + 1).min(row.target - row.delivered);
@@ -104,7 +111,7 @@ impl Vllm<'_> {
         row.delivered += tokens;
         row.last_emit_ps = end_ps;
         row.padded = false;
-        row.drafts = self.s.engine.num_speculative_tokens;
+        row.drafts = self.drafts;
         let ends = row.delivered == row.target;
         if drafts > 0
             && self.s.trace.output_tokens[request as usize] > 0
@@ -124,13 +131,10 @@ impl Vllm<'_> {
             Acceptance::Cycle { pattern } => {
                 pattern.get(ordinal as usize % pattern.len().max(1)).map_or(0, |&accepted| accepted.min(drafts))
             }
-            Acceptance::Conditional { thresholds, seed } => (0..drafts)
-                .take_while(|&position| {
-                    let keys = [u64::from(row.request), ordinal, u64::from(position)];
-                    let threshold = thresholds.get(position as usize).or(thresholds.last());
-                    threshold.is_some_and(|&threshold| random::draw(*seed, &keys) < threshold)
-                })
-                .count() as u32,
+            Acceptance::Drawn(drawn) => {
+                let draws = drawn.draws(self.s.engine.num_speculative_tokens);
+                (draws.at(draws.start(row.request) + ordinal) - 1).min(drafts)
+            }
         }
     }
 
@@ -148,9 +152,12 @@ impl Vllm<'_> {
                 self.pool.release(slot);
             }
             State::Decoding | State::Draining => {
-                let computed = row.prompt + row.target - 1;
+                let mut computed = row.prompt + row.target - 1;
                 let mut held = computed;
-                if row.state == State::Decoding {
+                if row.burst.is_some() {
+                    // What its last pass gave was not known when blocks were entered into the cache.
+                    computed = row.prompt + row.sampled(row.finish_at - 1);
+                } else if row.state == State::Decoding {
                     let left_out = row.left_out_at == self.k && row.finish_at < self.k;
                     held = row.computed_by(self.k) - u32::from(left_out);
                     if self.k > self.updated
@@ -165,8 +172,12 @@ impl Vllm<'_> {
                     }
                 }
                 let block_size = self.s.engine.block_size;
+                let held = match row.burst {
+                    Some(_) => self.decoding.held(slot, held, block_size),
+                    None => self.blocks_for(held),
+                };
                 self.leave_batch(slot);
-                self.pool.settle(slot, self.blocks_for(held));
+                self.pool.settle(slot, held);
                 if self.s.role == Role::Prefill {
                     self.hold(slot, results);
                     return;

@@ -1,6 +1,6 @@
 //! A request that has been admitted.
 
-use crate::decode_set::Member;
+use crate::decode_set::{Burst, Member};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
@@ -13,7 +13,7 @@ pub(super) enum State {
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Row {
+pub(super) struct Row<'a> {
     pub(super) request: u32,
     pub(super) arrival_ps: i64,
     pub(super) state: State,
@@ -38,26 +38,40 @@ pub(super) struct Row {
     pub(super) last_emit_ps: i64,
     /// The counter after the last pass it was left out of while decoding.
     pub(super) left_out_at: u64,
-    /// Passes so far in which drafts were verified.
+    /// Passes so far in which drafts were verified; of a decoding row, those before it joined the set.
     pub(super) verified: u64,
+    /// Decoding rows that verify drafts: what they give, and the counter when they joined the set.
+    pub(super) burst: Option<Burst<'a>>,
+    pub(super) joined: u64,
     /// The most tokens ever computed: that it grows is progress.
     pub(super) furthest: u32,
     pub(super) logged_blocks: usize,
 }
 
-impl Row {
+impl<'a> Row<'a> {
     pub(super) fn tokens(&self) -> u32 {
         self.prompt + self.delivered
     }
 
-    pub(super) fn member(&self, slot: u32) -> Member {
-        let offset = i64::from(self.prompt) + i64::from(self.target) - self.finish_at as i64 - 1;
-        Member { slot, order: self.order, offset, finish_at: self.finish_at }
+    pub(super) fn member(&self, slot: u32) -> Member<'a> {
+        let mut offset = i64::from(self.prompt) - 1;
+        if self.burst.is_none() {
+            offset += i64::from(self.target) - self.finish_at as i64;
+        }
+        Member { slot, order: self.order, offset, finish_at: self.finish_at, burst: self.burst, held: 0 }
     }
 
     /// Tokens sampled in passes scheduled so far, of a decoding row.
     pub(super) fn sampled(&self, k: u64) -> u32 {
+        if let Some(burst) = self.burst {
+            return burst.given(k).min(i64::from(self.target)) as u32;
+        }
         (i64::from(self.target) - (self.finish_at as i64 - k as i64)) as u32
+    }
+
+    /// Tokens that the pass gives which raises the counter from `k`, of a decoding row.
+    pub(super) fn gives(&self, k: u64) -> u32 {
+        self.sampled(k + 1) - self.sampled(k)
     }
 
     /// Tokens computed in passes scheduled so far, of a decoding row: all but the last it sampled.

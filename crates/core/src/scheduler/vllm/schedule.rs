@@ -57,9 +57,10 @@ impl Vllm<'_> {
             || !self.explicit.is_empty()
             || !self.late.is_empty()
             || !self.left_out.is_empty()
-            || self.decoding.len() > engine.max_num_batched_tokens as usize
+            || self.decoding.len() * (1 + self.decoding.drafts() as usize) > engine.max_num_batched_tokens as usize
             || self.s.log_blocks
             || self.s.chains.generated_is_shared()
+            || engine.drafts_after(self.decoding.len()) != self.decoding.drafts()
         {
             return 0;
         }
@@ -79,7 +80,8 @@ impl Vllm<'_> {
         if self.s.log_passes {
             self.log_run(pass);
         }
-        self.pool.take_unassigned(self.decoding.demand(self.k, pass.passes) as u32);
+        self.pool.take_unassigned(self.decoding.take(self.k, pass.passes) as u32);
+        pass.given = self.decoding.given(self.k, pass.passes);
         self.k = pass.serial;
         self.passes += pass.passes as u64;
         self.leaps += u64::from(pass.passes > 1);
@@ -105,7 +107,8 @@ impl Vllm<'_> {
             None => self.fit_batch(threshold, pass.start_ps, results),
         };
         let decoding = self.decoding.len() - batch.left_out.len();
-        let used = decoding as i64 + self.planned.iter().map(|p| i64::from(p.tokens)).sum::<i64>();
+        let used = decoding as i64 * (1 + i64::from(self.decoding.drafts()))
+            + self.planned.iter().map(|p| i64::from(p.tokens)).sum::<i64>();
         let mut features = self.decode_features(&batch.left_out);
         let some_prefilling = self.planned.iter().any(|p| self.rows[p.slot as usize].prefilling);
         let planned = std::mem::take(&mut self.planned);
@@ -138,7 +141,9 @@ impl Vllm<'_> {
         self.planned = planned;
         self.admitted = admitted;
 
+        pass.given = self.decoding.given(self.k, 1);
         self.k += 1;
+        self.drafts = self.s.engine.drafts_after(decoding + self.planned.len() + self.admitted.len());
         self.leave_out(&mut batch.left_out, pass);
         if self.s.engine.num_speculative_tokens == 0 {
             self.join_decode_set(&pass.sampling);
@@ -174,7 +179,7 @@ impl Vllm<'_> {
         let missing: i64 =
             left_out.iter().map(|&slot| self.rows[slot as usize].member(slot).offset + self.k as i64 + 1).sum();
         let context = self.decoding.context(self.k + 1) - missing;
-        Features::decode(rows, context)
+        Features::verify(rows, context, self.decoding.drafts())
     }
 
     /// Carries out an explicit row's part of the pass.
@@ -186,6 +191,7 @@ impl Vllm<'_> {
         let past = row.computed;
         if row.delivered > 0 && past + 1 >= known {
             features.decode_rows += 1;
+            features.draft_tokens += i64::from(new - 1);
         } else {
             features.add_prefill(i64::from(past), i64::from(new));
         }

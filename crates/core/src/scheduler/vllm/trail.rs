@@ -12,9 +12,12 @@ impl Vllm<'_> {
             let row = &self.rows[slot as usize];
             if row.state == State::Decoding {
                 if !left_out.contains(&slot) {
-                    let computed = row.computed_by(self.k);
-                    self.log[entry].scheduled.push((row.request, 1, computed, 0));
-                    self.log[entry].emitted.push((row.request, 1));
+                    self.log[entry].push_decode(
+                        row.request,
+                        self.decoding.drafts(),
+                        row.computed_by(self.k),
+                        row.gives(self.k),
+                    );
                 }
             } else if let Some(p) = planned.iter().chain(admitted).find(|p| p.slot == slot) {
                 let drafts = row.computed.saturating_sub(row.tokens());
@@ -47,11 +50,7 @@ impl Vllm<'_> {
         let free_after = |passes: i64| self.pool.free() - self.decoding.demand(self.k, passes) as u32;
         for index in 0..pass.passes {
             let start_ps = pass.start_ps + pass.times.time(index);
-            let rows = self.running.iter().map(|&slot| {
-                let row = &self.rows[slot as usize];
-                (row.request, 1, row.computed_by(self.k + index as u64), 0)
-            });
-            self.log.push(PassRecord {
+            let mut record = PassRecord {
                 t_ps: start_ps,
                 dt_ps: pass.times.time(index + 1) - pass.times.time(index),
                 scheduled_at_ps: match (ahead, index) {
@@ -59,15 +58,18 @@ impl Vllm<'_> {
                     (_, 0) => pass.decided_ps,
                     _ => pass.start_ps + pass.times.time(index - 1),
                 },
-                scheduled: rows.collect(),
                 free: free_after(index + 1),
                 // That of the last is known when its results are in.
                 free_end: (index + 1 < pass.passes).then(|| free_after(index + 1 + ahead)),
                 running: self.running.len() as u32,
                 waiting: pass.waiting,
-                emitted: self.running.iter().map(|&slot| (self.rows[slot as usize].request, 1)).collect(),
                 ..PassRecord::default()
-            });
+            };
+            let k = self.k + index as u64;
+            for row in self.running.iter().map(|&slot| &self.rows[slot as usize]) {
+                record.push_decode(row.request, self.decoding.drafts(), row.computed_by(k), row.gives(k));
+            }
+            self.log.push(record);
         }
         pass.logged = Some(self.log.len() - 1);
     }

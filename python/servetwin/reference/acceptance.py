@@ -8,6 +8,7 @@ that are always rejected do not count.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 U64 = (1 << 64) - 1
 
@@ -23,34 +24,44 @@ class Cycle:
 
 
 @dataclass(frozen=True)
-class Conditional:
-    """Draft j is accepted with a probability given that those before it were.
+class Drawn:
+    """Outcomes from a table in which `counts[a]` of them accept `a` drafts.
 
-    `thresholds[j]` is that probability times 2^64, rounded down (2^64 - 1 for certainty); the
-    last one holds for any further drafts.
+    `seed` decides their order, and where in it a request starts; it then takes one after the other.
     """
 
-    thresholds: tuple[int, ...]
+    counts: tuple[int, ...]
     seed: int
 
     def accepted(self, request: int, ordinal: int, drafts: int) -> int:
-        for position in range(drafts):
-            threshold = self.thresholds[min(position, len(self.thresholds) - 1)]
-            if draw(self.seed, request, ordinal, position) >= threshold:
-                return position
-        return drafts
+        outcomes = table(self.counts, self.seed)
+        start = draw(self.seed, START, request) % len(outcomes)
+        return min(outcomes[(start + ordinal) % len(outcomes)], drafts)
 
 
-Acceptance = Cycle | Conditional
+Acceptance = Cycle | Drawn
+
+ORDER, START = 0, 1
+"""What the draws of a seed are for."""
 
 
-def draw(seed: int, request: int, ordinal: int, position: int) -> int:
+@lru_cache(maxsize=64)
+def table(counts: tuple[int, ...], seed: int) -> tuple[int, ...]:
+    """The outcomes, shuffled as Fisher and Yates do, from the last place down."""
+    outcomes = [accepted for accepted, count in enumerate(counts) for _ in range(count)]
+    for place in range(len(outcomes) - 1, 0, -1):
+        other = draw(seed, ORDER, place) % (place + 1)
+        outcomes[place], outcomes[other] = outcomes[other], outcomes[place]
+    return tuple(outcomes)
+
+
+def draw(seed: int, *keys: int) -> int:
     """A uniform 64-bit number that depends on nothing but its arguments.
 
-    state = mix(seed); for request, ordinal and position in turn: state = mix(state ^ mix(it)).
+    state = mix(seed); for each key in turn: state = mix(state ^ mix(key)).
     """
     state = mix(seed & U64)
-    for key in (request, ordinal, position):
+    for key in keys:
         state = mix(state ^ mix(key))
     return state
 

@@ -1,0 +1,58 @@
+//! Speculative decoding, as every engine describes it.
+
+use super::fault;
+use crate::draws::Draws;
+use crate::error::InputError;
+use serde::Deserialize;
+use std::sync::OnceLock;
+
+/// More drafts than any engine verifies in a pass.
+const DRAFTS_MAX: u32 = 64;
+/// More outcomes than a table needs.
+const OUTCOMES_MAX: u64 = 1 << 20;
+
+/// How many drafts of a verifying pass are accepted.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Acceptance {
+    /// The numbers of `pattern` in turn, per request.
+    Cycle { pattern: Vec<u32> },
+    /// From a table of outcomes.
+    Drawn(Drawn),
+}
+
+/// A table in which `counts[a]` outcomes accept `a` drafts, in an order that `seed` decides. A
+/// request starts somewhere in it and takes one outcome a verifying pass.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Drawn {
+    counts: Vec<u32>,
+    seed: u64,
+    /// By the most drafts a pass verifies; made when first asked for.
+    #[serde(skip)]
+    tables: OnceLock<Vec<OnceLock<Draws>>>,
+}
+
+impl Drawn {
+    /// Tokens that passes give which verify `drafts` drafts.
+    pub fn draws(&self, drafts: u32) -> &Draws {
+        let tables = self.tables.get_or_init(|| vec![OnceLock::new(); self.counts.len()]);
+        tables[drafts as usize].get_or_init(|| Draws::new(&self.counts, drafts, self.seed))
+    }
+}
+
+/// # Errors
+/// As [`super::check`].
+pub(super) fn check(drafts: u32, acceptance: Option<&Acceptance>) -> Result<(), InputError> {
+    fault(drafts > DRAFTS_MAX, "num_speculative_tokens is above 64")?;
+    fault((drafts > 0) != acceptance.is_some(), "acceptance goes with num_speculative_tokens")?;
+    match acceptance {
+        None => Ok(()),
+        Some(Acceptance::Cycle { pattern }) => fault(pattern.is_empty(), "acceptance.pattern is empty"),
+        Some(Acceptance::Drawn(Drawn { counts, .. })) => {
+            let outcomes: u64 = counts.iter().map(|&count| u64::from(count)).sum();
+            fault(counts.len() != drafts as usize + 1, "acceptance.counts needs one more than num_speculative_tokens")?;
+            fault(outcomes == 0 || outcomes > OUTCOMES_MAX, "acceptance.counts add up to 1 to 2^20")
+        }
+    }
+}

@@ -1,0 +1,63 @@
+"""Speculative decoding: what every engine's options say of it, and what none says."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field, field_validator, model_validator
+
+from ..base import CountOrZero, NotNegative, Share, SpecModel
+
+DRAFTS_MAX = 8
+"""Of a drafting head; n-grams cost nothing and may be longer."""
+NGRAM_DRAFTS_MAX = 64
+
+
+class Acceptance(SpecModel):
+    """How many drafts of a pass are accepted.
+
+    The same chance for `each` draft, or a list of them (`conditional`), each if those before it were accepted; the
+    mean number of tokens that a pass gives, the one that needs no draft among them; or a cycle of counts.
+    """
+
+    each: Share | None = None
+    conditional: Annotated[list[Share], Field(min_length=1)] | None = None
+    mean_length: Annotated[float, Field(ge=1)] | None = None
+    cycle: Annotated[list[CountOrZero], Field(min_length=1)] | None = None
+
+    @model_validator(mode="after")
+    def _one_form(self) -> Acceptance:
+        if [self.each, self.conditional, self.mean_length, self.cycle].count(None) != 3:
+            raise ValueError("needs exactly one of `each`, `conditional`, `mean_length` and `cycle`")
+        return self
+
+    def check(self, drafts: int) -> None:
+        """Raises ValueError unless it is one of `drafts` drafts in a row."""
+        if self.cycle is not None and max(self.cycle) > drafts:
+            raise ValueError(f"acceptance.cycle accepts {max(self.cycle)} of {drafts} drafts")
+        if self.conditional is not None and len(self.conditional) != drafts:
+            raise ValueError(f"acceptance.conditional has {len(self.conditional)} chances for {drafts} drafts")
+        if self.mean_length is not None and self.mean_length > drafts + 1:
+            raise ValueError(
+                f"acceptance.mean_length is {self.mean_length:g}: {drafts} drafts give at most {drafts + 1} tokens a pass"
+            )
+
+
+class Speculation(SpecModel):
+    """What no engine's options tell: how well drafts do, and what they cost.
+
+    A number for `acceptance` is the chance of `each` draft. Costs that are not given are the timing's: `analytic`
+    derives them from the model's sizes; under others drafts cost nothing.
+    """
+
+    acceptance: Acceptance
+    draft_ms: NotNegative | None = None
+    draft_token_ms: NotNegative | None = None
+    verify_token_ms: NotNegative | None = None
+
+    @field_validator("acceptance", mode="before")
+    @classmethod
+    def _one_chance_for_all(cls, value: Any) -> Any:
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            return {"each": value}
+        return value
