@@ -138,6 +138,20 @@ pub struct Speculated {
     pub accepted: u64,
 }
 
+/// Time that passes took, and of it what lies beyond what the step time was measured over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PassTime {
+    pub all_ps: i128,
+    pub extrapolated_ps: i128,
+}
+
+impl PassTime {
+    pub fn add(&mut self, other: PassTime) {
+        self.all_ps += other.all_ps;
+        self.extrapolated_ps += other.extrapolated_ps;
+    }
+}
+
 impl Speculated {
     pub fn add(&mut self, verifications: u64, drafts: u64, accepted: u64) {
         self.verifications += verifications;

@@ -11,7 +11,7 @@ mod pool;
 use crate::chain::Chains;
 use crate::config;
 use crate::log::Log;
-use crate::record::{Gaps, Handovers, Reason, Requests, Series, Speculated, Status};
+use crate::record::{Gaps, Handovers, PassTime, Reason, Requests, Series, Speculated, Status};
 use crate::replica::{Limits, Replica};
 use crate::router::{self, Fleet, Pick, Policy, PolicyError};
 use crate::scheduler::{self, Prefilled, Results, Setting, Wanted};
@@ -35,6 +35,8 @@ pub struct Outcome {
     pub passes: u64,
     pub leaps: u64,
     pub speculated: Speculated,
+    /// By pool.
+    pub pass_time: Vec<PassTime>,
     /// Replicas that stopped making progress.
     pub stalled: Vec<u32>,
     /// Passes of the first replica, if they were logged.
@@ -116,6 +118,7 @@ pub fn simulate(
         passes: 0,
         leaps: 0,
         speculated: Speculated::default(),
+        pass_time: vec![PassTime::default(); run.pools.len()],
         stalled: Vec::new(),
         log: Log::Vllm(Vec::new()),
     };
@@ -177,6 +180,7 @@ struct Simulation<'a> {
     passes: u64,
     leaps: u64,
     speculated: Speculated,
+    pass_time: Vec<PassTime>,
     stalled: Vec<u32>,
     log: Log,
 }
@@ -271,12 +275,18 @@ impl<'a> Simulation<'a> {
                 }
             }
         }
+        let ends = self.run.pools.iter().scan(0, |end, pool| {
+            *end += pool.replicas;
+            Some(*end)
+        });
+        let pool = ends.take_while(|&end| end <= replica).count();
         let (ledgers, series) = worker.into_records();
         self.series.append(series);
         for (rank, ledger) in ledgers.into_iter().enumerate() {
             self.passes += ledger.passes;
             self.leaps += ledger.leaps;
             self.speculated += ledger.speculated;
+            self.pass_time[pool].add(ledger.pass_time);
             self.gaps.extend(ledger.gaps.finish());
             if (replica, rank) == (0, 0) {
                 self.log = ledger.log;
@@ -293,6 +303,7 @@ impl<'a> Simulation<'a> {
             passes: self.passes,
             leaps: self.leaps,
             speculated: self.speculated,
+            pass_time: self.pass_time,
             stalled: self.stalled,
             log: self.log,
             route_reasons,

@@ -1,6 +1,7 @@
 //! A pass, or a run of them, from its decision to its results.
 
 use crate::decode_set::DecodeSet;
+use crate::record::PassTime;
 use crate::step_time::{Features, StepTime, Stretch, Timeline};
 use crate::workload::HORIZON_PS;
 
@@ -67,6 +68,13 @@ impl Pass {
     /// Whether it is a run of passes that only decode.
     pub fn is_run(&self) -> bool {
         self.is_run
+    }
+
+    /// Its time, as far as `step_time` was measured and beyond.
+    pub fn time(&self, step_time: &StepTime) -> PassTime {
+        let all = self.times.time(self.passes);
+        let measured = self.times.time(step_time.passes_measured(&self.features, self.passes));
+        PassTime { all_ps: i128::from(all), extrapolated_ps: i128::from(all - measured) }
     }
 
     pub(super) fn set_end(&mut self) {

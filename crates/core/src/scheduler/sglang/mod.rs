@@ -313,6 +313,7 @@ impl Scheduler for Sglang<'_> {
             passes: self.passes,
             leaps: self.leaps,
             speculated: Default::default(),
+            pass_time: Default::default(),
             log: Log::Sglang(self.log),
         }
     }

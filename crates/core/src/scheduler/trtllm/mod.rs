@@ -253,6 +253,7 @@ impl Scheduler for Trtllm<'_> {
             passes: self.passes,
             leaps: self.leaps,
             speculated: Default::default(),
+            pass_time: Default::default(),
             log: Log::Vllm(self.log),
         }
     }
