@@ -11,6 +11,7 @@ mod pool;
 use crate::chain::Chains;
 use crate::config;
 use crate::log::Log;
+use crate::metrics::PoolUse;
 use crate::record::{Gaps, Handovers, PassTime, Reason, Requests, Series, Speculated, Status};
 use crate::replica::{Limits, Replica};
 use crate::router::{self, Fleet, Pick, Policy, PolicyError};
@@ -18,6 +19,7 @@ use crate::scheduler::{self, Prefilled, Results, Setting, Wanted};
 use crate::trace::Trace;
 use crate::worker::{Phase, Stop};
 use pool::Pool;
+use std::rc::Rc;
 
 /// Progressions kept for all replicas together before lists of gaps are folded.
 const GAP_ENTRIES: usize = 1 << 20;
@@ -39,6 +41,7 @@ pub struct Outcome {
     pub pass_time: Vec<PassTime>,
     /// Replicas that stopped making progress.
     pub stalled: Vec<u32>,
+    pub pools: Vec<PoolUse>,
     /// Passes of the first replica, if they were logged.
     pub log: Log,
     /// What the codes in `requests.route_reason` mean, if the first pool's router is not the user's.
@@ -70,7 +73,12 @@ pub fn simulate(
     policies: Vec<Option<&mut (dyn Policy + Send)>>,
     progress: &mut dyn FnMut(f64) -> bool,
 ) -> Result<Outcome, Failure> {
-    let contents: Vec<Contents> = run.pools.iter().map(|pool| Contents::new(trace, pool)).collect();
+    let mut contents: Vec<Rc<Contents>> = Vec::with_capacity(run.pools.len());
+    for pool in &run.pools {
+        let same = |other: &&config::Pool| scheduler::caches_alike(&pool.engine, &other.engine);
+        let found = run.pools[..contents.len()].iter().position(|other| same(&other));
+        contents.push(found.map_or_else(|| Rc::new(Contents::new(trace, pool)), |at| contents[at].clone()));
+    }
     let mut policies = policies.into_iter();
     let mut pools = Vec::with_capacity(run.pools.len());
     let mut first = 0;
@@ -96,6 +104,9 @@ pub fn simulate(
     if run.handover.is_some() {
         requests.handovers = Handovers::new(trace.len());
     }
+    if run.pools.iter().any(|pool| scheduler::has_host_tier(&pool.engine)) {
+        requests.loaded.host = vec![0; trace.len()];
+    }
     if run.pools.iter().any(|pool| pool.data.ranks > 1) {
         requests.rank = vec![u32::MAX; trace.len()];
     }
@@ -120,6 +131,7 @@ pub fn simulate(
         speculated: Speculated::default(),
         pass_time: vec![PassTime::default(); run.pools.len()],
         stalled: Vec::new(),
+        busy_ps: Vec::new(),
         log: Log::Vllm(Vec::new()),
     };
     let open_loop = run.users.is_none() && !trace.has_waits();
@@ -128,7 +140,7 @@ pub fn simulate(
         [pool] if pool.router.is_static() && open_loop => simulation.replica_by_replica(pool, &mut questions)?,
         _ => events::run(&mut simulation, &mut pools, &mut questions)?,
     }
-    Ok(simulation.outcome(pools[0].router.reasons()))
+    Ok(simulation.outcome(&pools))
 }
 
 /// Contents of requests as a pool's replicas, and its router, tell them apart.
@@ -182,6 +194,8 @@ struct Simulation<'a> {
     speculated: Speculated,
     pass_time: Vec<PassTime>,
     stalled: Vec<u32>,
+    /// By replica.
+    busy_ps: Vec<i64>,
     log: Log,
 }
 
@@ -280,6 +294,7 @@ impl<'a> Simulation<'a> {
             Some(*end)
         });
         let pool = ends.take_while(|&end| end <= replica).count();
+        self.busy_ps.push(worker.busy_ps());
         let (ledgers, series) = worker.into_records();
         self.series.append(series);
         for (rank, ledger) in ledgers.into_iter().enumerate() {
@@ -295,8 +310,14 @@ impl<'a> Simulation<'a> {
         Ok(())
     }
 
-    fn outcome(self, route_reasons: &'static [&'static str]) -> Outcome {
+    fn outcome(self, pools: &[Pool]) -> Outcome {
+        let used = |pool: &Pool| PoolUse {
+            role: pool.setting.role,
+            replicas: pool.replicas.len() as u32,
+            busy_ps: pool.replicas.clone().map(|replica| self.busy_ps[replica as usize]).sum(),
+        };
         Outcome {
+            pools: pools.iter().map(used).collect(),
             requests: self.requests,
             gaps: self.gaps,
             series: self.series,
@@ -306,7 +327,7 @@ impl<'a> Simulation<'a> {
             pass_time: self.pass_time,
             stalled: self.stalled,
             log: self.log,
-            route_reasons,
+            route_reasons: pools[0].router.reasons(),
         }
     }
 }

@@ -33,10 +33,12 @@ pub struct Worker<'a> {
     stall_passes: u64,
     /// When the next decision is due if nothing executes.
     ready_ps: i64,
-    /// The last decision found nothing to do; only results or an arrival can change that.
+    /// The last decision found nothing to do; only results, an arrival or its own alarm can change that.
     asleep: bool,
     stopped: Option<Stop>,
     pass_time: PassTime,
+    /// How long passes were under way.
+    busy_ps: i64,
 }
 
 /// Why a worker went on no further.
@@ -64,6 +66,7 @@ impl<'a> Worker<'a> {
             asleep: true,
             stopped: None,
             pass_time: PassTime::default(),
+            busy_ps: 0,
         }
     }
 
@@ -73,6 +76,10 @@ impl<'a> Worker<'a> {
 
     pub fn stopped(&self) -> Option<Stop> {
         self.stopped
+    }
+
+    pub fn busy_ps(&self) -> i64 {
+        self.busy_ps
     }
 
     pub fn into_ledger(self) -> Ledger {
@@ -115,6 +122,7 @@ impl<'a> Worker<'a> {
         let Some(mut pass) = self.executing.take() else { return };
         self.scheduler.update(&mut pass, self.queued.as_deref_mut(), results);
         self.pass_time.add(pass.time(self.setting.step_time));
+        self.busy_ps += pass.end_ps - pass.start_ps;
         self.ready_ps = pass.end_ps;
         self.asleep = false;
         self.spare.push(pass);
@@ -138,8 +146,10 @@ impl<'a> Worker<'a> {
             self.stopped = Some(Stop::PassLimit); // what is under way stays so, as in a recording cut short
             return;
         }
+        self.asleep = false;
         let mut pass = self.spare.pop().unwrap_or_default();
         if self.scheduler.schedule(now_ps, start_ps, results, &mut pass) {
+            self.asleep = false;
             if self.executing.is_none() { self.executing = Some(pass) } else { self.queued = Some(pass) }
         } else {
             self.spare.push(pass);
@@ -148,7 +158,7 @@ impl<'a> Worker<'a> {
                 self.stopped = Some(Stop::Engine(error));
                 return;
             }
-            if self.executing.is_none() && self.setting.log_passes {
+            if self.executing.is_none() && self.setting.log_passes && self.scheduler.next_wake_ps().is_none() {
                 self.scheduler.log_stuck(now_ps);
                 self.stopped = Some(Stop::Stalled);
             }

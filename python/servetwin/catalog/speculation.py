@@ -61,7 +61,9 @@ def check_mtp(spec: Spec, model: Model | None, field: KeyPath) -> None:
     """Raises SpecError where a model that is known has no layers to predict more than one token with."""
     if model is not None and not model.mtp:
         raise spec.source.problem(
-            field, f"{model.name} has no layers for multi-token prediction", wanted="eagle or ngram, or a model with them"
+            field,
+            f"{model.name} has no layers for multi-token prediction",
+            wanted="eagle or ngram, or a model with them",
         )
 
 

@@ -34,6 +34,8 @@ pub struct InStep<'a> {
     ready_ps: i64,
     span: Option<Span>,
     stopped: Option<Stop>,
+    /// How long passes were under way.
+    busy_ps: i64,
     spare: Vec<Run>,
     repriced: Timeline,
     scratch: Timeline,
@@ -82,6 +84,7 @@ impl<'a> InStep<'a> {
             ready_ps: 0,
             span: None,
             stopped: None,
+            busy_ps: 0,
             spare: Vec::new(),
             repriced: Timeline::default(),
             scratch: Timeline::default(),
@@ -241,6 +244,7 @@ impl<'a> InStep<'a> {
             }
         }
         self.wave += span.passes;
+        self.busy_ps += end_ps - span.start_ps;
         self.ready_ps = end_ps;
         self.take_results(results);
     }
@@ -313,6 +317,10 @@ impl<'a> InStep<'a> {
     /// Passes of the span that start before `time_ps`.
     fn started(&self, time_ps: i64) -> i64 {
         self.span.as_ref().map_or(0, |span| span.times.started_before(time_ps - span.start_ps))
+    }
+
+    pub fn busy_ps(&self) -> i64 {
+        self.busy_ps
     }
 
     pub fn stopped(&self) -> Option<Stop> {
