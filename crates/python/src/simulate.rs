@@ -51,7 +51,7 @@ impl Run {
     /// Picoseconds that all passes of each pool took, and of them those beyond what was measured.
     #[getter]
     fn pass_times(&self) -> Vec<(i128, i128)> {
-        self.outcome.pass_time.iter().map(|time| (time.all_ps, time.extrapolated_ps)).collect()
+        self.outcome.pass_times.clone()
     }
 
     /// One column of the request table, little-endian.

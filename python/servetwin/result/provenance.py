@@ -82,6 +82,8 @@ def _timing(pool: PoolDeployment, times: tuple[int, int]) -> dict[str, Any]:
         "assumptions": pool.timing.assumptions,
         "lowering_error_ps": pool.lowered.error_ps,
     }
+    timing = pool.spec.timing
+    known["front_end"] = {name: getattr(timing, name) for name in ("request_ms", "prompt_token_us", "stream_ms")}
     if pool.lowered.error_share:
         known["lowering_error_share"] = round(pool.lowered.error_share, 4)
     if pool.timing.spread:

@@ -77,7 +77,7 @@ impl Pass {
     pub fn time(&self, step_time: &StepTime) -> PassTime {
         let all = self.times.time(self.passes);
         let measured = self.times.time(step_time.passes_measured(&self.features, self.passes));
-        PassTime { all_ps: i128::from(all), extrapolated_ps: i128::from(all - measured) }
+        PassTime { all_ps: all, extrapolated_ps: all - measured }
     }
 
     /// Notes what its rows of the decode set gave, if they verify drafts: `beyond` tokens of it nobody wanted.
