@@ -164,7 +164,7 @@ def aiconfigurator(spec: Spec, engine: ResolvedEngine, options: AiconfiguratorTi
     mixers = [layer.mixer for layer in engine.model.stack]
     return Aiconfigurator(
         handle,
-        f"{engine.model!r} {ranks(spec)} {engine.stored} {engine.kv}",
+        f"{engine.model!r} {ranks(spec, engine.model)} {engine.stored} {engine.kv}",
         name,
         gpu,
         f"{spec.engine.name} {options.backend_version}",
@@ -177,7 +177,7 @@ def _compiled(spec: Spec, engine: ResolvedEngine, package: Any, name: str, gpu: 
     module = importlib.import_module(f"{package.__name__}.sdk")
     try:
         handle = module.EngineHandle.compile(
-            name, gpu, spec.engine.name, backend_version=version, **_options(spec, engine, ranks(spec))
+            name, gpu, spec.engine.name, backend_version=version, **_options(spec, engine, ranks(spec, engine.model))
         )
         # What it has no timings of it says only when it is asked.
         for mode in ("static_ctx", "static_gen"):
