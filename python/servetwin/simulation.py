@@ -80,7 +80,7 @@ def simulate(
         leaps=run.leaps,
         leap=leap,
     )
-    return Result.of_run(run, summary, provenance(spec, deployment, opened, router), timings, opened)
+    return Result.of_run(run, summary, provenance(spec, deployment, opened, router, run.pass_times), timings, opened)
 
 
 def _own_router(spec: Spec) -> Router | None:
