@@ -238,6 +238,7 @@ fn holds(engine: fn(&mut Dice) -> Engine, least_preemptions: u32) {
         if matches!(worker.stopped(), Some(Stop::Stalled | Stop::Engine(_))) {
             stuck += 1;
         } else {
+            if ended.len()+refused != trace.len() { eprintln!("DBG {seed} {engine:?} stopped {:?} next {:?} data {:?}", worker.stopped(), worker.next_event(), setting.data); }
             assert_eq!(ended.len() + refused, trace.len(), "seed {seed}: a request was lost");
             assert_eq!(worker.view(i64::MAX).used_blocks, 0, "seed {seed}: blocks leaked");
         }

@@ -55,6 +55,11 @@ impl Setting<'_, config::Sglang> {
             let pool_is_shorter = engine.max_total_tokens < engine.context_length;
             return Some(if pool_is_shorter { Reason::Pool } else { Reason::Context });
         }
+        // What it stores before its last pass, and what it reserves then.
+        let output = self.trace.output_tokens[request as usize].min(engine.limit(prompt, limit)).max(2);
+        if engine.ceil_page(prompt + output - 2 + engine.decode_reserve_tokens) > engine.max_total_tokens {
+            return Some(Reason::Pool);
+        }
         // Alone, it would leave too little by the test of `ignore_eos.rs`.
         let paged = engine.ceil_page(prompt) + engine.page_size;
         let left = engine.max_total_tokens.saturating_sub(paged + engine.limit(prompt, limit));
