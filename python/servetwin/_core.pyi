@@ -156,5 +156,6 @@ def simulate(
     config_json: str,
     *,
     router: object | None = None,
+    decode_router: object | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Run: ...

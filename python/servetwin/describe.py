@@ -6,36 +6,55 @@ from dataclasses import dataclass
 from typing import Any
 
 from .catalog import ResolvedEngine, resolve_engine
+from .describe_handover import Network, describe_handover, network
 from .describe_router import describe_instances, describe_router
 from .spec import Spec
-from .timing import Lowered, TimingModel, lower, pass_limits, timing_model
+from .timing import Lowered, TimingModel, lower, pass_limits, timing_model, with_drafting
 from .units import PS_PER_S, nearest_ps
 
 
 @dataclass(frozen=True)
-class Deployment:
-    """What a spec resolves to, before it meets its workload."""
+class PoolDeployment:
+    """What a pool resolves to."""
 
+    role: str
+    spec: Spec
+    """As the pool sees it."""
     engine: ResolvedEngine
     timing: TimingModel
     lowered: Lowered
 
 
+@dataclass(frozen=True)
+class Deployment:
+    """What a spec resolves to, before it meets its workload: one pool, or one for prompts and one that decodes."""
+
+    pools: tuple[PoolDeployment, ...]
+    handover: Network | None
+
+    @property
+    def first(self) -> PoolDeployment:
+        """Where requests arrive."""
+        return self.pools[0]
+
+
 def resolve(spec: Spec) -> Deployment:
     """Everything that can be checked and derived without the workload. Raises SpecError."""
-    engine = resolve_engine(spec)
-    timing = timing_model(spec, engine)
-    return Deployment(engine, timing, lower(spec, timing, pass_limits(engine)))
+    pools = []
+    for role, seen in spec.by_pool.items():
+        engine = resolve_engine(seen)
+        timing = timing_model(seen, engine)
+        limits = pass_limits(engine)
+        lowered = with_drafting(seen, engine, lower(seen, timing, limits), limits)
+        pools.append(PoolDeployment(role, seen, engine, timing, lowered))
+    handover = None if spec.pools is None else network(spec, {pool.role: pool.engine for pool in pools})
+    return Deployment(tuple(pools), handover)
 
 
 def run_description(spec: Spec, deployment: Deployment, *, leap: bool, own_router: bool) -> dict[str, Any]:
     """The core's configuration of a run. `own_router`: an object is given beside it, whatever the spec names."""
-    return {
-        "replicas": spec.replicas,
-        "engine": dict(deployment.engine.options),
-        "step_time": deployment.lowered.description,
-        "router": describe_router(spec, deployment.engine, own_router=own_router),
-        "instances": describe_instances(spec.router, own_router=own_router),
+    described = {
+        "pools": [_pool(pool, own_router=own_router and pool is deployment.first) for pool in deployment.pools],
         "seed": spec.seed,
         "leap": leap,
         "stall_passes": spec.stall_passes,
@@ -44,6 +63,20 @@ def run_description(spec: Spec, deployment: Deployment, *, leap: bool, own_route
         "max_passes": None,
         "series_interval_ps": max(nearest_ps(spec.metrics.series_interval, PS_PER_S), 1),
         "record": {"passes": False, "block_ids": False},
+    }
+    if deployment.handover is not None:
+        describe_handover(described, spec, deployment.handover)
+    return described
+
+
+def _pool(pool: PoolDeployment, *, own_router: bool) -> dict[str, Any]:
+    return {
+        "role": pool.role,
+        "replicas": pool.spec.replicas,
+        "engine": dict(pool.engine.options),
+        "step_time": pool.lowered.description,
+        "router": describe_router(pool.spec, pool.engine, own_router=own_router),
+        "instances": describe_instances(pool.spec.router, own_router=own_router),
     }
 
 
@@ -55,17 +88,24 @@ class GpuHour:
     source: str
 
 
-def gpu_hour(spec: Spec, engine: ResolvedEngine) -> GpuHour | None:
-    """As given, else as the catalog lists the GPU; None where neither says."""
+def gpu_hour(spec: Spec, deployment: Deployment) -> GpuHour | None:
+    """As given, else as the catalog lists the GPUs, on average over all; None where neither says."""
     if spec.cluster is not None and spec.cluster.gpu_price_per_hour is not None:
         return GpuHour(spec.cluster.gpu_price_per_hour, "given")
-    listed = None if engine.gpu is None else engine.gpu.price
-    return None if listed is None else GpuHour(listed.usd, f"US dollars: {listed.source}, {listed.date}")
+    total, sources = 0.0, []
+    for pool in deployment.pools:
+        listed = None if pool.engine.gpu is None else pool.engine.gpu.price
+        if listed is None:
+            return None
+        total += listed.usd * pool.spec.gpus
+        source = f"US dollars: {listed.source}, {listed.date}"
+        sources += [source] if source not in sources else []
+    return GpuHour(total / spec.gpus, "; ".join(sources))
 
 
 def summary_options(spec: Spec, deployment: Deployment) -> dict[str, Any]:
     """What the core needs to compute the metrics."""
-    hour = gpu_hour(spec, deployment.engine)
+    hour = gpu_hour(spec, deployment)
     window = spec.metrics.window
     slo = None
     if spec.slo is not None:
@@ -76,7 +116,7 @@ def summary_options(spec: Spec, deployment: Deployment) -> dict[str, Any]:
         "warmup_ps": nearest_ps(spec.metrics.warmup, PS_PER_S),
         "window_ps": None if window is None else nearest_ps(window, PS_PER_S),
         "gpus": spec.gpus,
-        "kv_blocks": deployment.engine.blocks * spec.replicas,
+        "kv_blocks": sum(pool.engine.blocks * pool.spec.replicas for pool in deployment.pools),
         "gpu_price_per_hour": None if hour is None else hour.price,
         "slo": slo,
     }

@@ -44,6 +44,8 @@ def describe_router(spec: Spec, engine: ResolvedEngine, *, own_router: bool) -> 
             options |= _telemetry(router)
         case KvAwareRouter():
             _in_ps(options, "ttl")
+            if not router.track_prefill_tokens:
+                options["queue_threshold"] = None
         case _:
             pass
     return options

@@ -51,18 +51,22 @@ def simulate(
         spec = with_trace(spec, str(Path(trace).absolute()))
         trace = None
     deployment = resolve(spec)
-    if router is None and isinstance(spec.router, PythonRouter):
-        router = load_router(spec, spec.router)
+    own = {pool.role: _own_router(pool.spec) for pool in deployment.pools}
+    if router is None:
+        router = own[deployment.first.role]
 
     started = time.perf_counter()
     opened = open_workload(spec) if trace is None else trace
-    check_blocks(spec, opened)
-    if router is None:
-        check_sessions(spec, opened)
+    for pool in deployment.pools:
+        check_blocks(pool.spec, opened)
+        if own[pool.role] is None and (router is None or pool is not deployment.first):
+            check_sessions(pool.spec, opened)
     parsed = time.perf_counter()
     config = run_description(spec, deployment, leap=leap, own_router=router is not None)
     with native_errors():
-        run = native_simulate(opened, json.dumps(config), router=router, progress=progress)
+        run = native_simulate(
+            opened, json.dumps(config), router=router, decode_router=own.get("decode"), progress=progress
+        )
         summary = json.loads(run.summary(json.dumps(summary_options(spec, deployment))))
     timings = Timings(
         parse_s=parsed - started,
@@ -72,6 +76,10 @@ def simulate(
         leap=leap,
     )
     return Result.of_run(run, summary, provenance(spec, deployment, opened, router), timings, opened)
+
+
+def _own_router(spec: Spec) -> Router | None:
+    return load_router(spec, spec.router) if isinstance(spec.router, PythonRouter) else None
 
 
 def with_trace(spec: Spec, trace: str) -> Spec:

@@ -31,7 +31,8 @@ from servetwin.spec.router import (
     Several,
 )
 from servetwin.spec.service import Metrics, Percentiles, ServiceLevel
-from servetwin.spec.timing import AnalyticTiming, LinearTiming, PolynomialTiming
+from servetwin.spec.tiers import HostTier, Tiers
+from servetwin.spec.timing import AiconfiguratorTiming, AnalyticTiming, LinearTiming, PolynomialTiming
 from servetwin.spec.traffic import (
     Durations,
     Generated,
@@ -72,6 +73,8 @@ TABLES: dict[str, type[BaseModel]] = {
     "`engine.speculative`": Speculative,
     "`engine.speculative.acceptance`": Acceptance,
     "`cluster`": Cluster,
+    "`tiers`": Tiers,
+    "`tiers.host`": HostTier,
     "`router` of kind `round_robin`": RoundRobinRouter,
     "`router` of kind `random`": RandomRouter,
     "`router` of kind `least_requests`": LeastRequestsRouter,
@@ -87,6 +90,7 @@ TABLES: dict[str, type[BaseModel]] = {
     "`timing` of kind `analytic`": AnalyticTiming,
     "`timing` of kind `linear`": LinearTiming,
     "`timing` of kind `polynomial`": PolynomialTiming,
+    "`timing` of kind `aiconfigurator`": AiconfiguratorTiming,
     "`workload` of kind `trace`": TraceWorkload,
     "`workload` of kind `like`": LikeWorkload,
     "Every generated workload": Generated,

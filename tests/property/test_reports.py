@@ -23,7 +23,7 @@ from servetwin.report.timeline.document import timeline
 from servetwin.report.timeline.window import Window
 from servetwin.result.result import Timings
 
-from .worlds import World, worlds
+from .worlds import World, described, worlds
 
 
 @functools.cache
@@ -36,7 +36,7 @@ def provenance() -> str:
 
 def result_of(world: World, warmup_s: float = 0.0, window_s: float | None = None) -> Result:
     trace = _core.Trace.from_columns(**world.trace)
-    run = _core.simulate(trace, json.dumps(world.run))
+    run = _core.simulate(trace, described(world.run))
     options: dict[str, Any] = {"warmup_ps": round(warmup_s * 1e12), "gpus": 1, "gpu_price_per_hour": None, "slo": None}
     options["window_ps"] = None if window_s is None else round(window_s * 1e12)
     known = json.loads(provenance())

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from servetwin import _core
 
-from .worlds import COLUMNS, MS, World, records, worlds
+from .worlds import COLUMNS, MS, World, described, records, worlds
 
 PER_REQUEST = tuple(name for name in COLUMNS)
 FAR_PS = 10**16
@@ -160,7 +160,7 @@ def test_conversations_are_leapt_over() -> None:
         "max_passes": 20_000,
         "series_interval_ps": 10**12,
     }
-    ran = _core.simulate(trace, json.dumps(run))
+    ran = _core.simulate(trace, described(run))
     assert ran.leaps > 0
     assert ran.passes > 20 * ran.leaps
     cached = memoryview(ran.column("cached_tokens")).cast("I").tolist()

@@ -32,13 +32,23 @@ COLUMNS = (
 SERIES = ("time_ps", "replica", "running", "waiting", "used_blocks")
 
 
+POOL = ("replicas", "engine", "step_time", "router", "instances")
+
+
+def described(run: dict[str, Any]) -> str:
+    """A run of one pool, whose fields stand among its own, as the core takes it."""
+    pool = {name: run[name] for name in POOL if name in run}
+    rest = {name: value for name, value in run.items() if name not in POOL}
+    return json.dumps({"pools": [{"role": "aggregated", **pool}], **rest})
+
+
 @dataclass(frozen=True)
 class World:
     trace: dict[str, Any]
     run: dict[str, Any]
 
     def simulate(self, *, router: object | None = None, **changes: Any) -> _core.Run:
-        return _core.simulate(_core.Trace.from_columns(**self.trace), json.dumps(self.run | changes), router=router)
+        return _core.simulate(_core.Trace.from_columns(**self.trace), described(self.run | changes), router=router)
 
 
 def records(run: _core.Run) -> dict[str, Any]:
@@ -135,13 +145,14 @@ def step_times(draw: st.DrawFn) -> dict[str, Any]:
 def tabulated(draw: st.DrawFn) -> dict[str, Any]:
     tokens, rows, contexts = draw(_knots(64)), draw(_knots(12)), draw(_knots(150))
     reach = [draw(_knots(200)) for _ in tokens]
-    decodes = len(rows) * len(contexts)
+    across = [draw(_knots(150)) for _ in tokens]
+    counts = [len(knots) * len(rows) * len(others) for knots, others in zip(reach, across, strict=True)]
     mixed = {
         "tokens": tokens,
         "reach": reach,
         "rows": rows,
-        "contexts": contexts,
-        "ps": [draw(_times(len(knots) * decodes)) for knots in reach],
+        "contexts": across,
+        "ps": [draw(_times(count)) for count in counts],
     }
     graphs = {
         "decode_sizes": draw(st.just([]) | _knots(12)),

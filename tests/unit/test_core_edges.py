@@ -41,11 +41,16 @@ def step_time(base_ps: int) -> dict[str, Any]:
 
 def run_of(**changes: Any) -> dict[str, Any]:
     engine = ENGINE | changes.pop("engine", {})
-    run: dict[str, Any] = {
+    pool: dict[str, Any] = {
+        "role": "aggregated",
         "replicas": 1,
         "engine": engine,
         "step_time": step_time(5 * MS),
         "router": {"kind": "round_robin"},
+    }
+    pool |= {name: changes.pop(name) for name in (*pool, "instances") if name in changes}
+    run: dict[str, Any] = {
+        "pools": [pool],
         "seed": 0,
         "leap": True,
         "stall_passes": 10_000,

@@ -24,7 +24,8 @@ def test_examples_resolve(examples: Path) -> None:
 
 def test_watermark_becomes_blocks_as_vllm_computes_them() -> None:
     spec = make_spec(SMALL, ["engine.watermark=0.1"])
-    assert run_description(spec, resolve(spec), leap=True, own_router=False)["engine"]["watermark_blocks"] == 10
+    engine = run_description(spec, resolve(spec), leap=True, own_router=False)["pools"][0]["engine"]
+    assert engine["watermark_blocks"] == 10
 
 
 def test_chances_become_a_table_of_outcomes() -> None:
@@ -32,7 +33,7 @@ def test_chances_become_a_table_of_outcomes() -> None:
         SMALL,
         ["engine.speculative={method: ngram, num_speculative_tokens: 3, acceptance: {conditional: [1, 0.5, 0]}}"],
     )
-    engine = run_description(spec, resolve(spec), leap=True, own_router=False)["engine"]
+    engine = run_description(spec, resolve(spec), leap=True, own_router=False)["pools"][0]["engine"]
     assert engine["acceptance"]["counts"] == [0, 2**15, 2**15, 0]
     assert engine["async_scheduling"] is False
 
@@ -51,7 +52,7 @@ def test_chances_become_a_table_of_outcomes() -> None:
 )
 def test_router_is_described(router: object, own: bool, described: dict[str, object]) -> None:
     spec = make_spec({**SMALL, "router": router})
-    assert run_description(spec, resolve(spec), leap=False, own_router=own)["router"] == described
+    assert run_description(spec, resolve(spec), leap=False, own_router=own)["pools"][0]["router"] == described
 
 
 def test_users_make_a_closed_loop() -> None:

@@ -121,7 +121,7 @@ def test_recorded_is_what_the_recordings_ran() -> None:
 
 def test_sglangs_options_go_to_the_core_under_their_own_names() -> None:
     spec = make_spec({"timing": "polynomial", "engine": SGLANG | {"schedule_policy": "lpm"}})
-    engine = run_description(spec, resolve(spec), leap=True, own_router=False)["engine"]
+    engine = run_description(spec, resolve(spec), leap=True, own_router=False)["pools"][0]["engine"]
     assert engine["name"] == "sglang"
     assert engine["schedule_policy"] == "lpm"
     assert "block_size" not in engine

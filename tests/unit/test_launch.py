@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -35,6 +35,11 @@ def problem(line: str, **given: Any) -> InputError:
     return caught.value
 
 
+def one_model(annotation: Any) -> Any:
+    """Without the None that it may also be."""
+    return next((part for part in get_args(annotation) if part is not type(None)), annotation)
+
+
 @pytest.mark.parametrize(("name", "version"), [(name, version) for name in ENGINES for version in VERSIONS[name]])
 def test_a_table_is_whole(name: str, version: str) -> None:
     """Each flag stands once, each alias and switch is of a flag, and what is modelled is a field of the spec."""
@@ -48,7 +53,7 @@ def test_a_table_is_whole(name: str, version: str) -> None:
         model: Any = Spec
         for part in flag.what.split("."):
             assert part in model.model_fields, flag
-            model = kinds_at("engine")[name] if part == "engine" else model.model_fields[part].annotation
+            model = kinds_at("engine")[name] if part == "engine" else one_model(model.model_fields[part].annotation)
 
 
 def test_every_option_of_an_engine_has_a_flag() -> None:
@@ -147,6 +152,7 @@ def test_trtllm_reads_its_yaml_which_counts_against_the_line(tmp_path: Path) -> 
         "max_batch_size": 16,
         "kv_cache_config": {"free_gpu_memory_fraction": 0.8, "enable_block_reuse": False},
         "scheduler_config": {"capacity_scheduler_policy": "MAX_UTILIZATION"},
+        "cuda_graph_config": {"enable_padding": True},
     }
     (tmp_path / "extra.yaml").write_text("enable_attention_dp: true\n")
     assert "attention data parallelism" in problem(line, directory=tmp_path).message
@@ -161,15 +167,29 @@ def test_vllms_config_file_counts_less_than_the_line(tmp_path: Path) -> None:
 
 
 def test_notes_say_what_does_not_matter_and_why() -> None:
-    notes = imported(f"VLLM_X=1 {VLLM} --port 80 --enforce-eager --cpu-offload-gb 0").notes
+    notes = imported(f"VLLM_X=1 {VLLM} --port 80 --kernel-config x --cpu-offload-gb 0").notes
     assert notes == [
         "without effect here: --port (the HTTP front end)",
-        "without effect here: --enforce-eager (kernels and graphs: they change how long a pass takes, which the "
-        "timing model does not tell apart)",
+        "without effect here: --kernel-config (kernels: they change how long a pass takes, which the timing model does "
+        "not tell apart)",
         "without effect here: --cpu-offload-gb (as modelled anyway)",
         "without effect here: VLLM_X (environment variables are not read)",
         "gpu: no launch line tells; give --gpu here, or a line such as `gpu: h100` in the spec",
     ]
+
+
+def test_cuda_graphs_are_read_in_each_engines_form() -> None:
+    assert engine(f"{VLLM} --enforce-eager --max-num-seqs 8") == {"enforce_eager": True, "max_num_seqs": 8}
+    given = engine(
+        f"{VLLM} --cudagraph-capture-sizes 1 2 4 --max-cudagraph-capture-size 4 -cc.cudagraph_mode=piecewise"
+    )
+    assert given == {
+        "cudagraph_mode": "PIECEWISE",
+        "cudagraph_capture_sizes": [1, 2, 4],
+        "max_cudagraph_capture_size": 4,
+    }
+    with pytest.raises(InputError, match="--cudagraph-capture-sizes only"):
+        engine(VLLM + """ --compilation-config '{"cudagraph_capture_sizes": [1]}'""")
 
 
 def test_what_is_unsupported_is_refused_all_at_once_or_left_out() -> None:

@@ -13,9 +13,10 @@ from servetwin.accuracy.operators import operator_errors
 from servetwin.accuracy.timings import SYSTEMS, data_folder, timings
 from servetwin.catalog import FORMATS, GPUS, MODELS, resolve_engine
 from servetwin.errors import InputError
+from servetwin.reference import Features, step_time
 from servetwin.spec import make_spec
 from servetwin.timing import Evidence, Lowered, lower, pass_limits, timing_model
-from servetwin.timing.composed import Composed
+from servetwin.timing.composed_model import ComposedModel
 from servetwin.timing.operators import (
     Curve,
     Load,
@@ -80,23 +81,20 @@ def test_a_curve_goes_on_as_at_its_edge() -> None:
     assert outside.roofline_s <= curve.seconds(outside) < 3 * outside.roofline_s
 
 
-def composed(options: dict[str, Any]) -> tuple[Composed, Lowered]:
+def composed(options: dict[str, Any]) -> tuple[ComposedModel, Lowered]:
     spec = make_spec(options)
     engine = resolve_engine(spec)
     model = timing_model(spec, engine)
-    assert isinstance(model, Composed)
+    assert isinstance(model, ComposedModel)
     return model, lower(spec, model, pass_limits(engine))
 
 
 def seconds(lowered: Lowered, p: int, w: int, d: int, c: int, n: int) -> float:
-    def value(a: dict[str, int]) -> int:
-        tokens = a["prefill_token_ps"] * p + a["decode_row_ps"] * d
-        return a["base_ps"] + tokens + (a["work_fps"] * w >> 20) + a["context_ps"] * c + a["sequence_ps"] * n
-
-    description = lowered.description
-    return (value(description["host"]) + max(value(term) for term in description["terms"])) / 1e12
+    features = Features(p, w, c if p else 0, d, 0, c, n, c, n)
+    return step_time(lowered.description).picoseconds(features) / 1e12
 
 
+NO_HOST = {"kind": "analytic", "host_ms": 0, "eager_layer_us": 0, "piecewise_layer_us": 0}
 SIZES = {"max_model_len": 32768, "num_gpu_blocks": 9000, "max_num_batched_tokens": 32768, "max_num_seqs": 256}
 
 
@@ -116,16 +114,16 @@ def test_long_prompts_are_never_faster_than_the_peak(name: str, tokens: int) -> 
 
 @pytest.mark.parametrize("gpu", WITH_BASIS)
 def test_the_lowered_pass_is_the_sum_of_its_operators(gpu: str) -> None:
-    model, lowered = composed(
-        {"model": "llama-3.1-8b", "gpu": gpu, "engine": SIZES, "timing": {"kind": "analytic", "host_ms": 0}}
-    )
+    composed_model, lowered = composed({"model": "llama-3.1-8b", "gpu": gpu, "engine": SIZES, "timing": NO_HOST})
+    model = composed_model.curves
+    assert lowered.error_share < 0.25
     for rows, context in ((1, 1024), (32, 1024), (64, 4096), (256, 2048)):
         head = curve_of("gemm", "bf16", gpu).seconds(gemm(GPUS[gpu], BF16, rows, 128256, 4096))
         exact = model.tokens_s(rows) + model.decode_s(rows, rows * context) + head
-        assert seconds(lowered, 0, 0, rows, rows * context, rows) == pytest.approx(exact, rel=0.3)
+        assert seconds(lowered, 0, 0, rows, rows * context, rows) == pytest.approx(exact, rel=0.08)
     for tokens in (1024, 8192):
         exact = model.tokens_s(tokens) + model.prompt_s(tokens, tokens**2)
-        assert seconds(lowered, tokens, tokens**2, 0, tokens, 1) == pytest.approx(exact, rel=0.15)
+        assert seconds(lowered, tokens, tokens**2, 0, tokens, 1) == pytest.approx(exact, rel=0.08)
 
 
 def test_evidence_says_whose_operators_they_are() -> None:
@@ -140,7 +138,7 @@ def test_evidence_says_whose_operators_they_are() -> None:
 
 def test_ranks_share_the_work_and_pay_for_it() -> None:
     options = {"model": "llama-3.1-70b", "gpu": "h200", "engine": SIZES}
-    two, eight = (composed({**options, "parallel": {"tensor": ranks}})[0].tokens_s(2048) for ranks in (2, 8))
+    two, eight = (composed({**options, "parallel": {"tensor": ranks}})[0].curves.tokens_s(2048) for ranks in (2, 8))
     assert two / 4 < eight < two
 
 

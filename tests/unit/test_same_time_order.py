@@ -115,10 +115,15 @@ def run(
     )
     flat = dict.fromkeys(("prefill_token_ps", "work_fps", "decode_row_ps", "context_ps", "sequence_ps"), 0)
     config = {
-        "replicas": replicas,
-        "engine": ENGINE | engine,
-        "step_time": {"kind": "affine", "host": {"base_ps": PASS, **flat}, "terms": []},
-        "router": router or {"kind": "round_robin"},
+        "pools": [
+            {
+                "role": "aggregated",
+                "replicas": replicas,
+                "engine": ENGINE | engine,
+                "step_time": {"kind": "affine", "host": {"base_ps": PASS, **flat}, "terms": []},
+                "router": router or {"kind": "round_robin"},
+            }
+        ],
         "seed": 0,
         "leap": leap,
         "stall_passes": 100,

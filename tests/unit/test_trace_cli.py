@@ -60,7 +60,8 @@ def test_describe_for_programs(burstgpt: str) -> None:
 
 def test_describe_sessions(examples: Path) -> None:
     shown = run("describe", str(examples / "agents.csv"))
-    assert "all 15 sessions start at once" in shown
+    assert "all 12 trajectories start at once" in shown
+    assert "3 sessions called by others, 3 requests waiting for several" in shown
     assert "think times" in shown
     assert "sub-agent" in shown
 

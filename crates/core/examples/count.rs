@@ -87,7 +87,7 @@ fn generated(engine: &str, requests: u32, rate_per_s: f64, (input, output): (u32
 /// What is counted: the run and its metrics. Not what the trace comes from, nor its hash.
 #[inline(never)]
 fn counted(trace: &Trace, run: &Run) -> Outcome {
-    let Ok(outcome) = simulate(trace, run, None, &mut |_| true) else {
+    let Ok(outcome) = simulate(trace, run, Vec::new(), &mut |_| true) else {
         unreachable!("no router of a user's, and nothing ends it early");
     };
     let options = SummaryOptions::from_json(
@@ -100,6 +100,7 @@ fn counted(trace: &Trace, run: &Run) -> Outcome {
         &trace.max_output_tokens,
         &[],
         &outcome.gaps,
+        &outcome.pools,
         &options,
     ));
     outcome
@@ -126,18 +127,21 @@ fn description(engine: &str, replicas: u32, budget: u32, leap: bool, max_passes:
         _ => panic!("{engine}: vllm or sglang"),
     };
     let run = serde_json::json!({
-        "replicas": replicas,
-        "engine": engine,
-        // 5 ms, 15 µs a prefill token, 20 ns a token of context.
-        "step_time": {
-            "kind": "affine",
-            "host": {
-                "base_ps": 5_000_000_000_i64, "prefill_token_ps": 15_000_000, "work_fps": 0,
-                "decode_row_ps": 0, "context_ps": 20_000, "sequence_ps": 0,
+        "pools": [{
+            "role": "aggregated",
+            "replicas": replicas,
+            "engine": engine,
+            // 5 ms, 15 µs a prefill token, 20 ns a token of context.
+            "step_time": {
+                "kind": "affine",
+                "host": {
+                    "base_ps": 5_000_000_000_i64, "prefill_token_ps": 15_000_000, "work_fps": 0,
+                    "decode_row_ps": 0, "context_ps": 20_000, "sequence_ps": 0,
+                },
+                "terms": [],
             },
-            "terms": [],
-        },
-        "router": {"kind": "round_robin"},
+            "router": {"kind": "round_robin"},
+        }],
         "seed": 0,
         "leap": leap,
         "stall_passes": 10_000,

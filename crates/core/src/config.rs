@@ -1,6 +1,7 @@
 //! The frozen description of a run, as it comes in.
 
 mod data;
+mod handover;
 mod router;
 pub mod sglang;
 pub mod speculation;
@@ -13,6 +14,7 @@ use serde::Deserialize;
 use sglang::Sglang;
 
 pub use data::{Balance, Data};
+pub use handover::{Handover, Link, Order, Port};
 pub use router::{Assignment, Deal, Instances, Key, KvAware, LlmD, QueuePolicy, Router, Telemetry};
 use trtllm::Trtllm;
 use vllm::Vllm;
@@ -20,14 +22,13 @@ use vllm::Vllm;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Run {
-    pub replicas: u32,
-    pub engine: Engine,
-    pub step_time: StepTime,
+    /// One of role `aggregated`, or one of role `prefill` and after it one of role `decode`.
+    pub pools: Vec<Pool>,
+    /// Those that transfers share; others refer to them by their place here.
     #[serde(default)]
-    pub data: Data,
-    pub router: Router,
+    pub links: Vec<Link>,
     #[serde(default)]
-    pub instances: Instances,
+    pub handover: Option<Handover>,
     pub seed: u64,
     /// Whether passes may be summed in closed form; the result is the same.
     pub leap: bool,
@@ -43,6 +44,34 @@ pub struct Run {
     pub series_interval_ps: i64,
     #[serde(default)]
     pub record: Record,
+}
+
+/// Replicas that are alike, behind one router.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pool {
+    pub role: Role,
+    pub replicas: u32,
+    pub engine: Engine,
+    pub step_time: StepTime,
+    #[serde(default)]
+    pub data: Data,
+    pub router: Router,
+    #[serde(default)]
+    pub instances: Instances,
+    /// Where hand-overs leave or enter each replica; none if they cross [`Handover::links`] alone.
+    #[serde(default)]
+    pub ports: Vec<Port>,
+}
+
+/// What replicas of a pool do of a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    #[default]
+    Aggregated,
+    Prefill,
+    Decode,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
@@ -61,26 +90,36 @@ pub enum Engine {
     Trtllm(Trtllm),
 }
 
+impl Run {
+    /// Replicas are numbered through all pools.
+    pub fn replicas(&self) -> u32 {
+        self.pools.iter().map(|pool| pool.replicas).sum()
+    }
+}
+
 /// Checks what the core relies on; whoever wrote the description has explained it to the user.
 ///
 /// # Errors
 /// Says which field is impossible.
 pub fn check(run: &Run) -> Result<(), InputError> {
-    fault(run.replicas == 0, "replicas must be at least 1")?;
+    handover::check(run)?;
     fault(run.users == Some(0), "users must be at least 1")?;
     fault(run.series_interval_ps <= 0, "series_interval_ps must be positive")?;
     let logs = run.record.passes || run.record.block_ids;
-    fault(logs && run.replicas > 1, "passes are logged of a single replica")?;
-    fault(logs && run.data.ranks > 1, "passes are logged of a single rank")?;
+    fault(logs && run.replicas() > 1, "passes are logged of a single replica")?;
     fault(run.stall_passes == 0, "stall_passes must be at least 1")?;
-    run.data.check()?;
-    router::check(&run.router, run.instances)?;
-    run.step_time.check().or_else(|wrong| fault(true, wrong))?;
-    match &run.engine {
-        Engine::Vllm(engine) => engine.check(),
-        Engine::Sglang(engine) => engine.check(),
-        Engine::Trtllm(engine) => engine.check(),
-    }
+    run.pools.iter().try_for_each(|pool| {
+        fault(pool.replicas == 0, "replicas must be at least 1")?;
+        fault(logs && pool.data.ranks > 1, "passes are logged of a single rank")?;
+        pool.data.check()?;
+        router::check(&pool.router, pool.instances)?;
+        pool.step_time.check().or_else(|wrong| fault(true, wrong))?;
+        match &pool.engine {
+            Engine::Vllm(engine) => engine.check(),
+            Engine::Sglang(engine) => engine.check(),
+            Engine::Trtllm(engine) => engine.check(),
+        }
+    })
 }
 
 /// Refuses the description with `what` if it is `wrong`.

@@ -1,5 +1,6 @@
 //! The metrics of a run, by dotted name. `docs/metrics.md` defines each; this is the code for it.
 
+mod handovers;
 mod limits;
 mod options;
 mod progressions;
@@ -9,6 +10,7 @@ mod trajectories;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use crate::record::{Gaps, NEVER, Requests, Status};
+pub use handovers::PoolUse;
 pub use options::{Limit, ServiceLevel, Statistic, SummaryOptions};
 use stats::Stats;
 
@@ -75,13 +77,14 @@ impl Serialize for Summary {
 
 /// Computes all metrics. `input_tokens` and `limits`, the most output tokens asked for, have one
 /// entry a request, as the columns of `requests`; so has `trajectories`, the first request of each
-/// request's trajectory, if any waits for another. `gaps` are those of the whole run.
+/// request's trajectory, if any waits for another. `gaps` and `pools` are those of the whole run.
 pub fn summarize(
     requests: &Requests,
     input_tokens: &[u32],
     limits: &[u32],
     trajectories: &[u32],
     gaps: &[Gaps],
+    pools: &[PoolUse],
     options: &SummaryOptions,
 ) -> Summary {
     let interval = Interval::new(requests, options);
@@ -116,6 +119,7 @@ pub fn summarize(
     write_rates(&mut summary, &counts, &interval, options.gpus);
     write_latencies(&mut summary, &latencies);
     trajectories::write(&mut summary, requests, trajectories, &interval);
+    handovers::write(&mut summary, requests, &interval, pools);
     write_cache(&mut summary, &counts);
     limits::write(&mut summary, requests, limits, &interval, options.kv_blocks);
     write_service(&mut summary, &counts, &latencies, &interval, slo);
@@ -170,6 +174,8 @@ struct Request {
     input_tokens: u32,
     output_tokens: u32,
     cached_tokens: u32,
+    /// None where there is no host memory to load from.
+    host_tokens: Option<u32>,
     preemptions: u32,
     queue_ps: Option<i64>,
     ttft_ps: Option<i64>,
@@ -191,6 +197,7 @@ impl Request {
             input_tokens: input_tokens[row],
             output_tokens,
             cached_tokens: requests.cached_tokens[row],
+            host_tokens: requests.loaded.host.get(row).copied(),
             preemptions: requests.preemptions[row],
             queue_ps: since(arrival_ps, requests.scheduled_ps[row]),
             ttft_ps: since(arrival_ps, first_ps),
@@ -240,6 +247,7 @@ struct Counts {
     input_tokens: u64,
     output_tokens: u64,
     cached_tokens: u64,
+    host_tokens: Option<u64>,
     preemptions: u64,
     preempted: u64,
     responsive: u64,
@@ -264,6 +272,9 @@ impl Counts {
             self.input_tokens += u64::from(request.input_tokens);
             self.output_tokens += u64::from(request.output_tokens);
             self.cached_tokens += u64::from(request.cached_tokens);
+            if let Some(tokens) = request.host_tokens {
+                *self.host_tokens.get_or_insert(0) += u64::from(tokens);
+            }
         } else if request.status == Status::Rejected as u8 {
             self.rejected += 1;
         } else {
@@ -372,6 +383,9 @@ fn write_latencies(summary: &mut Summary, latencies: &Latencies) {
 fn write_cache(summary: &mut Summary, counts: &Counts) {
     if counts.input_tokens > 0 {
         summary.number("prefix_reuse", counts.cached_tokens as f64 / counts.input_tokens as f64);
+        if let Some(tokens) = counts.host_tokens {
+            summary.number("prefix_reuse.host", tokens as f64 / counts.input_tokens as f64);
+        }
     }
     summary.integer("preemptions", counts.preemptions);
     summary.integer("preempted_requests", counts.preempted);

@@ -30,6 +30,12 @@ pub enum Reason {
     NeverSent = 6,
     /// The router kept it back to the end.
     Held = 7,
+    /// A decode replica never has room for its prompt, or for its prompt and output.
+    DecodePool = 8,
+    /// Its prompt and output limit exceed the context of the decode replicas.
+    DecodeContext = 9,
+    /// Its hand-over took too long.
+    HandoverTimeout = 10,
 }
 
 /// One entry a request in every column; picoseconds, tokens.
@@ -45,7 +51,9 @@ pub struct Requests {
     /// The data rank of its replica; empty where all have one.
     pub rank: Vec<u32>,
     pub output_tokens: Vec<u32>,
+    /// Prompt tokens that need not be computed when it is first admitted, from wherever they come.
     pub cached_tokens: Vec<u32>,
+    pub loaded: Loaded,
     pub preemptions: Vec<u32>,
     /// Blocks that were reserved for it, by its limit, and that it never took.
     pub unused_blocks: Vec<u32>,
@@ -55,6 +63,38 @@ pub struct Requests {
     pub route_reason: Vec<u32>,
     /// Prompt tokens its replica was believed to have cached; the greatest number if the router did not ask.
     pub route_overlap_tokens: Vec<u32>,
+    /// Empty where prompts and outputs have one replica.
+    pub handovers: Handovers,
+}
+
+/// How each prompt came to the replica that decodes it: [`NEVER`] and the greatest number where it
+/// did not. `replica` is then the one that decodes; the rest of [`Requests`] about routing is of the
+/// prefill pool.
+#[derive(Clone, Debug, Default)]
+pub struct Handovers {
+    pub prefill_replica: Vec<u32>,
+    /// Its prompt was computed.
+    pub prefilled_ps: Vec<i64>,
+    /// It was sent to its decode replica.
+    pub decode_routed_ps: Vec<i64>,
+    /// Its first byte was on its way.
+    pub transfer_start_ps: Vec<i64>,
+    /// The decode replica heard that it had all of it.
+    pub transfer_end_ps: Vec<i64>,
+    pub transferred_tokens: Vec<u32>,
+}
+
+impl Handovers {
+    pub fn new(count: usize) -> Self {
+        Handovers {
+            prefill_replica: vec![u32::MAX; count],
+            prefilled_ps: vec![NEVER; count],
+            decode_routed_ps: vec![NEVER; count],
+            transfer_start_ps: vec![NEVER; count],
+            transfer_end_ps: vec![NEVER; count],
+            transferred_tokens: vec![0; count],
+        }
+    }
 }
 
 impl Requests {
@@ -70,14 +110,23 @@ impl Requests {
             rank: Vec::new(),
             output_tokens: vec![0; count],
             cached_tokens: vec![0; count],
+            loaded: Loaded::default(),
             preemptions: vec![0; count],
             unused_blocks: vec![0; count],
             status: vec![Status::Unfinished as u8; count],
             reason: vec![Reason::None as u8; count],
             route_reason: vec![u32::MAX; count],
             route_overlap_tokens: vec![u32::MAX; count],
+            handovers: Handovers::default(),
         }
     }
+}
+
+/// Those of the cached tokens that were loaded from below the GPU's memory, by where they were. Empty
+/// where nothing is kept there.
+#[derive(Clone, Debug, Default)]
+pub struct Loaded {
+    pub host: Vec<u32>,
 }
 
 /// Gaps between tokens: `count` gaps of `start_ps`, `start_ps + step_ps`, ..., each of `weight` rows.

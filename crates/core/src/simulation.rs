@@ -1,20 +1,25 @@
-//! The loop.
+//! A run.
 //!
 //! Replicas whose requests are known beforehand (a static router, open loop) do not affect each
-//! other and are run one after the other. Otherwise the earliest event of all goes first.
+//! other and are run one after the other. Otherwise the earliest event of all goes first:
+//! [`events`] is that loop, [`handover`] what happens between prefill and decode replicas.
 
-use crate::arrivals::Arrivals;
-use crate::clock::Agenda;
+mod events;
+mod handover;
+mod pool;
+
+use crate::chain::Chains;
 use crate::config;
 use crate::log::Log;
-use crate::record::{Gaps, NEVER, Reason, Requests, Series, Speculated, Status};
+use crate::metrics::PoolUse;
+use crate::record::{Gaps, Handovers, Reason, Requests, Series, Speculated, Status};
 use crate::replica::{Limits, Replica};
-use crate::router::{self, Fleet, Pick, Policy, PolicyError, Router};
-use crate::scheduler::{self, Results, Setting};
-use crate::telemetry::Telemetry;
+use crate::router::{self, Fleet, Pick, Policy, PolicyError};
+use crate::scheduler::{self, Prefilled, Results, Setting, Wanted};
 use crate::trace::Trace;
 use crate::worker::{Phase, Stop};
-use crate::workload::HORIZON_PS;
+use pool::Pool;
+use std::rc::Rc;
 
 /// Progressions kept for all replicas together before lists of gaps are folded.
 const GAP_ENTRIES: usize = 1 << 20;
@@ -34,9 +39,10 @@ pub struct Outcome {
     pub speculated: Speculated,
     /// Replicas that stopped making progress.
     pub stalled: Vec<u32>,
+    pub pools: Vec<PoolUse>,
     /// Passes of the first replica, if they were logged.
     pub log: Log,
-    /// What the codes in `requests.route_reason` mean, if the router is not the user's.
+    /// What the codes in `requests.route_reason` mean, if the first pool's router is not the user's.
     pub route_reasons: &'static [&'static str],
 }
 
@@ -53,65 +59,102 @@ pub enum Failure {
     Interrupted,
 }
 
-/// Runs `trace` on the deployment that `run` describes, with `policy` as its router if it is one of
-/// the user's. `progress` is asked after every few thousand events whether to go on, and told the
-/// share of requests looked at so far.
+/// Runs `trace` on the deployment that `run` describes. `policies` are the routers of its pools that
+/// are the user's. `progress` is asked after every few thousand events whether to go on, and told
+/// the share of requests looked at so far.
 ///
 /// # Errors
 /// See [`Failure`].
 pub fn simulate(
     trace: &Trace,
     run: &config::Run,
-    policy: Option<&mut (dyn Policy + Send)>,
+    policies: Vec<Option<&mut (dyn Policy + Send)>>,
     progress: &mut dyn FnMut(f64) -> bool,
 ) -> Result<Outcome, Failure> {
-    let chains = scheduler::chains(trace, &run.engine);
-    let setting = Setting {
-        trace,
-        chains: &chains,
-        engine: &run.engine,
-        step_time: &run.step_time,
-        data: run.data,
-        leap: run.leap,
-        max_passes: run.max_passes.unwrap_or(u64::MAX),
-        log_passes: run.record.passes,
-        log_blocks: run.record.block_ids,
-    };
-    let limits = Limits {
-        stall_passes: run.stall_passes,
-        interval_ps: run.series_interval_ps,
-        gap_limit: (GAP_ENTRIES / run.replicas as usize).max(1024),
-        series_limit: (SERIES_POINTS / run.replicas as usize).max(1024) & !1,
-    };
+    let mut contents: Vec<Rc<Contents>> = Vec::with_capacity(run.pools.len());
+    for pool in &run.pools {
+        let same = |other: &&config::Pool| scheduler::caches_alike(&pool.engine, &other.engine);
+        let found = run.pools[..contents.len()].iter().position(|other| same(&other));
+        contents.push(found.map_or_else(|| Rc::new(Contents::new(trace, pool)), |at| contents[at].clone()));
+    }
+    let mut policies = policies.into_iter();
+    let mut pools = Vec::with_capacity(run.pools.len());
+    let mut first = 0;
+    for (config, contents) in run.pools.iter().zip(&contents) {
+        let setting = Setting {
+            trace,
+            chains: &contents.chains,
+            engine: &config.engine,
+            step_time: &config.step_time,
+            role: config.role,
+            data: config.data,
+            leap: run.leap,
+            max_passes: run.max_passes.unwrap_or(u64::MAX),
+            log_passes: run.record.passes,
+            log_blocks: run.record.block_ids,
+        };
+        let blocks = contents.blocks.as_ref().unwrap_or(&contents.chains);
+        let router = router::build(config, run.seed, trace, blocks, policies.next().flatten());
+        pools.push(Pool::new(first..first + config.replicas, setting, router));
+        first += config.replicas;
+    }
+    let mut requests = Requests::new(trace.len());
+    if run.handover.is_some() {
+        requests.handovers = Handovers::new(trace.len());
+    }
+    if run.pools.iter().any(|pool| scheduler::has_host_tier(&pool.engine)) {
+        requests.loaded.host = vec![0; trace.len()];
+    }
+    if run.pools.iter().any(|pool| pool.data.ranks > 1) {
+        requests.rank = vec![u32::MAX; trace.len()];
+    }
     let mut simulation = Simulation {
         run,
         trace,
-        setting,
-        limits,
-        requests: Requests::new(trace.len()),
+        limits: Limits {
+            stall_passes: run.stall_passes,
+            interval_ps: run.series_interval_ps,
+            gap_limit: (GAP_ENTRIES / first as usize).max(1024),
+            series_limit: (SERIES_POINTS / first as usize).max(1024) & !1,
+        },
+        requests,
         first_tokens: Vec::new(),
         ended: Vec::new(),
+        wanted: Vec::new(),
+        prefilled: Vec::new(),
         gaps: Vec::new(),
         series: Series::default(),
         passes: 0,
         leaps: 0,
         speculated: Speculated::default(),
         stalled: Vec::new(),
+        busy_ps: Vec::new(),
         log: Log::Vllm(Vec::new()),
     };
-    if run.data.ranks > 1 {
-        simulation.requests.rank = vec![u32::MAX; trace.len()];
-    }
     let open_loop = run.users.is_none() && !trace.has_waits();
     let mut questions = Questions { progress, events: 0, looked_at: 0, requests: trace.len() };
-    let blocks = router::reads_contents(&run.router).then(|| scheduler::blocks(trace, &run.engine)).flatten();
-    let mut router = router::build(run, trace, blocks.as_ref().unwrap_or(&chains), policy);
-    if router.is_static() && open_loop {
-        simulation.replica_by_replica(&mut router, &mut questions)?;
-    } else {
-        simulation.event_by_event(&mut router, &mut questions)?;
+    match &mut pools[..] {
+        [pool] if pool.router.is_static() && open_loop => simulation.replica_by_replica(pool, &mut questions)?,
+        _ => events::run(&mut simulation, &mut pools, &mut questions)?,
     }
-    Ok(simulation.outcome(router.reasons()))
+    Ok(simulation.outcome(&pools))
+}
+
+/// Contents of requests as a pool's replicas, and its router, tell them apart.
+struct Contents {
+    chains: Chains,
+    /// In whole blocks, where the router reads them and `chains` are not that.
+    blocks: Option<Chains>,
+}
+
+impl Contents {
+    fn new(trace: &Trace, pool: &config::Pool) -> Self {
+        let reads = router::reads_contents(&pool.router);
+        Contents {
+            chains: scheduler::chains(trace, &pool.engine),
+            blocks: reads.then(|| scheduler::blocks(trace, &pool.engine)).flatten(),
+        }
+    }
 }
 
 /// Whether to go on: asked now and then, so that any run can be interrupted.
@@ -135,44 +178,43 @@ impl Questions<'_> {
 struct Simulation<'a> {
     run: &'a config::Run,
     trace: &'a Trace,
-    setting: Setting<'a>,
     limits: Limits,
     requests: Requests,
     first_tokens: Vec<u32>,
     ended: Vec<u32>,
+    wanted: Vec<Wanted>,
+    prefilled: Vec<Prefilled>,
     gaps: Vec<Gaps>,
     series: Series,
     passes: u64,
     leaps: u64,
     speculated: Speculated,
     stalled: Vec<u32>,
+    /// By replica.
+    busy_ps: Vec<i64>,
     log: Log,
 }
 
 impl<'a> Simulation<'a> {
-    fn worker(&self, replica: u32) -> Replica<'a> {
-        Replica::new(replica, self.setting, self.limits)
-    }
-
-    fn replica_by_replica(&mut self, router: &mut Router, questions: &mut Questions) -> Result<(), Failure> {
-        let replicas = self.run.replicas;
+    fn replica_by_replica(&mut self, pool: &mut Pool<'a, '_>, questions: &mut Questions) -> Result<(), Failure> {
+        let replicas = pool.replicas.end;
         let mut assigned: Vec<Vec<u32>> = vec![Vec::new(); replicas as usize];
         for request in 0..self.trace.len() as u32 {
             let arrival_ps = self.trace.arrival_ps[request as usize];
             self.requests.arrival_ps[request as usize] = arrival_ps;
-            if let Some(reason) = self.refusal(request) {
+            if let Some(reason) = self.refusal(pool, request) {
                 self.refuse(request, reason, arrival_ps);
                 continue;
             }
             let fleet = Fleet { workers: &[], views: &[], seen_ps: arrival_ps };
-            let Ok(Some(pick)) = router.route(request, arrival_ps, &fleet) else {
+            let Ok(Some(pick)) = pool.router.route(request, arrival_ps, &fleet) else {
                 unreachable!("a static router neither fails nor waits")
             };
             self.note(request, arrival_ps, pick);
             assigned[pick.replica as usize].push(request);
         }
         for replica in 0..replicas {
-            let mut worker = self.worker(replica);
+            let mut worker = Replica::new(replica, pool.setting, self.limits);
             for request in std::mem::take(&mut assigned[replica as usize]) {
                 let arrival_ps = self.trace.arrival_ps[request as usize];
                 self.advance(&mut worker, (arrival_ps, Phase::Arrival), questions)?;
@@ -199,10 +241,10 @@ impl<'a> Simulation<'a> {
         Ok(())
     }
 
-    /// The next event of `worker`. What it brought is in `first_tokens` and `ended`.
+    /// The next event of `worker`. What it brought is in `first_tokens`, `ended` and so on.
     fn process(&mut self, worker: &mut Replica, next: (i64, Phase)) {
-        let Self { requests, first_tokens, ended, .. } = self;
-        worker.process(next, &mut Results { requests, first_tokens, ended });
+        let Self { requests, first_tokens, ended, wanted, prefilled, .. } = self;
+        worker.process(next, &mut Results { requests, first_tokens, ended, wanted, prefilled });
     }
 
     fn note(&mut self, request: u32, now_ps: i64, pick: Pick) {
@@ -213,116 +255,14 @@ impl<'a> Simulation<'a> {
         self.requests.route_overlap_tokens[row] = pick.overlap_tokens;
     }
 
-    fn event_by_event(&mut self, router: &mut Router, questions: &mut Questions) -> Result<(), Failure> {
-        let replicas = self.run.replicas;
-        let mut workers: Vec<Replica> = (0..replicas).map(|replica| self.worker(replica)).collect();
-        let mut agenda = Agenda::new(replicas);
-        let mut arrivals = Arrivals::new(self.trace, self.run.users);
-        let mut telemetry = Telemetry::new(router, &workers);
-        // When a request that the router keeps back can be sent: at the time of the results that made room.
-        let mut release: Option<(i64, Phase)> = None;
-        loop {
-            questions.after_event()?;
-            let arrival = arrivals.next_ps().map(|time_ps| (time_ps, Phase::Arrival));
-            let event = agenda.first();
-            let goes_on = arrivals.left > 0 && (arrival.is_some() || event.is_some());
-            let next = arrival.into_iter().chain(event.map(|(event, _)| event)).min();
-            let tick = next.filter(|_| goes_on).and_then(|(next_ps, _)| telemetry.next_tick(next_ps));
-            let before_event = |time: Option<(i64, Phase)>| match (time, event) {
-                (Some(time), Some((event, _))) => time < event,
-                (Some(_), None) => true,
-                _ => false,
-            };
-            let before_arrival = |time: Option<(i64, Phase)>| arrival.is_none_or(|arrival| time <= Some(arrival));
-            if before_event(tick) && before_arrival(tick) {
-                telemetry.observe(&workers);
-            } else if let Some((now_ps, _)) = release
-                && before_event(release)
-                && before_arrival(release)
-            {
-                let sent = router.release(now_ps, &telemetry.fleet(now_ps, &workers));
-                release = release.filter(|_| sent.is_some());
-                if let Some((request, pick)) = sent {
-                    self.send(request, now_ps, pick, &mut workers, &mut agenda);
-                }
-            } else if before_event(arrival) {
-                let (now_ps, request) = arrivals.pop();
-                if now_ps > HORIZON_PS {
-                    return Err(Failure::Horizon);
-                }
-                questions.looked_at += 1;
-                self.requests.arrival_ps[request as usize] = now_ps;
-                if let Some(reason) = self.refusal(request) {
-                    self.refuse(request, reason, now_ps);
-                    arrivals.ended(request, now_ps, false);
-                    continue;
-                }
-                let fleet = telemetry.fleet(now_ps, &workers);
-                if let Some(pick) = router.route(request, now_ps, &fleet).map_err(Failure::Policy)? {
-                    self.send(request, now_ps, pick, &mut workers, &mut agenda);
-                }
-            } else if let Some((next, replica)) = event {
-                let worker = &mut workers[replica as usize];
-                self.process(worker, next);
-                agenda.set(replica, worker.next_event());
-                if self.tell(router, replica, next.0, &mut arrivals)? && router.keeps_back() {
-                    release = Some((next.0, Phase::Arrival));
-                }
-            } else {
-                break;
-            }
-        }
-        for (replica, worker) in workers.into_iter().enumerate() {
-            self.collect(replica as u32, worker)?;
-        }
-        for row in 0..self.trace.len() {
-            if self.requests.routed_ps[row] == NEVER && self.requests.status[row] == Status::Unfinished as u8 {
-                let reason = match self.requests.arrival_ps[row] {
-                    NEVER if self.trace.is_root(row) => Reason::NeverSent,
-                    NEVER => Reason::Predecessor,
-                    _ => Reason::Held,
-                };
-                self.requests.reason[row] = reason as u8;
-            }
-        }
-        Ok(())
-    }
-
-    fn send(&mut self, request: u32, now_ps: i64, pick: Pick, workers: &mut [Replica], agenda: &mut Agenda) {
-        self.note(request, now_ps, pick);
-        let worker = &mut workers[pick.replica as usize];
-        let rank = worker.arrive(request, now_ps);
-        agenda.set(pick.replica, worker.next_event());
-        self.note_rank(request, rank);
-    }
-
     fn note_rank(&mut self, request: u32, rank: u32) {
         if let Some(noted) = self.requests.rank.get_mut(request as usize) {
             *noted = rank;
         }
     }
 
-    /// Tells router and clients what an event of `replica` brought. Returns whether it brought anything.
-    fn tell(
-        &mut self,
-        router: &mut Router,
-        replica: u32,
-        now_ps: i64,
-        arrivals: &mut Arrivals,
-    ) -> Result<bool, Failure> {
-        let news = !self.first_tokens.is_empty() || !self.ended.is_empty();
-        for request in self.first_tokens.drain(..) {
-            router.first_token(request, replica, now_ps).map_err(Failure::Policy)?;
-        }
-        for request in self.ended.drain(..) {
-            router.ended(request, replica, now_ps).map_err(Failure::Policy)?;
-            arrivals.ended(request, now_ps, true);
-        }
-        Ok(news)
-    }
-
-    fn refusal(&self, request: u32) -> Option<Reason> {
-        self.run.check_admission.then(|| self.setting.refusal(request)).flatten()
+    fn refusal(&self, pool: &Pool, request: u32) -> Option<Reason> {
+        self.run.check_admission.then(|| pool.setting.refusal(request)).flatten()
     }
 
     fn refuse(&mut self, request: u32, reason: Reason, now_ps: i64) {
@@ -345,6 +285,7 @@ impl<'a> Simulation<'a> {
                 }
             }
         }
+        self.busy_ps.push(worker.busy_ps());
         let (ledgers, series) = worker.into_records();
         self.series.append(series);
         for (rank, ledger) in ledgers.into_iter().enumerate() {
@@ -359,8 +300,14 @@ impl<'a> Simulation<'a> {
         Ok(())
     }
 
-    fn outcome(self, route_reasons: &'static [&'static str]) -> Outcome {
+    fn outcome(self, pools: &[Pool]) -> Outcome {
+        let used = |pool: &Pool| PoolUse {
+            role: pool.setting.role,
+            replicas: pool.replicas.len() as u32,
+            busy_ps: pool.replicas.clone().map(|replica| self.busy_ps[replica as usize]).sum(),
+        };
         Outcome {
+            pools: pools.iter().map(used).collect(),
             requests: self.requests,
             gaps: self.gaps,
             series: self.series,
@@ -369,7 +316,7 @@ impl<'a> Simulation<'a> {
             speculated: self.speculated,
             stalled: self.stalled,
             log: self.log,
-            route_reasons,
+            route_reasons: pools[0].router.reasons(),
         }
     }
 }

@@ -18,7 +18,7 @@ pub struct Telemetry {
 }
 
 impl Telemetry {
-    pub fn new(router: &Router, workers: &[Replica]) -> Self {
+    pub fn new(router: &Router) -> Self {
         let (interval_ps, delay_ps) = router.telemetry_ps().unwrap_or((0, 0));
         Telemetry {
             wanted: router.telemetry_ps().is_some(),
@@ -27,8 +27,13 @@ impl Telemetry {
             next_tick_ps: 0,
             on_way: Default::default(),
             shown_ps: 0,
-            shown: workers.iter().map(|worker| worker.view(0)).collect(),
+            shown: Vec::new(),
         }
+    }
+
+    /// Shows replicas as they are before anything happens.
+    pub fn start(&mut self, workers: &[Replica]) {
+        self.shown = workers.iter().map(|worker| worker.view(0)).collect();
     }
 
     /// The next tick. It reads what holds once all that happens at its time but arrivals and

@@ -3,7 +3,7 @@
 //! Without async scheduling a pass is decided when the one before it has ended. With it, when the
 //! one before it *starts*: one pass executes, one is queued behind it.
 //!
-//! At equal times results come before arrivals, and arrivals before decisions.
+//! At equal times results come before transfers, these before arrivals, and arrivals before decisions.
 
 use crate::scheduler::{AnyScheduler, Ledger, Pass, Results, Scheduler, Setting};
 use crate::workload::HORIZON_PS;
@@ -12,7 +12,9 @@ use crate::workload::HORIZON_PS;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
     Results,
-    /// Not an event of a worker, but it has its place in the order.
+    /// Of data between replicas; not an event of a worker, but it has its place in the order.
+    Transfer,
+    /// Nor is this.
     Arrival,
     Decision,
 }
@@ -30,9 +32,11 @@ pub struct Worker<'a> {
     stall_passes: u64,
     /// When the next decision is due if nothing executes.
     ready_ps: i64,
-    /// The last decision found nothing to do; only results or an arrival can change that.
+    /// The last decision found nothing to do; only results, an arrival or its own alarm can change that.
     asleep: bool,
     stopped: Option<Stop>,
+    /// How long passes were under way.
+    busy_ps: i64,
 }
 
 /// Why a worker went on no further.
@@ -59,6 +63,7 @@ impl<'a> Worker<'a> {
             ready_ps: 0,
             asleep: true,
             stopped: None,
+            busy_ps: 0,
         }
     }
 
@@ -68,6 +73,10 @@ impl<'a> Worker<'a> {
 
     pub fn stopped(&self) -> Option<Stop> {
         self.stopped
+    }
+
+    pub fn busy_ps(&self) -> i64 {
+        self.busy_ps
     }
 
     pub fn into_ledger(self) -> Ledger {
@@ -109,6 +118,7 @@ impl<'a> Worker<'a> {
     fn take_results(&mut self, results: &mut Results) {
         let Some(mut pass) = self.executing.take() else { return };
         self.scheduler.update(&mut pass, self.queued.as_deref_mut(), results);
+        self.busy_ps += pass.end_ps - pass.start_ps;
         self.ready_ps = pass.end_ps;
         self.asleep = false;
         self.spare.push(pass);
@@ -132,8 +142,10 @@ impl<'a> Worker<'a> {
             self.stopped = Some(Stop::PassLimit); // what is under way stays so, as in a recording cut short
             return;
         }
+        self.asleep = false;
         let mut pass = self.spare.pop().unwrap_or_default();
         if self.scheduler.schedule(now_ps, start_ps, results, &mut pass) {
+            self.asleep = false;
             if self.executing.is_none() { self.executing = Some(pass) } else { self.queued = Some(pass) }
         } else {
             self.spare.push(pass);
@@ -142,16 +154,17 @@ impl<'a> Worker<'a> {
                 self.stopped = Some(Stop::Engine(error));
                 return;
             }
-            if self.executing.is_none() && self.setting.log_passes {
+            if self.executing.is_none() && self.setting.log_passes && self.scheduler.next_wake_ps().is_none() {
                 self.scheduler.log_stuck(now_ps);
                 self.stopped = Some(Stop::Stalled);
             }
         }
     }
 
-    /// A request joins the queue. All events before its arrival have been processed.
-    pub fn arrive(&mut self, request: u32, time_ps: i64) {
-        let matters = self.scheduler.arrive(request, time_ps);
+    /// Something comes from outside at `time_ps`; all events before it have been processed. `act`
+    /// tells the scheduler, and whether the next pass could now differ from those of a run in progress.
+    pub fn outside(&mut self, time_ps: i64, act: impl FnOnce(&mut AnyScheduler<'a>) -> bool) {
+        let matters = act(&mut self.scheduler);
         if matters && let Some(last) = self.queued.as_mut().or(self.executing.as_mut()) {
             last.truncate(time_ps, self.ahead);
         }

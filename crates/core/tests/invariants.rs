@@ -4,8 +4,8 @@ mod support;
 
 use servetwin_core::config::sglang::{self, HiCache, Sglang, WritePolicy};
 use servetwin_core::config::trtllm::{self, CapacityPolicy, ChunkingPolicy, Trtllm};
-use servetwin_core::config::vllm::{Policy, Version, Vllm};
-use servetwin_core::config::{Balance, Data, Engine};
+use servetwin_core::config::vllm::{Offload, Policy, Version, Vllm};
+use servetwin_core::config::{Balance, Data, Engine, Role};
 use servetwin_core::kv::channel::Speed;
 use servetwin_core::record::{NEVER, Requests};
 use servetwin_core::replica::{Limits, Replica};
@@ -68,7 +68,35 @@ fn vllm(dice: &mut Dice) -> Vllm {
         eagle_block_drop: drafts > 0 && dice.chance(2),
         num_speculative_tokens_per_batch_size: if drafts > 0 && dice.chance(2) { vec![(4, 0)] } else { vec![] },
         id_ranks: None,
+        offload: None,
     }
+}
+
+/// With host memory that is anything from a block to plenty, at the end of a slow or a fast link.
+fn offloading(dice: &mut Dice) -> Vllm {
+    let mut engine = Vllm {
+        version: Version::V0_32,
+        enable_prefix_caching: true,
+        num_speculative_tokens: 0,
+        acceptance: None,
+        num_lookahead_tokens: 0,
+        eagle_block_drop: false,
+        num_speculative_tokens_per_batch_size: Vec::new(),
+        ..vllm(dice)
+    };
+    engine.async_scheduling = dice.chance(2);
+    engine.num_gpu_blocks = 200_u32.div_ceil(engine.block_size) + dice.roll(1, 30) as u32;
+    let speed = |dice: &mut Dice| Speed {
+        bytes_per_s: dice.pick(&[2_000, 100_000, 10_000_000]),
+        latency_ps: dice.pick(&[0, MS / 50, 3 * MS]),
+    };
+    engine.offload = Some(Offload {
+        blocks: dice.pick(&[1, 3, 12, 60, 400]),
+        block_bytes: 10 * u64::from(engine.block_size),
+        store: speed(dice),
+        load: speed(dice),
+    });
+    engine
 }
 
 fn trtllm(dice: &mut Dice) -> Trtllm {
@@ -145,12 +173,19 @@ fn sglang(dice: &mut Dice) -> Sglang {
         acceptance: (drafts > 0).then(|| serde_json::from_str(ACCEPTANCE).expect("a table")),
         decode_reserve_tokens: if drafts > 0 { 2 * (drafts + 1) } else { 0 },
         hicache,
+        disaggregation: None,
     }
 }
 
 #[test]
 fn vllm_conserves_blocks_and_ends_each_request_once() {
     holds(|dice| Engine::Vllm(vllm(dice)), 1_000);
+}
+
+#[test]
+fn vllm_with_a_host_tier_conserves_blocks_and_ends_each_request_once() {
+    let loaded = holds(|dice| Engine::Vllm(offloading(dice)), 500);
+    assert!(loaded > 2_000, "the worlds must load from the host: {loaded} tokens");
 }
 
 #[test]
@@ -183,7 +218,9 @@ fn data(dice: &mut Dice) -> Data {
     Data { ranks: dice.roll(1, 3) as u32, in_step: dice.chance(2), balance, sync_passes }
 }
 
-fn holds(engine: fn(&mut Dice) -> Engine, least_preemptions: u32) {
+/// Returns the tokens loaded from host memory.
+fn holds(engine: fn(&mut Dice) -> Engine, least_preemptions: u32) -> u32 {
+    let mut loaded = 0;
     let mut preemptions = 0;
     let mut stuck = 0;
     for seed in 0..WORLDS {
@@ -197,6 +234,7 @@ fn holds(engine: fn(&mut Dice) -> Engine, least_preemptions: u32) {
             chains: &chains,
             engine: &engine,
             step_time: &step_time,
+            role: Role::Aggregated,
             data: data(&mut dice),
             leap: dice.chance(2),
             max_passes: u64::MAX,
@@ -206,6 +244,9 @@ fn holds(engine: fn(&mut Dice) -> Engine, least_preemptions: u32) {
         let limits = Limits { stall_passes: 300, interval_ps: 10 * MS, gap_limit: 50, series_limit: 8 };
         let mut worker = Replica::new(0, setting, limits);
         let mut requests = Requests::new(trace.len());
+        if scheduler::has_host_tier(&engine) {
+            requests.loaded.host = vec![0; trace.len()];
+        }
         let (mut first_tokens, mut ended) = (Vec::new(), Vec::new());
         let mut refused = 0;
         let mut now = (0, Phase::Results);
@@ -215,7 +256,9 @@ fn holds(engine: fn(&mut Dice) -> Engine, least_preemptions: u32) {
                 assert!(next.0 >= now.0, "seed {seed}: time goes back from {now:?} to {next:?}");
                 now = next;
                 let first_tokens = &mut first_tokens;
-                worker.process(next, &mut Results { requests: &mut requests, first_tokens, ended: &mut ended });
+                let (requests, ended) = (&mut requests, &mut ended);
+                let (wanted, prefilled) = (&mut Vec::new(), &mut Vec::new());
+                worker.process(next, &mut Results { requests, first_tokens, ended, wanted, prefilled });
                 worker.check();
             }
             if request == trace.len() {
@@ -231,6 +274,11 @@ fn holds(engine: fn(&mut Dice) -> Engine, least_preemptions: u32) {
             now = (until.0, Phase::Arrival);
         }
         preemptions += requests.preemptions.iter().sum::<u32>();
+        loaded += requests.loaded.host.iter().sum::<u32>();
+        for (row, &tokens) in requests.loaded.host.iter().enumerate() {
+            assert!(tokens <= requests.cached_tokens[row], "seed {seed}");
+            assert!(requests.cached_tokens[row] <= trace.input_tokens[row], "seed {seed}");
+        }
         let mut once = ended.clone();
         once.sort_unstable();
         once.dedup();
@@ -238,7 +286,6 @@ fn holds(engine: fn(&mut Dice) -> Engine, least_preemptions: u32) {
         if matches!(worker.stopped(), Some(Stop::Stalled | Stop::Engine(_))) {
             stuck += 1;
         } else {
-            if ended.len()+refused != trace.len() { eprintln!("DBG {seed} {engine:?} stopped {:?} next {:?} data {:?}", worker.stopped(), worker.next_event(), setting.data); }
             assert_eq!(ended.len() + refused, trace.len(), "seed {seed}: a request was lost");
             assert_eq!(worker.view(i64::MAX).used_blocks, 0, "seed {seed}: blocks leaked");
         }
@@ -253,4 +300,5 @@ fn holds(engine: fn(&mut Dice) -> Engine, least_preemptions: u32) {
     }
     assert!(stuck < WORLDS / 20, "nearly all worlds must come to their end: {stuck} did not");
     assert!(preemptions > least_preemptions, "the worlds must be tight enough to preempt: {preemptions}");
+    loaded
 }

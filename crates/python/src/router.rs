@@ -3,7 +3,7 @@
 use pyo3::exceptions::{PyAttributeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
-use servetwin_core::config::{Router, Run};
+use servetwin_core::config::{Pool, Router};
 use servetwin_core::router::{Fleet, Pick, Policy, PolicyError, ReplicaView as CoreView};
 use servetwin_core::trace::{NONE, Trace};
 use std::collections::HashMap;
@@ -75,7 +75,7 @@ pub struct PythonRouter<'a> {
 impl<'a> PythonRouter<'a> {
     /// # Errors
     /// The object has no `route`, or asks for a cache that no replica keeps.
-    pub fn new(router: &Bound<'_, PyAny>, trace: &'a Trace, run: &Run) -> PyResult<Self> {
+    pub fn new(router: &Bound<'_, PyAny>, trace: &'a Trace, pool: &Pool) -> PyResult<Self> {
         let route = router.getattr("route").map_err(|_| {
             PyTypeError::new_err(format!("{router} is no router: it has no method route(request, replicas)"))
         })?;
@@ -92,9 +92,9 @@ impl<'a> PythonRouter<'a> {
             ended: hook("ended")?,
             trace,
             sessions: servetwin_core::router::sessions(trace),
-            block_size: servetwin_core::scheduler::block_size(&run.engine),
+            block_size: servetwin_core::scheduler::block_size(&pool.engine),
             reads_cache,
-            ticks: matches!(&run.router, Router::Python(telemetry) if telemetry.interval_ps > 0),
+            ticks: matches!(&pool.router, Router::Python(telemetry) if telemetry.interval_ps > 0),
             shown: None,
             reasons: Vec::new(),
             index_of_reason: HashMap::new(),

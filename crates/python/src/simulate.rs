@@ -11,8 +11,8 @@ use servetwin_core::config;
 use servetwin_core::error::InputError;
 use servetwin_core::log;
 use servetwin_core::metrics::{self, SummaryOptions};
-use servetwin_core::router::Policy;
 use servetwin_core::simulation::{self, Failure, Outcome};
+use servetwin_core::trace::Trace as Rows;
 use std::time::{Duration, Instant};
 
 /// How often a run asks whether it was interrupted, and tells how far it is.
@@ -63,9 +63,16 @@ impl Run {
             "input_tokens" => column(py, &trace.input_tokens, u32::to_le_bytes)?,
             "output_tokens" => column(py, &requests.output_tokens, u32::to_le_bytes)?,
             "cached_tokens" => column(py, &requests.cached_tokens, u32::to_le_bytes)?,
+            "host_tokens" => column(py, &requests.loaded.host, u32::to_le_bytes)?,
             "preemptions" => column(py, &requests.preemptions, u32::to_le_bytes)?,
             "route_reason" => column(py, &requests.route_reason, u32::to_le_bytes)?,
             "route_overlap_tokens" => column(py, &requests.route_overlap_tokens, u32::to_le_bytes)?,
+            "prefill_replica" => column(py, &requests.handovers.prefill_replica, u32::to_le_bytes)?,
+            "prefilled_ps" => column(py, &requests.handovers.prefilled_ps, i64::to_le_bytes)?,
+            "decode_routed_ps" => column(py, &requests.handovers.decode_routed_ps, i64::to_le_bytes)?,
+            "transfer_start_ps" => column(py, &requests.handovers.transfer_start_ps, i64::to_le_bytes)?,
+            "transfer_end_ps" => column(py, &requests.handovers.transfer_end_ps, i64::to_le_bytes)?,
+            "transferred_tokens" => column(py, &requests.handovers.transferred_tokens, u32::to_le_bytes)?,
             "status" => PyBytes::new(py, &requests.status),
             "reason" => PyBytes::new(py, &requests.reason),
             _ => return Err(PyKeyError::new_err(name.to_owned())),
@@ -98,7 +105,15 @@ impl Run {
         let (inputs, limits) = (&trace.input_tokens, &trace.max_output_tokens);
         let summarize = || {
             let trajectories = if trace.has_waits() { trace.trajectories() } else { Vec::new() };
-            metrics::summarize(&outcome.requests, inputs, limits, &trajectories, &outcome.gaps, &options)
+            metrics::summarize(
+                &outcome.requests,
+                inputs,
+                limits,
+                &trajectories,
+                &outcome.gaps,
+                &outcome.pools,
+                &options,
+            )
         };
         Ok(py.detach(summarize).to_json())
     }
@@ -111,12 +126,13 @@ impl Run {
 
 /// Runs `trace` on what `config_json` describes.
 #[pyfunction]
-#[pyo3(signature = (trace, config_json, *, router=None, progress=None))]
+#[pyo3(signature = (trace, config_json, *, router=None, decode_router=None, progress=None))]
 pub fn simulate(
     py: Python<'_>,
     trace: Py<Trace>,
     config_json: &str,
     router: Option<Bound<'_, PyAny>>,
+    decode_router: Option<Bound<'_, PyAny>>,
     progress: Option<Py<PyAny>>,
 ) -> PyResult<Run> {
     let run: config::Run = serde_json::from_str(config_json)
@@ -124,21 +140,15 @@ pub fn simulate(
     config::check(&run).map_err(input_error)?;
     let rows = trace.get().trace();
     let start = Instant::now();
-    if let config::Engine::Vllm(engine) = &run.engine
-        && let Some(ranks) = &engine.id_ranks
-    {
-        let mut sorted = ranks.clone();
-        sorted.sort_unstable();
-        if sorted.len() != rows.len() || sorted.iter().enumerate().any(|(rank, &given)| rank as u32 != given) {
-            return Err(input_error(InputError::in_field("id_ranks", "not the numbers from 0 on, one a request")));
-        }
+    for pool in &run.pools {
+        check_id_ranks(&pool.engine, rows.len()).map_err(input_error)?;
     }
-    let mut python_router = match (&run.router, &router) {
-        (config::Router::Python(_), Some(router)) => Some(PythonRouter::new(router, rows, &run)?),
-        (config::Router::Python(_), None) => return Err(PyValueError::new_err("router kind python needs a router")),
-        (_, Some(_)) => return Err(PyValueError::new_err("a router is given, but the router's kind is not python")),
-        _ => None,
-    };
+    let given = [router, decode_router];
+    if given.iter().skip(run.pools.len()).any(Option::is_some) {
+        return Err(PyValueError::new_err("a router is given for a pool that there is not"));
+    }
+    let pools = run.pools.iter().zip(&given);
+    let mut own_routers = pools.map(|(pool, router)| own_router(pool, router, rows)).collect::<PyResult<Vec<_>>>()?;
     let mut failure: Option<PyErr> = None;
     let mut told_at = start;
     let outcome = {
@@ -161,8 +171,8 @@ pub fn simulate(
             }
         };
         py.detach(|| {
-            let policy = python_router.as_mut().map(|router| router as &mut (dyn Policy + Send));
-            simulation::simulate(rows, &run, policy, &mut tell)
+            let policies = own_routers.iter_mut().map(|router| router.as_mut().map(|router| router as _));
+            simulation::simulate(rows, &run, policies.collect(), &mut tell)
         })
     };
     let outcome = outcome.map_err(|error| match error {
@@ -183,10 +193,34 @@ pub fn simulate(
         }),
         Failure::Interrupted => failure.unwrap_or_else(|| PyValueError::new_err("the run was interrupted")),
     })?;
-    let route_reasons = match python_router {
+    let route_reasons = match own_routers.swap_remove(0) {
         Some(router) => router.reasons,
         None => outcome.route_reasons.iter().map(|&reason| reason.to_owned()).collect(),
     };
     let simulate_s = start.elapsed().as_secs_f64();
     Ok(Run { trace, outcome, route_reasons, simulate_s })
+}
+
+/// The user's router of a pool, if it has one.
+fn own_router<'a>(
+    pool: &config::Pool,
+    router: &Option<Bound<'_, PyAny>>,
+    rows: &'a Rows,
+) -> PyResult<Option<PythonRouter<'a>>> {
+    match (&pool.router, router) {
+        (config::Router::Python(_), Some(router)) => PythonRouter::new(router, rows, pool).map(Some),
+        (config::Router::Python(_), None) => Err(PyValueError::new_err("router kind python needs a router")),
+        (_, Some(_)) => Err(PyValueError::new_err("a router is given, but the router's kind is not python")),
+        _ => Ok(None),
+    }
+}
+
+fn check_id_ranks(engine: &config::Engine, requests: usize) -> Result<(), InputError> {
+    let config::Engine::Vllm(config::vllm::Vllm { id_ranks: Some(ranks), .. }) = engine else { return Ok(()) };
+    let mut sorted = ranks.clone();
+    sorted.sort_unstable();
+    if sorted.len() != requests || sorted.iter().enumerate().any(|(rank, &given)| rank as u32 != given) {
+        return Err(InputError::in_field("id_ranks", "not the numbers from 0 on, one a request"));
+    }
+    Ok(())
 }

@@ -9,23 +9,13 @@ from typing import Any
 
 from ..catalog import GPUS
 from ..errors import InputError
+from ..timing.aiconfigurator import SYSTEMS
 from .readers import READERS
 from .readers.base import Timing
 
-PACKAGE = "aiconfigurator_core"
+__all__ = ["SYSTEMS", "data_folder", "timings"]
 
-SYSTEMS = {
-    "a100_sxm": "a100-80g",
-    "h100_sxm": "h100",
-    "h200_sxm": "h200",
-    "b200_sxm": "b200",
-    "b300_sxm": "b300",
-    "gb200": "gb200",
-    "gb300": "gb300",
-    "l40s": "l40s",
-    "rtx_pro_6000_server": "rtx-pro-6000",
-}
-"""Its names of the GPUs, and ours."""
+PACKAGE = "aiconfigurator_core"
 
 
 def data_folder(given: Path | None) -> Path:

@@ -5,8 +5,10 @@ Read from sglang 0.5.23: arg_groups/memory_hook.py, arg_groups/validation_hook.p
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..spec import Spec
-from ..spec.engine import SglangEngine
+from ..spec.engine import Drafting, SglangEngine
 from ..units import GIB
 from .engine import (
     ResolvedEngine,
@@ -22,6 +24,7 @@ from .gpus import Gpu
 from .lookup import find_gpu, find_model
 from .memory import Memory, communication_bytes
 from .models import Model
+from .speculation import acceptance, check_model_drafts
 
 _CHUNKS = ((20, 2048), (60, 4096), (160, 8192))
 """GiB of GPU memory below which the chunk is of so many tokens (handle_gpu_memory_settings)."""
@@ -45,6 +48,12 @@ RECORDED = "recorded: every step agrees with recordings of the real scheduler"
 OVERLAP = (
     "unrecorded for the overlap loop, SGLang's default (recorded with disable_overlap_schedule: true, step by step)"
 )
+
+
+SPECULATION = "unrecorded with speculation: read from its source"
+
+SPECULATIVE_REQUESTS = 48
+"""max_running_requests, if none is given (arg_groups/speculative_hook.py)."""
 
 
 def resolve_sglang(spec: Spec, engine: SglangEngine) -> ResolvedEngine:
@@ -85,10 +94,11 @@ def resolve_sglang(spec: Spec, engine: SglangEngine) -> ResolvedEngine:
         "priority_scheduling_preemption_threshold": engine.priority_scheduling_preemption_threshold,
         "disable_overlap_schedule": engine.disable_overlap_schedule,
         "ignore_eos": engine.ignore_eos,
+        **_speculation(spec, engine, model),
     }
     return ResolvedEngine(
         title="SGLang",
-        rules=RECORDED if engine.disable_overlap_schedule else OVERLAP,
+        rules=_rules(engine),
         options=options,
         model=model,
         gpu=gpu,
@@ -102,6 +112,37 @@ def resolve_sglang(spec: Spec, engine: SglangEngine) -> ResolvedEngine:
         blocks=pool // page,
         memory=room,
     )
+
+
+def _rules(engine: SglangEngine) -> str:
+    if engine.drafting is not None:
+        return SPECULATION
+    return RECORDED if engine.disable_overlap_schedule else OVERLAP
+
+
+def _speculation(spec: Spec, engine: SglangEngine, model: Model | None) -> dict[str, Any]:
+    drafting = engine.drafting
+    if drafting is None:
+        return {}
+    check_model_drafts(spec, model, drafting)
+    return {
+        "speculative_num_draft_tokens": drafting.drafts + 1,
+        "acceptance": acceptance(drafting.options.acceptance, drafting.steps, spec.seed),
+        "decode_reserve_tokens": 2 * _tokens_of_decode(engine, drafting),
+    }
+
+
+def _tokens_of_decode(engine: SglangEngine, drafting: Drafting) -> int:
+    """get_alloc_len_per_decode (mem_cache/allocation_sizing.py). Twice that is reserved, with overlap or without."""
+    page, verified = engine.page_size, drafting.drafts + 1
+    topk = engine.speculative_eagle_topk or 1
+    if drafting.head == "none":
+        return verified
+    if page == 1 or topk == 1:
+        return max(drafting.steps * topk, verified)
+    # A branch of the tree may begin anywhere in a page, and each has pages of its own.
+    pages = (2 * (page - 1) + drafting.steps) // page
+    return max(pages * page * topk, verified)
 
 
 def _chunk(engine: SglangEngine, gpu: Gpu | None) -> int | None:
@@ -178,4 +219,6 @@ def _max_running_requests(engine: SglangEngine, pool: int, context: int) -> int:
     """resolve_max_num_reqs."""
     if engine.max_running_requests is not None:
         return min(engine.max_running_requests, pool // 2)
+    if engine.drafting is not None:
+        return min(SPECULATIVE_REQUESTS, pool // 2)
     return min(max(min(int(pool / context * 512), 4096), 2048), pool // 2)

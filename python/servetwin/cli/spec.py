@@ -28,19 +28,31 @@ def check(
 
     spec = load_spec(file, set_ or ())
     deployment = resolve(spec)
-    engine = deployment.engine
-    memory = "as given" if engine.memory is None else engine.memory.arithmetic()
-    lines = {
-        "engine": f"{spec.engine.name} {spec.engine.version}, rules {engine.rules}",
-        "replicas": f"{spec.replicas:,}, with {spec.parallel.tensor} GPU{'s' * (spec.parallel.tensor > 1)} each",
-        "limits": f"{engine.rows:,} sequences and {engine.pass_tokens:,} tokens a pass, "
-        f"{engine.request_tokens:,} tokens a request",
-        "kv cache": f"{engine.kv_cache}, {memory}",
-        "timing": f"{spec.timing.kind}, {deployment.timing.evidence.value}",
-    }
-    if spec.source.left_out:
-        lines["left out"] = f"{', '.join(spec.source.left_out)}: options of the spec's own engine"
     typer.echo(f"{file}: right")
+    for pool in deployment.pools:
+        engine, seen = pool.engine, pool.spec
+        memory = "as given" if engine.memory is None else engine.memory.arithmetic()
+        gpus = seen.gpus // seen.replicas
+        if spec.pools is not None:
+            typer.echo(f" {pool.role}")
+        _say(
+            {
+                "engine": f"{seen.engine.name} {seen.engine.version}, rules {engine.rules}",
+                "replicas": f"{seen.replicas:,}, with {gpus} GPU{'s' * (gpus > 1)} each",
+                "limits": f"{engine.rows:,} sequences and {engine.pass_tokens:,} tokens a pass, "
+                f"{engine.request_tokens:,} tokens a request",
+                "kv cache": f"{engine.kv_cache}, {memory}",
+                "timing": f"{seen.timing.kind}, {pool.timing.evidence.value}",
+            }
+        )
+    if deployment.handover is not None:
+        typer.echo(" handover")
+        _say({"over": deployment.handover.written, "kv": f"{deployment.handover.bytes_per_token:,} bytes a token"})
+    if spec.source.left_out:
+        _say({"left out": f"{', '.join(spec.source.left_out)}: options of the spec's own engine"})
+
+
+def _say(lines: dict[str, str]) -> None:
     for label, text in lines.items():
         typer.echo(f"  {label:<9} {text}")
 
@@ -78,7 +90,7 @@ def import_(
         typer.Option(help="A config.json in place of the model's name.", metavar="FILE", show_default=False),
     ] = None,
     acceptance: Annotated[
-        float | None, typer.Option(help="The chance of each draft, for n-gram speculation.", show_default=False)
+        float | None, typer.Option(help="The chance of each draft, for speculation.", show_default=False)
     ] = None,
     container: Annotated[
         str | None, typer.Option(help="Of a manifest with several engines.", metavar="NAME", show_default=False)

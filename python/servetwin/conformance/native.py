@@ -90,10 +90,15 @@ def acceptance(outcomes: Acceptance | None) -> dict[str, Any] | None:
 def description(scenario: Scenario[Any], engine: dict[str, Any]) -> dict[str, Any]:
     """The run, as the core takes it."""
     return {
-        "replicas": 1,
-        "engine": engine,
-        "step_time": {"kind": type(scenario.step_time).__name__.lower()} | asdict(scenario.step_time),
-        "router": {"kind": "round_robin"},
+        "pools": [
+            {
+                "role": "aggregated",
+                "replicas": 1,
+                "engine": engine,
+                "step_time": {"kind": type(scenario.step_time).__name__.lower()} | asdict(scenario.step_time),
+                "router": {"kind": "round_robin"},
+            }
+        ],
         "seed": 0,
         "leap": True,
         "stall_passes": STALL_PASSES,

@@ -13,6 +13,9 @@ import yaml
 from ..errors import InputError
 from .table import Table
 
+SIZES = ("cudagraph-capture-sizes", "cuda-graph-bs-decode")
+"""Modelled flags that take several words."""
+
 
 @dataclass
 class Arguments:
@@ -87,7 +90,9 @@ def _model_flag(table: Table) -> str:
 
 
 def _takes_several(table: Table, flag: str, given: Arguments) -> bool:
-    """Lists of flags that do not matter here; a word after a modelled one is the model, or a mistake."""
+    """Lists of sizes, and of flags that do not matter here; a word after another one is the model, or a mistake."""
+    if flag in SIZES:
+        return True
     return table.flags[flag].status == "without effect" and _model_flag(table) in given.values
 
 

@@ -30,6 +30,10 @@ def spec_value(engine: str, version: str, flag: str, field: str, value: Any) -> 
         return None
     if name in ("kv_cache_dtype", "dtype"):
         return _cache_type(engine, flag, str(value))
+    if name == "cudagraph_mode":
+        return _graph_mode(value)
+    if name in ("cudagraph_capture_sizes", "cuda_graph_bs_decode") and isinstance(value, str):
+        return [yaml.safe_load(size) for size in value.replace(",", " ").split()]
     if name == "quant_algo":
         return None if is_off(value) else str(value).upper()
     if not isinstance(value, str) or name == "model":
@@ -51,10 +55,29 @@ def _cache_type(engine: str, flag: str, value: str) -> str:
 
 
 def _speculative(value: Any) -> dict[str, Any]:
+    """vLLM's JSON: what the scheduler reads of it; where the head comes from changes no decision."""
     config = as_json("speculative-config", value) if isinstance(value, str) else value
-    method = config.get("method") if isinstance(config, dict) else None
-    if method != "ngram":
-        raise InputError(
-            "only n-gram speculation is modelled", field="--speculative-config", found=repr(method), wanted="ngram"
-        )
-    return {"method": "ngram", "num_speculative_tokens": config.get("num_speculative_tokens")}
+    if not isinstance(config, dict):
+        raise InputError("not an object", field="--speculative-config", found=repr(value), wanted="JSON in braces")
+    method = str(config.get("method"))
+    method = "mtp" if method.endswith("_mtp") else method
+    read = {name: config[name] for name in SPECULATIVE if config.get(name) is not None}
+    return {"method": method, "num_speculative_tokens": config.get("num_speculative_tokens")} | read
+
+
+SPECULATIVE = ("num_speculative_tokens_per_batch_size", "disable_eagle_block_drop")
+
+
+def _graph_mode(value: Any) -> str | None:
+    """Of vLLM's compilation config, all that is modelled here but the sizes, which have flags of their own."""
+    config = as_json("compilation-config", value) if isinstance(value, str) else value
+    if not isinstance(config, dict):
+        return None  # a level of compilation, which changes kernels alone
+    for name, flag in (
+        ("cudagraph_capture_sizes", "cudagraph-capture-sizes"),
+        ("max_cudagraph_capture_size", "max-cudagraph-capture-size"),
+    ):
+        if name in config:
+            raise InputError(f"{name} is read as --{flag} only", field="--compilation-config", wanted=f"--{flag}")
+    mode = config.get("cudagraph_mode")
+    return None if mode is None else str(mode).upper()

@@ -5,6 +5,7 @@ They share what is asked of a worker (`request.py`) and how long a pass takes (`
 The native core must give the same records, to the last picosecond.
 """
 
+from .lowered import step_time
 from .request import Request
 from .step_time import (
     Affine,
@@ -33,4 +34,5 @@ __all__ = [
     "Request",
     "StepTime",
     "Tabulated",
+    "step_time",
 ]

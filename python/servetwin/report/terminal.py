@@ -13,6 +13,7 @@ from rich.text import Text
 from ..errors import printable
 from ..result.result import Result
 from .console import Output
+from .pools import pool_lines
 from .text import stalled_requests
 
 Line = tuple[str, str, str]
@@ -36,6 +37,8 @@ DISTRIBUTIONS = {
     "Inter Token Latency (ms)": "itl_ms",
     "Request Latency (ms)": "e2e_ms",
     "Queue Time (ms)": "queue_ms",
+    "Hand-over Time (ms)": "handover_ms",
+    "KV Transfer Time (ms)": "transfer_ms",
     "Trajectory Time (ms)": "trajectory_ms",
     "Output Tokens/s per User": "output_tokens_per_s_per_user",
 }
@@ -65,11 +68,14 @@ NOTED = (
     "without_hash_ids",
     "delays_from_timestamps",
     "timestamps_without_effect",
+    "roots_without_time",
     "turns_at_their_own_times",
     "overlapping_turns",
     "shortened_turns",
     "ids_without_effect",
     "failed_without_length",
+    "sub_agents_placed_by_pauses",
+    "sub_agents_without_a_call",
     "output_token_ids_without_effect",
     "policy_class_without_effect",
     "strict_priority_without_effect",
@@ -154,7 +160,8 @@ def said(result: Result) -> Iterator[Line]:
         yield "stalled", f"no progress; {stalled_requests(result)}", "bold red"
     preemptions = f"{summary.get('preemptions', 0):,.0f} preemptions"
     if "prefix_reuse" in summary:
-        preemptions = f"{summary['prefix_reuse']:.1%} of input tokens from the prefix cache, {preemptions}"
+        host = f" ({summary['prefix_reuse.host']:.1%} from host memory)" if "prefix_reuse.host" in summary else ""
+        preemptions = f"{summary['prefix_reuse']:.1%} of input tokens from the prefix cache{host}, {preemptions}"
     yield "cache", preemptions, ""
     yield from _limits(summary)
     yield from _service_level(result)
@@ -220,7 +227,11 @@ def _evidence(result: Result) -> Iterator[Line]:
     evidence = EVIDENCE.get(timing["evidence"], timing["evidence"])
     assumptions = ", ".join(f"{name} {value}" for name, value in timing["assumptions"].items())
     yield "timing", f"{timing['kind']}, evidence {evidence}: {assumptions}", ""
-    yield "kv cache", f"{engine['kv_cache']}, {engine['kv_capacity']}", ""
+    if "pools" in known:
+        for label, text in pool_lines(result):
+            yield label, text, ""
+    else:
+        yield "kv cache", f"{engine['kv_cache']}, {engine['kv_capacity']}", ""
     if "gpu_hour" in known:
         yield "gpu hour", f"{known['gpu_hour']['price']:g}, {known['gpu_hour']['source']}", ""
     yield "max tokens", _max_tokens(known), ""

@@ -77,10 +77,13 @@ def _picture(known: dict[str, Any]) -> Iterator[Text]:
 def _arrivals(known: dict[str, Any]) -> Iterator[Line]:
     rates = known["rates_per_s"]
     if not rates:
-        several = f"all {_count(known['sessions'], 'session')} start at once"
-        yield "arrivals", several if known["sessions"] > 1 else "a single one", ""
+        found = known["trajectories"]
+        what = f"{found['count']:,} trajectories" if found else f"{known['sessions']:,} sessions"
+        yield "arrivals", f"all {what} start at once" if known["starts"] > 1 else "a single one", ""
         return
     what = "sessions" if known["think_time_s"] else "requests"
+    if known["trajectories"]:
+        what = "starts"
     part = _duration((known["last_s"] - known["first_s"]) / len(rates))
     peak = f"{_figure(max(rates))} at most in {part} ({known['peak_to_mean']:.1f} × the mean)"
     yield "arrivals", f"{_figure(known['rate_per_s'])} {what}/s on average, {peak}", ""
@@ -147,6 +150,13 @@ def _lines(known: dict[str, Any]) -> Iterator[Line]:
         between = f"p50 {_figure(think['p50'])}, mean {_figure(think['mean'])}, p99 {_figure(think['p99'])}"
         yield "sessions", f"{known['sessions']:,}, of {turns['mean']:,.1f} turns on average ({spread})", ""
         yield "think times", f"{between} seconds", ""
+    if (found := known["trajectories"]) is not None:
+        size, sessions = found["requests"], found["sessions"]
+        text = f"{found['count']:,}, of {size['mean']:,.1f} requests on average (p99 {size['p99']:,.0f}, "
+        text += f"max {size['max']:,.0f}) in up to {_count(int(sessions['max']), 'session')}"
+        yield "trajectory", text, ""
+        called = f"{_count(found['called_sessions'], 'session')} called by others"
+        yield "", f"{called}, {_count(found['joins'], 'request')} waiting for several", ""
     classes = sorted(known["classes"], key=lambda one: -one[1])
     for place, (name, count) in enumerate(classes[:MOST_CLASSES]):
         yield "" if place else "classes", f"{count / requests:>6.1%}  {name} ({count:,})", ""

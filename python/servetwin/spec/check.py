@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from .check_engine import check_engine
+from .check_pools import check_pools
 from .check_router import check_router
+from .check_speculation import check_speculation
+from .check_tiers import check_tiers
 from .deployment import Spec
 from .timing import LinearTiming
 from .traffic import Generated, OpenLoop
@@ -15,11 +18,16 @@ SHARES_TOLERANCE = 1e-6
 
 def check(spec: Spec) -> None:
     """Raises SpecError for the first thing wrong."""
-    _parallel(spec)
-    check_engine(spec)
-    check_router(spec)
+    for pool in spec.by_pool.values():
+        _parallel(pool)
+        check_engine(pool)
+        check_speculation(pool, in_pools=spec.pools is not None)
+        check_router(pool)
+        check_tiers(pool)
+        _timing(pool)
+    check_pools(spec)
+    _cluster(spec)
     _workload(spec)
-    _timing(spec)
     _service_level(spec)
 
 
@@ -34,13 +42,19 @@ def _parallel(spec: Spec) -> None:
             raise spec.source.problem(
                 ("parallel", name), f"{name} parallelism is not yet modelled", found=str(size), wanted="1"
             )
+
+
+def _cluster(spec: Spec) -> None:
     cluster = spec.cluster
-    if cluster is not None and spec.gpus > cluster.nodes * cluster.gpus_per_node:
-        raise spec.source.problem(
-            ("replicas",),
-            f"{spec.replicas} replicas of {spec.parallel.tensor} GPUs need {spec.gpus} GPUs, but the cluster has "
-            f"{cluster.nodes} × {cluster.gpus_per_node} = {cluster.nodes * cluster.gpus_per_node}",
-        )
+    if cluster is None or spec.gpus <= cluster.nodes * cluster.gpus_per_node:
+        return
+    pools = spec.by_pool.values()
+    needs = " and ".join(f"{pool.replicas} replicas of {pool.gpus // pool.replicas} GPUs" for pool in pools)
+    raise spec.source.problem(
+        ("replicas",) if spec.pools is None else ("pools",),
+        f"{needs} need {spec.gpus} GPUs, but the cluster has "
+        f"{cluster.nodes} × {cluster.gpus_per_node} = {cluster.nodes * cluster.gpus_per_node}",
+    )
 
 
 def _workload(spec: Spec) -> None:

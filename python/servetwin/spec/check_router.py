@@ -90,7 +90,8 @@ def _unread(spec: Spec, why: str, *names: str) -> None:
 def _reads_prefixes(spec: Spec) -> bool:
     router = spec.router
     return (
-        isinstance(router, (KvAwareRouter, CacheAwareRouter, PrefixHashRouter))
+        isinstance(router, (CacheAwareRouter, PrefixHashRouter))
+        or (isinstance(router, KvAwareRouter) and (router.track_prefill_tokens or router.assume_kv_reuse))
         or (isinstance(router, ConsistentHashingRouter) and router.key == "prefix")
         or (isinstance(router, LlmDRouter) and router.prefix_cache_scorer_weight > 0)
     )

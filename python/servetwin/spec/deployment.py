@@ -11,8 +11,10 @@ from ..errors import SpecError
 from .base import Count, CountOrZero, Positive, Seed, SpecModel
 from .engine import Engine, VllmEngine
 from .lines import KeyPath, dotted
+from .pools import Handover, NamedLink, Pools
 from .router import RoundRobinRouter, Router
 from .service import Metrics, ServiceLevel
+from .tiers import Tiers
 from .timing import AnalyticTiming, Timing
 from .workload import ClosedWorkload, Recorded, TraceWorkload, Workload
 
@@ -27,13 +29,17 @@ class Parallel(SpecModel):
 
 
 class Cluster(SpecModel):
-    """The machines. Too few GPUs for the replicas are refused; the rest describes."""
+    """The machines. Too few GPUs for the replicas are refused.
+
+    Replicas are placed one after the other, those of the prefill pool first; one that fits into a node stays in it.
+    """
 
     nodes: Count = 1
     gpus_per_node: Count = 8
     nvlink_domain: Count | None = None
     nic_gbps: Positive | None = None
     gpu_price_per_hour: Positive | None = None
+    links: dict[str, NamedLink] = Field(default_factory=dict)
 
 
 class Source:
@@ -78,7 +84,10 @@ class Spec(SpecModel):
     parallel: Parallel = Field(default_factory=Parallel)
     engine: Engine = Field(default_factory=VllmEngine)
     replicas: Annotated[int, Field(ge=1, le=1_000_000)] = 1
+    pools: Pools | None = None
+    handover: Handover | None = None
     cluster: Cluster | None = None
+    tiers: Tiers = Field(default_factory=Tiers)
     router: Router = Field(default_factory=RoundRobinRouter)
     timing: Timing = Field(default_factory=AnalyticTiming)
     workload: Workload = Field(default_factory=TraceWorkload)
@@ -88,6 +97,7 @@ class Spec(SpecModel):
     seed: Seed = 0
 
     _source: Source = PrivateAttr(default_factory=Source)
+    _of_pools: dict[str, Spec] = PrivateAttr(default_factory=dict)
 
     @property
     def source(self) -> Source:
@@ -95,8 +105,20 @@ class Spec(SpecModel):
         return self._source
 
     @property
+    def by_pool(self) -> dict[str, Spec]:
+        """By role, the spec as each pool sees it: itself where all replicas are alike."""
+        return self._of_pools if self.pools is not None else {"aggregated": self}
+
+    @property
+    def all_replicas(self) -> int:
+        """Of all pools."""
+        return sum(pool.replicas for pool in self.by_pool.values())
+
+    @property
     def gpus(self) -> int:
         """GPUs of all replicas."""
+        if self.pools is not None:
+            return sum(pool.gpus for pool in self.by_pool.values())
         return self.replicas * self.parallel.tensor
 
     @property

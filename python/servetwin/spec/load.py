@@ -14,6 +14,8 @@ from .check import check
 from .deployment import Source, Spec
 from .fields import TAGS, kinds_at, nearest, unknown_key
 from .lines import KeyPath, dotted, parse_document, parse_value, read_text
+from .pool_specs import PoolSource, pool_data
+from .pools import POOLS
 
 
 def load_spec(file: str | Path, overrides: Iterable[str] = ()) -> Spec:
@@ -37,6 +39,16 @@ def _build(data: dict[str, Any], source: Source, overrides: Iterable[str]) -> Sp
     data = _expanded(data)
     for override in overrides:
         data = _expanded(_override(data, source, override))
+    spec = _validated(data, source)
+    if spec.pools is not None:
+        for name in POOLS:
+            seen = _expanded(pool_data(data, name))
+            spec._of_pools[name] = _validated(seen, PoolSource(source, name, data["pools"][name]))
+    check(spec)
+    return spec
+
+
+def _validated(data: dict[str, Any], source: Source) -> Spec:
     try:
         spec = Spec.model_validate(data)
     except ValidationError as error:
@@ -44,7 +56,6 @@ def _build(data: dict[str, Any], source: Source, overrides: Iterable[str]) -> Sp
         problems[0].others = problems[1:]
         raise problems[0] from None
     spec._source = source
-    check(spec)
     return spec
 
 

@@ -57,4 +57,24 @@ class AnalyticTiming(HostTiming):
     memory_efficiency: Efficiency | None = None
 
 
-Timing = Annotated[LinearTiming | PolynomialTiming | AnalyticTiming, Field(discriminator="kind")]
+class AiconfiguratorTiming(HostTiming):
+    """NVIDIA's AIConfigurator's sums of kernels, from its core (`pip install 'servetwin[aiconfigurator]'`).
+
+    `backend_version` names the engine's version its timings are of, as it does: current, previous, next or a number.
+    """
+
+    kind: Literal["aiconfigurator"]
+    backend_version: str = "current"
+
+
+class TableTiming(HostTiming):
+    """Timings of one's own, or of others: a file of whole passes, or a folder of layers (LLMServingSim's format)."""
+
+    kind: Literal["table"]
+    path: str
+
+
+Timing = Annotated[
+    LinearTiming | PolynomialTiming | AnalyticTiming | TableTiming | AiconfiguratorTiming,
+    Field(discriminator="kind"),
+]

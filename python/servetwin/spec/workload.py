@@ -20,6 +20,7 @@ TraceFormat = Literal[
     "aiperf",
     "guidellm",
     "agentic",
+    "applied_compute_agentic",
     "table",
     "parquet",
 ]

@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil
+from typing import Protocol
 
-from .base import Evidence, Lowered, PassLimits
-from .composed import Composed
+from .base import Evidence, Lowered, PassCurves, PassLimits
 from .graphs import Captured
 from .host import Host
 from .tabulate import error_share, tabulate
 
 
+class KnownCurves(PassCurves, Protocol):
+    """That say how they are known."""
+
+    @property
+    def evidence(self) -> Evidence: ...
+
+    @property
+    def assumptions(self) -> dict[str, float | str]: ...
+
+    @property
+    def stage_layers(self) -> int:
+        """Layers of the fullest pipeline stage, which are launched one after the other."""
+        ...
+
+
 @dataclass(frozen=True)
 class ComposedModel:
-    curves: Composed
+    curves: KnownCurves
     host: Host
     captured: Captured
 
@@ -29,5 +43,4 @@ class ComposedModel:
     def lower(self, limits: PassLimits) -> Lowered:
         tables = tabulate(self.curves, limits)
         share = error_share(self.curves, tables, limits)
-        layers = ceil(self.curves.model.layers / self.curves.ranks.pipeline)
-        return tables.lower(self.host, self.captured, layers, limits, share)
+        return tables.lower(self.host, self.captured, self.curves.stage_layers, limits, share)

@@ -12,11 +12,12 @@ from .priced import Cost, Priced
 
 @dataclass(frozen=True)
 class Prompts:
-    """Prompts that stand for those of a pass: as many tokens, as much work."""
+    """Prompts that, `times` over, stand for those of a pass: as many tokens, as much work."""
 
     rows: int
     tokens: int
     past: int
+    times: float = 1.0
 
 
 def alike(tokens: int, work: int) -> Prompts:
@@ -24,8 +25,9 @@ def alike(tokens: int, work: int) -> Prompts:
     the work is less than even without any, several short ones."""
     if work >= tokens**2:
         return Prompts(1, tokens, (work // tokens - tokens) // 2)
-    rows = max(round(tokens**2 / max(work, 1)), 1)
-    return Prompts(rows, max(tokens // rows, 1), 0)
+    length = max(round(work / tokens), 1)
+    rows = max(round(tokens / length), 1)
+    return Prompts(rows, length, 0, tokens / (rows * length))
 
 
 @dataclass(frozen=True)
@@ -76,20 +78,20 @@ class MixerCost:
         """Attention of prompts with `tokens` new tokens and Σ new·(2·past + new) = `work`."""
         mixer, some = self.mixer, alike(tokens, work)
         if isinstance(mixer, GatedDelta):
-            return self.priced.delta(self._delta(mixer), "prompt", some.rows, some.tokens)
+            return self.priced.delta(self._delta(mixer), "prompt", some.rows, some.tokens) * some.times
         if isinstance(mixer, GroupedAttention):
             return self._grouped_prompts(mixer, some, work)
         whole = self.priced.prompt_module(
             mixer.shared(self.tensor), self.hidden, self.stored, self.kv, some.rows, some.tokens, some.past
         )
-        return whole.beyond(self.products(tokens))
+        return (whole * some.times).beyond(self.products(tokens))
 
     def _grouped_prompts(self, mixer: GroupedAttention, some: Prompts, work: int) -> Cost:
         """What was measured has no past: one that has is as long as a prompt of as much work, its keys read once."""
         heads, keys = self._heads(mixer)
         shape = heads, keys, mixer.head_dim, self.kv, mixer.window
         if not some.past:
-            return self.priced.prefill_attention(some.rows, some.tokens, *shape)
+            return self.priced.prefill_attention(some.rows, some.tokens, *shape) * some.times
         if mixer.window is not None and some.past >= mixer.window:
             # A full band: as of the middle of a prompt much longer than the window.
             long = 8 * mixer.window

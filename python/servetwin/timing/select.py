@@ -8,7 +8,14 @@ from ..catalog import Gpu, ResolvedEngine
 from ..catalog.engine import check_fp8
 from ..catalog.parallel import ranks
 from ..spec import Spec
-from ..spec.timing import AnalyticTiming, HostTiming, LinearTiming, PolynomialTiming
+from ..spec.timing import (
+    AiconfiguratorTiming,
+    AnalyticTiming,
+    HostTiming,
+    LinearTiming,
+    PolynomialTiming,
+    TableTiming,
+)
 from ..units import HORIZON_PS
 from .base import Lowered, PassLimits, TimingModel
 from .composed import Composed, lacking
@@ -40,15 +47,23 @@ def _model(spec: Spec, engine: ResolvedEngine) -> TimingModel:
             return Linear(spec, options)
         case PolynomialTiming():
             return Polynomial()
+        case AiconfiguratorTiming():
+            from .aiconfigurator import aiconfigurator
+
+            return ComposedModel(aiconfigurator(spec, engine, options), host(options), captured(spec, engine))
         case AnalyticTiming():
             return _analytic(spec, engine, options)
+        case TableTiming():
+            from .table import table_model
+
+            return table_model(spec, engine, options, host(options), captured(spec, engine))
         case _:
             assert_never(options)
 
 
 def _check_graphs(spec: Spec, model: TimingModel) -> None:
     """Raises SpecError for options of CUDA graphs where the model does not know what they change."""
-    if isinstance(model, ComposedModel):
+    if isinstance(model, ComposedModel) or getattr(model, "layers", 0) > 0:
         return
     launches = [("timing", name) for name in ("eager_layer_us", "piecewise_layer_us")]
     for path in [*launches, *(("engine", name) for name in spec.engine.graph_options)]:

@@ -50,12 +50,12 @@ class PromptGrid:
 
 @dataclass(frozen=True)
 class MixedGrid:
-    """By tokens; then by reach, rows and mean context in one."""
+    """By tokens; then by reach, rows and mean context in one, with knots for each number of tokens."""
 
     tokens: tuple[int, ...]
     reach: tuple[tuple[int, ...], ...]
     rows: tuple[int, ...]
-    contexts: tuple[int, ...]
+    contexts: tuple[tuple[int, ...], ...]
     ps: tuple[tuple[int, ...], ...]
 
 

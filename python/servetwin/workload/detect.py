@@ -21,6 +21,7 @@ JSON_FIELDS: dict[str, tuple[set[str], ...]] = {
     "bailian": ({"chat_id", "parent_chat_id"},),
     "sharegpt": ({"input_toks", "output_toks"}, {"conversations"}),
     "guidellm": ({"benchmarks"},),
+    "applied_compute_agentic": ({"num_turns", "input_prompt_length"},),
 }
 MOONCAKE = {"timestamp", "created_time", "input_length", "output_length", "hash_ids", "input_tokens", "delay"}
 LENGTHS = ("input", "prompt", "context", "isl", "prefill")

@@ -61,9 +61,12 @@ class Row:
         """The value, or None where there is none."""
         value: Any = self.data
         for name in path.split("."):
-            if not isinstance(value, dict):
+            if isinstance(value, list) and name.isdigit():
+                value = value[int(name)] if int(name) < len(value) else None
+            elif isinstance(value, dict):
+                value = value.get(name)
+            else:
                 return None
-            value = value.get(name)
         return value
 
     def whole(self, path: str, least: int = 0, most: int = TOKENS_MAX, default: Any = ABSENT) -> Any:

@@ -25,6 +25,7 @@ READERS = {
     "aiperf": ".formats.aiperf:read_aiperf",
     "guidellm": ".formats.guidellm:read_guidellm",
     "agentic": ".formats.agentic:read_agentic",
+    "applied_compute_agentic": ".formats.applied_compute:read_applied_compute",
     "table": ".formats.plain:read_plain",
     "parquet": ".parquet:read_parquet",
 }

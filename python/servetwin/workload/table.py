@@ -41,7 +41,8 @@ class Table:
     """Columns by their names in the core's `table::Table`; `fields` says what they are called in the file.
 
     `block_tokens`: what the file says of its ids; None if it has none. `has_times`: False if it says nothing of when
-    requests arrive. `turns`: whether rows of a session may mean more than one thing.
+    requests arrive. `turns`: whether rows of a session may mean more than one thing. `turns_are`: what they mean, where
+    the format says.
     """
 
     format: str
@@ -51,6 +52,7 @@ class Table:
     block_tokens: int | None = None
     has_times: bool = True
     turns: bool = False
+    turns_are: str | None = None
     as_written: bool = False
 
 
@@ -81,7 +83,7 @@ def assemble(source: Source, table: Table, options: Options) -> Trace:
             limit=options.limit,
             speedup=options.speedup,
             max_output_tokens=options.max_output_tokens,
-            turns=options.turns,
+            turns=table.turns_are or options.turns,
             as_written=table.as_written,
         )
 

@@ -80,6 +80,21 @@ pub struct Sglang {
     pub decode_reserve_tokens: u32,
     #[serde(default)]
     pub hicache: Option<HiCache>,
+    /// Of a decode replica.
+    #[serde(default)]
+    pub disaggregation: Option<Disaggregation>,
+}
+
+/// How a decode replica admits requests whose prompts are computed elsewhere.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Disaggregation {
+    /// Free for each request that decodes or will, when another is let in.
+    pub num_reserved_decode_tokens: u32,
+    /// Requests that may hold memory beside those that may run.
+    pub decode_extra_slots: u32,
+    /// Turns of the loop between two looks at the queues.
+    pub polling_interval: u32,
 }
 
 /// A replica keeps lists by residue of the page.
@@ -108,6 +123,10 @@ impl Sglang {
             fault(self.mixes(), "speculation without mixed chunks")?;
             fault(!self.disable_overlap_schedule, "speculation runs without overlap")?;
             fault(self.decode_reserve_tokens <= drafts, "decode_reserve_tokens does not hold the drafts")?;
+        }
+        if let Some(disaggregation) = &self.disaggregation {
+            fault(!self.disable_radix_cache, "a decode replica with a radix cache")?;
+            fault(disaggregation.polling_interval == 0, "disaggregation.polling_interval must be at least 1")?;
         }
         if let Some(hicache) = &self.hicache {
             fault(self.disable_radix_cache, "hicache without a radix cache")?;

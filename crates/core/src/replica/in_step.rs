@@ -34,6 +34,8 @@ pub struct InStep<'a> {
     ready_ps: i64,
     span: Option<Span>,
     stopped: Option<Stop>,
+    /// How long passes were under way.
+    busy_ps: i64,
     spare: Vec<Run>,
     repriced: Timeline,
     scratch: Timeline,
@@ -82,6 +84,7 @@ impl<'a> InStep<'a> {
             ready_ps: 0,
             span: None,
             stopped: None,
+            busy_ps: 0,
             spare: Vec::new(),
             repriced: Timeline::default(),
             scratch: Timeline::default(),
@@ -93,17 +96,20 @@ impl<'a> InStep<'a> {
             return None;
         }
         if let Some(span) = &self.span {
-            let decides = self.ahead > 0 && self.ranks.iter().any(|rank| rank.decides_in(span.passes));
+            let last_start_ps = span.last_start_ps();
+            let decides = self.ahead > 0 && self.ranks.iter().any(|rank| rank.decides_in(span.passes, last_start_ps));
             return Some(match decides {
-                true => (span.last_start_ps().max(self.ready_ps), Phase::Decision),
+                true => (last_start_ps.max(self.ready_ps), Phase::Decision),
                 false => (span.end_ps(), Phase::Results),
             });
         }
         if self.ranks.iter().any(|rank| rank.executing.as_ref().is_some_and(|run| run.left() == 0)) {
             return Some((self.ready_ps, Phase::Results));
         }
-        let goes_on = self.tail() > 0 || self.ranks.iter().any(|rank| rank.works() || rank.wants());
-        goes_on.then_some((self.ready_ps, Phase::Decision))
+        if self.tail() > 0 || self.ranks.iter().any(|rank| rank.works() || rank.wants(self.ready_ps)) {
+            return Some((self.ready_ps, Phase::Decision));
+        }
+        self.ranks.iter().filter_map(Rank::wakes).min().map(|wake_ps| (wake_ps, Phase::Decision))
     }
 
     pub fn process(&mut self, (time_ps, phase): (i64, Phase), results: &mut Results) {
@@ -121,7 +127,7 @@ impl<'a> InStep<'a> {
         let (last_start_ps, end_ps) = (span.last_start_ps(), span.end_ps());
         for index in 0..self.ranks.len() {
             let rank = &mut self.ranks[index];
-            if !rank.decides_in(span.passes) {
+            if !rank.decides_in(span.passes, last_start_ps) {
                 continue;
             }
             if let Some(run) = &mut rank.executing
@@ -165,7 +171,7 @@ impl<'a> InStep<'a> {
         let join_later = self.idle_ahead && self.ranks.iter().any(Rank::works);
         if !join_later {
             for index in 0..self.ranks.len() {
-                if self.ranks[index].executing.is_none() && self.ranks[index].wants() {
+                if self.ranks[index].executing.is_none() && self.ranks[index].wants(now_ps) {
                     self.decide(index, now_ps, now_ps, results);
                 }
             }
@@ -174,7 +180,7 @@ impl<'a> InStep<'a> {
         if self.idle_ahead && works {
             for rank in self.ranks.iter_mut().filter(|rank| rank.executing.is_none()) {
                 // A rank with work decides with all others when this pass starts: it joins the one after.
-                let passes = if rank.wants() { 1 } else { ENDLESS };
+                let passes = if rank.wants(now_ps) { 1 } else { ENDLESS };
                 rank.executing = Some(self.spare.pop().unwrap_or_default().idle(passes));
             }
         }
@@ -184,6 +190,21 @@ impl<'a> InStep<'a> {
             self.wave = 0;
         } else if self.stopped.is_none() {
             self.span = Some(self.span_of(now_ps, if self.setting.leap { passes } else { 1 }));
+            self.cut_at_wakes();
+        }
+    }
+
+    /// A rank that wakes up by itself decides as if something came to it then.
+    fn cut_at_wakes(&mut self) {
+        for index in 0..self.ranks.len() {
+            if let (Some(wake_ps), Some(span)) = (self.ranks[index].wakes(), &mut self.span)
+                && (span.start_ps + 1..=span.end_ps()).contains(&wake_ps)
+            {
+                match self.ranks[index].executing {
+                    None => span.cut(span.times.started_before(wake_ps - span.start_ps)),
+                    Some(_) => self.cut(index, wake_ps),
+                }
+            }
         }
     }
 
@@ -223,6 +244,7 @@ impl<'a> InStep<'a> {
             }
         }
         self.wave += span.passes;
+        self.busy_ps += end_ps - span.start_ps;
         self.ready_ps = end_ps;
         self.take_results(results);
     }
@@ -294,6 +316,10 @@ impl<'a> InStep<'a> {
     /// Passes of the span that start before `time_ps`.
     fn started(&self, time_ps: i64) -> i64 {
         self.span.as_ref().map_or(0, |span| span.times.started_before(time_ps - span.start_ps))
+    }
+
+    pub fn busy_ps(&self) -> i64 {
+        self.busy_ps
     }
 
     pub fn stopped(&self) -> Option<Stop> {

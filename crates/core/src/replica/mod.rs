@@ -94,13 +94,19 @@ impl<'a> Replica<'a> {
     /// A request joins the queue of a rank, which is returned. All events before its arrival have
     /// been processed.
     pub fn arrive(&mut self, request: u32, time_ps: i64) -> u32 {
+        self.outside(request, time_ps, |scheduler| scheduler.arrive(request, time_ps))
+    }
+
+    /// Something that concerns `request` comes from outside: `act` tells the scheduler of its rank,
+    /// and whether the next pass could now be another. Returns the rank.
+    pub fn outside(&mut self, request: u32, time_ps: i64, act: impl FnOnce(&mut AnyScheduler<'a>) -> bool) -> u32 {
         self.before(time_ps);
         let rank = self.rank(request);
         match &mut self.ranks {
-            Ranks::One(worker) => worker.arrive(request, time_ps),
-            Ranks::Apart(workers) => workers[rank as usize].arrive(request, time_ps),
+            Ranks::One(worker) => worker.outside(time_ps, act),
+            Ranks::Apart(workers) => workers[rank as usize].outside(time_ps, act),
             Ranks::InStep(ranks) => {
-                let matters = ranks.scheduler(rank, time_ps).arrive(request, time_ps);
+                let matters = act(ranks.scheduler(rank, time_ps));
                 ranks.look_again(rank, matters, time_ps);
             }
         }
@@ -120,6 +126,15 @@ impl<'a> Replica<'a> {
             Ranks::One(worker) => worker.stopped(),
             Ranks::Apart(workers) => workers.iter().find_map(Worker::stopped),
             Ranks::InStep(ranks) => ranks.stopped(),
+        }
+    }
+
+    /// How long passes were under way: on average over ranks that go their own way.
+    pub fn busy_ps(&self) -> i64 {
+        match &self.ranks {
+            Ranks::One(worker) => worker.busy_ps(),
+            Ranks::Apart(workers) => workers.iter().map(Worker::busy_ps).sum::<i64>() / workers.len() as i64,
+            Ranks::InStep(ranks) => ranks.busy_ps(),
         }
     }
 

@@ -18,13 +18,19 @@ impl<'a> Rank<'a> {
         Rank { scheduler, executing: None, queued: None, asleep: true }
     }
 
-    pub(super) fn wants(&self) -> bool {
-        !self.asleep && self.scheduler.has_work()
+    /// Whether it decides at `now_ps` if it can.
+    pub(super) fn wants(&self, now_ps: i64) -> bool {
+        self.scheduler.has_work() && (!self.asleep || self.wakes().is_some_and(|wake_ps| wake_ps <= now_ps))
     }
 
-    /// Whether it decides its next pass when the last one of these starts.
-    pub(super) fn decides_in(&self, passes: i64) -> bool {
-        self.queued.is_none() && self.executing.as_ref().is_some_and(|run| run.left() <= passes) && self.wants()
+    /// When it decides again, though nothing comes from outside.
+    pub(super) fn wakes(&self) -> Option<i64> {
+        if self.asleep && !self.works() { self.scheduler.next_wake_ps() } else { None }
+    }
+
+    /// Whether it decides its next pass when the last one of these starts, at `start_ps`.
+    pub(super) fn decides_in(&self, passes: i64, start_ps: i64) -> bool {
+        self.queued.is_none() && self.executing.as_ref().is_some_and(|run| run.left() <= passes) && self.wants(start_ps)
     }
 
     pub(super) fn works(&self) -> bool {
@@ -73,7 +79,8 @@ impl Run {
             let (rows, context) = (features.decode_rows, features.context + self.done * features.decode_rows);
             step_time.decode_stretches_padded(rows, tokens, context, passes, buffer);
         } else {
-            buffer.push(Stretch { count: 1, first: step_time.of_padded(features, tokens), step: 0 });
+            let waits = self.own.time(1) - step_time.of(features);
+            buffer.push(Stretch { count: 1, first: step_time.of_padded(features, tokens) + waits, step: 0 });
         }
         (buffer, 0)
     }

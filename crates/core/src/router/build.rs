@@ -16,26 +16,27 @@ use super::simple::{Random, RoundRobin};
 use super::text_tree::TextTree;
 use super::{Instances, Kind, Native, Policy, Router};
 use crate::chain::Chains;
-use crate::config::{self, Deal, Key, Run};
+use crate::config::{self, Deal, Key, Pool};
 use crate::scheduler;
 use crate::trace::{NONE, Trace};
 use hashbrown::HashMap;
 use std::rc::Rc;
 
-/// The router that `run` describes; `policy` is the user's, if it is one of his.
+/// The router of `pool`; `policy` is the user's, if it is one of his.
 pub fn build<'a, 'p>(
-    run: &'a Run,
+    pool: &'a Pool,
+    seed: u64,
     trace: &'a Trace,
     chains: &'a Chains,
     policy: Option<&'p mut (dyn Policy + Send)>,
 ) -> Router<'a, 'p> {
     use config::Router as Config;
-    let is_static = match &run.router {
+    let is_static = match &pool.router {
         Config::RoundRobin {} | Config::Random {} => true,
         Config::ConsistentHashing(options) => options.max_load_skew.is_none(),
         _ => false,
     };
-    let telemetry_ps = match &run.router {
+    let telemetry_ps = match &pool.router {
         Config::Python(config::Telemetry { interval_ps, delay_ps }) => Some((*interval_ps, *delay_ps)),
         Config::LlmD(options) => Some((options.interval_ps, options.delay_ps)),
         Config::PowerOfTwo(options) => options.telemetry.as_ref().map(|t| (t.interval_ps, t.delay_ps)),
@@ -44,13 +45,13 @@ pub fn build<'a, 'p>(
     let kind = match policy {
         Some(policy) => Kind::Policy(policy),
         None => {
-            let factory = Factory { run, trace, contents: Contents::shared(run, trace, chains) };
-            let count = run.instances.count as usize;
+            let factory = Factory { pool, seed, trace, contents: Contents::shared(pool, trace, chains) };
+            let count = pool.instances.count as usize;
             Kind::Native(Instances {
                 all: (0..count).map(|_| factory.instance()).collect(),
-                deal: run.instances.deal,
-                seed: run.seed,
-                sessions: if count > 1 && run.instances.deal == Deal::Hash { sessions(trace) } else { Vec::new() },
+                deal: pool.instances.deal,
+                seed,
+                sessions: if count > 1 && pool.instances.deal == Deal::Hash { sessions(trace) } else { Vec::new() },
                 dealt: 0,
                 instance_of: if count > 1 { vec![NONE; trace.len()] } else { Vec::new() },
             })
@@ -70,14 +71,15 @@ pub fn reads_contents(router: &config::Router) -> bool {
 }
 
 impl<'a> Contents<'a> {
-    /// Those of a run whose router asks for them.
-    fn shared(run: &Run, trace: &'a Trace, chains: &'a Chains) -> Option<Rc<Self>> {
-        reads_contents(&run.router).then(|| Rc::new(Contents::new(trace, chains, scheduler::block_size(&run.engine))))
+    /// Those of a pool whose router asks for them.
+    fn shared(pool: &Pool, trace: &'a Trace, chains: &'a Chains) -> Option<Rc<Self>> {
+        reads_contents(&pool.router).then(|| Rc::new(Contents::new(trace, chains, scheduler::block_size(&pool.engine))))
     }
 }
 
 struct Factory<'a> {
-    run: &'a Run,
+    pool: &'a Pool,
+    seed: u64,
     trace: &'a Trace,
     contents: Option<Rc<Contents<'a>>>,
 }
@@ -89,9 +91,9 @@ impl<'a> Factory<'a> {
 
     fn instance(&self) -> Box<dyn Native + 'a> {
         use config::Router as Config;
-        let (trace, replicas, seed) = (self.trace, self.run.replicas, self.run.seed);
+        let (trace, replicas, seed) = (self.trace, self.pool.replicas, self.seed);
         let loads = || Loads::new(replicas);
-        match &self.run.router {
+        match &self.pool.router {
             Config::RoundRobin {} => Box::new(RoundRobin { replicas, next: 0 }),
             Config::Random {} => Box::new(Random { replicas, seed }),
             Config::LeastRequests {} => Box::new(LeastRequests { loads: loads() }),
@@ -142,7 +144,7 @@ impl<'a> Factory<'a> {
                 })
             }
             Config::LlmD(options) => Box::new(LlmD {
-                block_size: scheduler::block_size(&self.run.engine),
+                block_size: scheduler::block_size(&self.pool.engine),
                 recent: self.contents.clone().map(|contents| {
                     let limit = options.max_prefix_tokens_to_match / contents.block_size;
                     Recent::new(contents, replicas, options.lru_capacity_per_server, limit)
@@ -156,7 +158,7 @@ impl<'a> Factory<'a> {
                 weights: options.clone(),
             }),
             Config::KvAware(options) => {
-                let batch_tokens = scheduler::batch_tokens(&self.run.engine);
+                let batch_tokens = scheduler::batch_tokens(&self.pool.engine);
                 Box::new(KvAware::new(options, self.contents(), (trace.len(), replicas), seed, batch_tokens))
             }
             Config::Python(_) => unreachable!("a router of the user's is a policy"),

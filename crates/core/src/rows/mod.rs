@@ -120,6 +120,8 @@ pub struct Seen {
     pub delays_from_timestamps: u64,
     /// Times that play no part, because a delay is given.
     pub timestamps_without_effect: u64,
+    /// Requests that wait for no other, by their own word, and do not say when they come: at 0.
+    pub roots_without_time: u64,
     /// Turns that were sent before the one before them ended: their delay is 0.
     pub overlapping_turns: u64,
     /// Turns whose prompt is shorter than what it should repeat: they repeat nothing.

@@ -243,12 +243,16 @@ impl Rows {
         Ok(())
     }
 
-    pub(super) fn own_time(&self, request: &Request<'_>) -> Result<i64, Fault> {
+    pub(super) fn own_time(&mut self, request: &Request<'_>) -> Result<i64, Fault> {
         if request.delay_ps.is_some_and(|delay_ps| delay_ps != 0) {
             return Err(Fault::in_field(
                 &self.fields.delay,
                 "given for a request that waits for no other (a first turn, or no session); leave it out, or give 0",
             ));
+        }
+        if let (None, WaitFor::Only(_)) = (request.time_ps, request.wait_for) {
+            self.seen.roots_without_time += 1; // 0, as Dynamo has it
+            return Ok(0);
         }
         request.time_ps.ok_or_else(|| {
             Fault::in_field(

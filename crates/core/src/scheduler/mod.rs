@@ -11,7 +11,7 @@ pub mod vllm;
 pub use pass::Pass;
 
 use crate::chain::Chains;
-use crate::config::{Data, Engine};
+use crate::config::{Data, Engine, Role};
 use crate::gaps::GapList;
 use crate::log::Log;
 use crate::record::{Reason, Requests, Speculated};
@@ -30,6 +30,7 @@ pub struct Setting<'a, E = Engine> {
     pub chains: &'a Chains,
     pub engine: &'a E,
     pub step_time: &'a StepTime,
+    pub role: Role,
     pub data: Data,
     pub leap: bool,
     /// No replica does more.
@@ -49,8 +50,8 @@ impl<E> Copy for Setting<'_, E> {}
 impl<'a> Setting<'a> {
     /// The same, for the scheduler of one engine.
     fn of<E>(self, engine: &'a E) -> Setting<'a, E> {
-        let Setting { trace, chains, step_time, data, leap, max_passes, log_passes, log_blocks, .. } = self;
-        Setting { trace, chains, engine, step_time, data, leap, max_passes, log_passes, log_blocks }
+        let Setting { trace, chains, step_time, role, data, leap, max_passes, log_passes, log_blocks, .. } = self;
+        Setting { trace, chains, engine, step_time, role, data, leap, max_passes, log_passes, log_blocks }
     }
 
     /// Why this request could never run on a replica.
@@ -109,6 +110,16 @@ pub fn chains(trace: &Trace, engine: &Engine) -> Chains {
     }
 }
 
+/// Whether [`chains`] and [`blocks`] are the same for both.
+pub fn caches_alike(one: &Engine, other: &Engine) -> bool {
+    match (one, other) {
+        (Engine::Vllm(one), Engine::Vllm(other)) => {
+            (one.enable_prefix_caching, one.block_size) == (other.enable_prefix_caching, other.block_size)
+        }
+        _ => false,
+    }
+}
+
 /// Contents of requests in whole blocks, as routers count them; none where [`chains`] are just that.
 pub fn blocks(trace: &Trace, engine: &Engine) -> Option<Chains> {
     match engine {
@@ -123,6 +134,14 @@ pub fn block_size(engine: &Engine) -> u32 {
         Engine::Vllm(engine) => engine.block_size,
         Engine::Sglang(engine) => engine.page_size,
         Engine::Trtllm(engine) => engine.tokens_per_block,
+    }
+}
+
+/// Whether an engine keeps blocks in host memory.
+pub fn has_host_tier(engine: &Engine) -> bool {
+    match engine {
+        Engine::Vllm(engine) => engine.offload.is_some(),
+        Engine::Sglang(_) | Engine::Trtllm(_) => false,
     }
 }
 
@@ -143,6 +162,37 @@ pub struct Results<'a> {
     pub first_tokens: &'a mut Vec<u32>,
     /// Requests that ended, in order.
     pub ended: &'a mut Vec<u32>,
+    /// Data that the replica asks for, in order.
+    pub wanted: &'a mut Vec<Wanted>,
+    /// On a prefill replica: prompts that got further, in order.
+    pub prefilled: &'a mut Vec<Prefilled>,
+}
+
+/// What data is moved, seen from the replica that asks for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Move {
+    /// From a prefill replica to this one.
+    Handover,
+}
+
+/// KV that a replica asks to be moved, once it has room for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// The request.
+    pub id: u32,
+    pub kind: Move,
+    /// Those of blocks that are moved whole included. Of 0 only the source is told.
+    pub tokens: u32,
+}
+
+/// How much of a prompt's KV a prefill replica can send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Prefilled {
+    pub request: u32,
+    /// From its first on.
+    pub tokens: u32,
+    /// Whether that is all of it. The replica then holds it until it is released.
+    pub done: bool,
 }
 
 /// What a replica leaves behind, beside what it wrote into [`Results`].
@@ -162,6 +212,31 @@ pub trait Scheduler {
     /// Adds a request to the queue. Returns whether the next pass could now differ from those of a
     /// run in progress.
     fn arrive(&mut self, request: u32, arrival_ps: i64) -> bool;
+
+    /// Adds a request to the queue of a decode replica whose prompt another replica computes. When
+    /// there is room for the whole prompt, the scheduler asks for a [`Move::Handover`]. Returns what
+    /// [`Self::arrive`] does.
+    fn arrive_remote(&mut self, _request: u32, _arrival_ps: i64) -> bool {
+        unreachable!("asked only of engines that config::check lets into a decode pool")
+    }
+
+    /// What was asked for has arrived. Returns what [`Self::arrive`] does.
+    fn transferred(&mut self, _id: u32, _kind: Move, _now_ps: i64) -> bool {
+        false
+    }
+
+    /// On a prefill replica: what a computed prompt still holds is free. Returns what
+    /// [`Self::arrive`] does.
+    fn release(&mut self, _request: u32, _now_ps: i64) -> bool {
+        false
+    }
+
+    /// On a decode replica: a request whose prompt will not come leaves the queue, or what it
+    /// reserved; at the next decision, as passes of a run decided before now have yet to take their
+    /// blocks. Returns what [`Self::arrive`] does.
+    fn abort(&mut self, _request: u32, _now_ps: i64) -> bool {
+        false
+    }
 
     /// Other ranks in step with this one have passes until `until_ps`: it is not idle before then.
     fn kept_busy(&mut self, _until_ps: i64) {}
@@ -251,6 +326,22 @@ impl Scheduler for AnyScheduler<'_> {
 
     fn arrive(&mut self, request: u32, arrival_ps: i64) -> bool {
         each!(self, scheduler => scheduler.arrive(request, arrival_ps))
+    }
+
+    fn arrive_remote(&mut self, request: u32, arrival_ps: i64) -> bool {
+        each!(self, scheduler => scheduler.arrive_remote(request, arrival_ps))
+    }
+
+    fn transferred(&mut self, id: u32, kind: Move, now_ps: i64) -> bool {
+        each!(self, scheduler => scheduler.transferred(id, kind, now_ps))
+    }
+
+    fn release(&mut self, request: u32, now_ps: i64) -> bool {
+        each!(self, scheduler => scheduler.release(request, now_ps))
+    }
+
+    fn abort(&mut self, request: u32, now_ps: i64) -> bool {
+        each!(self, scheduler => scheduler.abort(request, now_ps))
     }
 
     fn kept_busy(&mut self, until_ps: i64) {

@@ -35,6 +35,8 @@ pub struct Pass {
     pub(super) returning: Vec<u32>,
     /// Rows whose request ended before this pass did: their token is dropped.
     pub(super) dead: i64,
+    /// A request of whose prompt it computes a part but not the last, and where that ends.
+    pub(super) partial: Option<(u32, u32)>,
     /// Its entries in the log: the first, if there is a log.
     pub(super) logged: Option<usize>,
 }
@@ -58,19 +60,12 @@ impl Pass {
         self.settled = false;
     }
 
-    /// Makes it a single pass, that does nothing if no sequence takes part in it. Returns its time.
-    pub(super) fn begin_step(&mut self, features: &Features, step_time: &StepTime) -> i64 {
+    /// Makes it a single pass.
+    pub(super) fn begin_step(&mut self, features: &Features, time: i64) {
         self.features = *features;
-        let time = if features.sequences == 0 { 0 } else { step_time.of(features) };
         self.times.push(Stretch { count: 1, first: time, step: 0 });
         self.passes = 1;
         self.settled = true;
-        time
-    }
-
-    /// A single pass lasts so long after all: it waits for something besides.
-    pub(super) fn set_time(&mut self, time: i64) {
-        self.times.stretches[0].first = time;
     }
 
     /// Whether it is a run of passes that only decode.
@@ -139,6 +134,7 @@ impl Pass {
         self.decoding = 0;
         self.given = 0;
         self.dead = 0;
+        self.partial = None;
         self.is_run = false;
         self.logged = None;
     }

@@ -11,6 +11,28 @@ POLICIES = ("fcfs", "lpm")
 
 
 @dataclass(frozen=True)
+class Channel:
+    """One direction between device and host, of one GPU."""
+
+    bytes_per_s: int
+    latency_ps: int
+
+
+@dataclass(frozen=True)
+class HiCacheConfig:
+    """`--enable-hierarchical-cache`, with its pool's size and its speeds made out."""
+
+    write_policy: str
+    tokens: int
+    """Size of the pool on the host, in whole pages."""
+    layers: int
+    token_bytes: int
+    load: Channel
+    """From the host to the device."""
+    store: Channel
+
+
+@dataclass(frozen=True)
 class EngineConfig:
     """SGLang 0.5.23's options. Raises ServetwinError for what it refuses or what is not modelled."""
 
@@ -40,6 +62,7 @@ class EngineConfig:
     acceptance: Acceptance | None = None
     decode_reserve_tokens: int = 0
     """Tokens beyond those with KV for which a request holds pages while it decodes."""
+    hicache: HiCacheConfig | None = None
 
     def __post_init__(self) -> None:
         if self.schedule_policy not in POLICIES:

@@ -50,6 +50,7 @@ class Worker:
         self.overlaps = not config.disable_overlap_schedule
         self.step_time = step_time
         self.scheduler = Scheduler(config)
+        self.copies = self.scheduler.cache.copies
         arrivals = [(r.arrival_ps, r) for r in requests if r.arrival_ps is not None]
         self.arrivals = deque(sorted(arrivals, key=lambda arrival: arrival[0]))
         self.passes: list[PassRecord] = []
@@ -63,6 +64,8 @@ class Worker:
         launched: InFlight | None = None
         while max_passes is None or len(self.passes) < max_passes:
             self._add_arrivals()
+            if self.copies is not None:
+                self.copies.end(self.now)
             plan = self.scheduler.schedule()
             before, launched = launched, self._launch(plan)
             due = before if self.overlaps else launched
@@ -76,6 +79,11 @@ class Worker:
                 if not self.arrivals:
                     break
                 self.now = max(self.now, self.arrivals[0][0])
+                continue
+            if self.copies is not None and self.copies.first_end_ps is not None:
+                # Memory that a copy keeps comes free when it ends.
+                arrivals = [self.arrivals[0][0]] if self.arrivals else []
+                self.now = max(self.now, min([self.copies.first_end_ps, *arrivals]))
                 continue
             empty_turns += 1
             if empty_turns > EMPTY_TURNS_ALLOWED:
@@ -101,6 +109,8 @@ class Worker:
                 record.available_end, record.evictable_end = record.available, record.evictable
             return None
         dt_ps = self.step_time.picoseconds(features(plan, self.scheduler.config.drafts))
+        if self.copies is not None:
+            dt_ps = self.copies.pass_ps(dt_ps, max(self.now, self.device_free))
         record = self._record(plan, max(self.now, self.device_free), dt_ps)
         self.device_free = record.t_ps + dt_ps
         for request in plan.prefills:
@@ -121,6 +131,9 @@ class Worker:
             if request.finished:
                 noted.finish_ps = self.now
                 record.finished.append(noted.id)
+        if self.copies is not None:
+            # Copies to the host wait for what has been launched meanwhile.
+            self.copies.submit(max(self.now, self.device_free))
         record.available_end = self.scheduler.cache.available
         record.evictable_end = self.scheduler.cache.evictable
 

@@ -6,8 +6,13 @@ from collections.abc import Sequence
 
 from ...errors import ServetwinError
 from .config import EngineConfig
+from .copies import Copies
+from .hicache_tree import HiCacheTree
 from .radix_tree import RadixTree
 from .state import RequestState
+
+LOAD_BACK_TOKENS = 10
+"""Fewer are not worth a copy (SGLang's load_back_threshold)."""
 
 
 class KvCache:
@@ -18,7 +23,14 @@ class KvCache:
 
     def __init__(self, config: EngineConfig) -> None:
         self._config = config
-        self._tree = None if config.disable_radix_cache else RadixTree(config.page_size)
+        self._tree: RadixTree | None = None
+        self.copies: Copies | None = None
+        """Between device and host, with HiCache."""
+        if config.hicache is not None:
+            self._tree = HiCacheTree(config.page_size, config.hicache)
+            self.copies = Copies(self._tree, config.hicache)
+        elif not config.disable_radix_cache:
+            self._tree = RadixTree(config.page_size)
         self.available = config.max_total_tokens
         self.free_rows = config.max_running_requests
 
@@ -30,7 +42,11 @@ class KvCache:
 
     def match(self, request: RequestState, limit: int | None = None) -> None:
         """Notes the longest stored prefix of the request's first `limit` tokens."""
-        if self._tree is not None:
+        if isinstance(self._tree, HiCacheTree):
+            found = self._tree.find(request.tokens, limit)
+            request.prefix, request.matched = found.device, found.device_node
+            request.host_prefix, request.host_matched = found.host, found.host_node
+        elif self._tree is not None:
             request.prefix, request.matched = self._tree.match(request.tokens, limit)
 
     def match_for_prefill(self, request: RequestState) -> None:
@@ -54,6 +70,28 @@ class KvCache:
         if self._tree is not None and request.locked is not None:
             self._tree.unlock(request.locked)
         request.locked = None
+
+    def load_back(self, request: RequestState) -> bool:
+        """Takes slots for the part of its prefix that is on the host, for its pass to load.
+
+        If it is not worth it, or there is no room, the request has to do without.
+        """
+        tree, copies, node = self._tree, self.copies, request.host_matched
+        assert isinstance(tree, HiCacheTree) and copies is not None and node is not None
+        tokens, request.host_prefix = request.host_prefix, 0
+        tree.lock(node)
+        loads = tokens >= LOAD_BACK_TOKENS and self.make_room(tokens)
+        if loads:
+            self.available -= tokens
+            tree.load_back(node)
+            copies.loading.append((node, tokens))
+            request.prefix += tokens
+            request.owned_by_tree = request.prefix
+            self.unlock(request)
+            request.matched = request.locked = node
+        else:
+            tree.unlock(node)
+        return loads
 
     def make_room(self, tokens: int) -> bool:
         """Evicts until `tokens` are available, if it can; returns whether they are."""
@@ -119,12 +157,13 @@ class KvCache:
         tree = self._tree
         if tree is None:
             return
-        stored, node = tree.insert(request.tokens, end)
+        duplicates, node = tree.insert(request.tokens, end, request.owned_by_tree, request.entered)
         end = self._config.floor_page(end)
-        self.available += max(stored - request.owned_by_tree, 0)
+        self.available += duplicates
+        request.entered = max(request.entered, end)
         prompt = self._config.floor_page(request.num_prompt)
         if 0 < prompt < end:
-            tree.insert(request.tokens, prompt)
+            tree.insert(request.tokens, prompt, prompt, prompt)
         self.unlock(request)
         request.matched = node
         request.owned_by_tree = end
@@ -136,5 +175,5 @@ class KvCache:
         self.unlock(request)
         self.free_rows += 1
         request.holds_row = False
-        request.kv_tokens = request.owned_by_tree = request.prefix = request.allocated = 0
+        request.kv_tokens = request.owned_by_tree = request.prefix = request.entered = request.allocated = 0
         request.matched = None

@@ -37,6 +37,7 @@ function tiles() {
     if (!["ttft_ms", "tpot_ms", "e2e_ms"].includes(metric)) continue;
     add(`${name} p95`, `${metric}.p95`, plain, "ms", `p50 ${plain(summary[`${metric}.p50`])} · p99 ${plain(summary[`${metric}.p99`])}`, strict[`${metric}.p95`]);
   }
+  add("Trajectory p50", "trajectory_ms.p50", plain, "ms", `p95 ${plain(summary["trajectory_ms.p95"])} · ${whole(summary.trajectories)} of them`);
   add("Output tokens/s", "output_tokens_per_s", plain, "", `${plain(summary.output_tokens_per_s_per_gpu)} a GPU`);
   add("Requests/s", "requests_per_s", plain, "", "goodput.requests_per_s" in summary ? `${plain(summary["goodput.requests_per_s"])} within limits` : `over ${span(summary.duration_s)}`);
   add("Completed", "completed", whole, "", completedSub());

@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from ..base import Count, CountOrZero, PositiveShare, SpecModel
+from ..base import Count, CountOrZero, Positive, PositiveShare, SpecModel
 from ..lines import KeyPath
-from .speculation import DRAFTS_MAX, NGRAM_DRAFTS_MAX, Speculation
+from .speculation import DRAFTS_MAX, NGRAM_DRAFTS_MAX, Drafting, Speculation
 from .version import known_version
 
 VERSIONS = ("0.32", "0.19")
@@ -103,6 +103,8 @@ class VllmEngine(SpecModel):
     scheduler_reserve_full_isl: bool = True
     async_scheduling: bool | None = None
     speculative: Speculative | None = None
+    kv_offloading_size: Positive | None = None
+    kv_offloading_backend: Literal["native"] = "native"
     enforce_eager: bool = False
     cudagraph_mode: Literal["NONE", "PIECEWISE", "FULL_DECODE_ONLY", "FULL_AND_PIECEWISE"] = "FULL_AND_PIECEWISE"
     cudagraph_capture_sizes: Annotated[list[Count], Field(min_length=1)] | None = None
@@ -127,8 +129,23 @@ class VllmEngine(SpecModel):
         return self.block_size
 
     @property
+    def offloads(self) -> bool:
+        """Whether it keeps blocks in host memory."""
+        return self.kv_offloading_size is not None
+
+    @property
     def shares_prefixes(self) -> bool:
         return self.enable_prefix_caching
+
+    @property
+    def drafting(self) -> Drafting | None:
+        options = self.speculative
+        if options is None:
+            return None
+        drafts, field = options.num_speculative_tokens, ("engine", "speculative")
+        heads: dict[str, Literal["none", "eagle", "mtp"]] = {"ngram": "none", "mtp": "mtp"}
+        head = heads.get(options.method, "eagle")
+        return Drafting(options, field, (*field, "method"), head, drafts, drafts)
 
     @property
     def graph_options(self) -> tuple[str, ...]:

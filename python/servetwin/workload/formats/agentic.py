@@ -9,6 +9,7 @@ from ..columns import values
 from ..csvtable import CsvTable, read_csv
 from ..source import Source
 from ..table import Options, Table, refuse_unit
+from .calls import Turns, find_calls
 
 FIELDS = {
     "time": "t_s",
@@ -22,8 +23,8 @@ ROOT = "root"
 
 
 def read_agentic(source: Source, options: Options) -> Table:
-    """A session for each agent of each trace, in the order of the file; a sub-agent's begins at its own time, for
-    what called it is not recorded. Where no think time is, the difference of times is taken."""
+    """A session for each agent of each trace, in the order of the file; which turn called a sub-agent is told by
+    pauses (see `calls`). Where no think time is, the difference of times is taken."""
     import pyarrow.compute as pc
 
     refuse_unit(source, options, "seconds")
@@ -47,7 +48,26 @@ def read_agentic(source: Source, options: Options) -> Table:
         "classes": values(pc.if_else(root, 0, 1), "uint32"),
         "lines": rows.line_numbers(),
     }
-    return Table("agentic", columns, FIELDS, {"blank_lines": rows.blank_lines}, block_tokens=block_tokens)
+    notes = {"blank_lines": rows.blank_lines}
+    if pc.any(pc.invert(root)).as_py():
+        edges, counts = find_calls(_turns(rows, columns))
+        columns |= edges
+        notes |= counts
+    return Table("agentic", columns, FIELDS, notes, block_tokens=block_tokens)
+
+
+def _turns(rows: CsvTable, columns: dict[str, Any]) -> Turns:
+    """How long a turn took, and whether it ended with a call, may not be recorded: 0, and perhaps."""
+    took = rows.times("api_time_s", "s", empty=True) if "api_time_s" in rows.columns else None
+    stops = rows.text("stop") if "stop" in rows.columns else None
+    return Turns(
+        sessions=columns["session"],
+        names=columns["session_names"],
+        starts_ps=columns["time_ps"],
+        pauses_ps=columns["delay_ps"],
+        took_ps=[0] * len(rows) if took is None else [max(time_ps, 0) for time_ps in took],
+        calls_tool=[True] * len(rows) if stops is None else [stop in ("tool_use", "") for stop in stops],
+    )
 
 
 def _block_size(rows: CsvTable) -> int:

@@ -1,5 +1,5 @@
 use super::*;
-use crate::config::{Data, Engine};
+use crate::config::{Data, Engine, Role};
 use crate::record::Requests;
 use crate::replica::{Limits, Replica};
 use crate::scheduler::{self, Results, Setting};
@@ -65,9 +65,9 @@ fn a_replica_that_lost_a_prompt_is_not_asked_for_it_again() {
         let blocks = scheduler::blocks(&trace, &engine);
         let (log_passes, log_blocks) = (false, false);
         let (trace, engine, chains, step_time) = (&trace, &engine, &chains, &step_time);
-        let (data, max_passes) = (Data::default(), u64::MAX);
+        let (role, data, max_passes) = (Role::Aggregated, Data::default(), u64::MAX);
         let setting =
-            Setting { trace, chains, engine, step_time, data, leap: true, max_passes, log_passes, log_blocks };
+            Setting { trace, chains, engine, step_time, role, data, leap: true, max_passes, log_passes, log_blocks };
         let limits = Limits { stall_passes: 9, interval_ps: 1 << 40, gap_limit: 9, series_limit: 8 };
         let mut workers = [Replica::new(0, setting, limits)];
         let contents = Rc::new(Contents::new(trace, blocks.as_ref().unwrap_or(chains), 16));
@@ -86,7 +86,8 @@ fn a_replica_that_lost_a_prompt_is_not_asked_for_it_again() {
             while let Some(next) = workers[0].next_event() {
                 now_ps = next.0 + 1;
                 let (first_tokens, ended) = (&mut Vec::new(), &mut Vec::new());
-                workers[0].process(next, &mut Results { requests: &mut requests, first_tokens, ended });
+                let (requests, wanted, prefilled) = (&mut requests, &mut Vec::new(), &mut Vec::new());
+                workers[0].process(next, &mut Results { requests, first_tokens, ended, wanted, prefilled });
             }
             router.ended(request, 0);
         }

@@ -71,6 +71,7 @@ impl Sglang<'_> {
         match self.on_way {
             OnWay::Nothing => self.promises.sum(self.k),
             OnWay::All => self.promises.sum(self.k - 1),
+            OnWay::Decodes => unreachable!("a decode replica computes no prompts"),
             OnWay::Prefills => {
                 let left = |&slot: &u32| self.rows[slot as usize].limit_at() - self.k as i64;
                 let joined = self.fresh.iter().filter(|&&slot| self.rows[slot as usize].joined_by == self.decision);

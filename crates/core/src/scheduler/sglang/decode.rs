@@ -113,8 +113,8 @@ impl Sglang<'_> {
 
     /// A stepped pass is decided.
     pub(super) fn finish_pass(&mut self, features: &Features, pass: &mut Pass) {
-        let time = self.with_copies(pass.begin_step(features, self.s.step_time), pass.start_ps);
-        pass.set_time(time);
+        let time = self.with_copies(self.s.step_time.of(features), pass.start_ps);
+        pass.begin_step(features, time);
         pass.serial = self.k;
         self.passes += 1;
         self.log_state(pass, time);

@@ -43,7 +43,7 @@ impl Sglang<'_> {
     }
 
     /// Frees what a row holds beside the tree, `stored` tokens in all, and unlocks its prefix.
-    pub(super) fn release(&mut self, slot: u32, stored: u32) {
+    pub(super) fn free_row(&mut self, slot: u32, stored: u32) {
         let row = &mut self.rows[slot as usize];
         let held = self.s.engine.ceil_page(stored).max(row.pages * self.s.engine.page_size);
         self.available += held - row.protected;
@@ -57,12 +57,15 @@ impl Sglang<'_> {
     pub(super) fn check_memory(&self) {
         let engine = self.s.engine;
         let (mut held, mut locks) = (0, Vec::new());
-        let prefilling = self.chunked.iter().chain(&self.joining);
-        for &slot in prefilling.chain(&self.running).chain(&self.draining) {
+        let prefilling = self.chunked.iter().chain(&self.joining).chain(&self.sender.sending);
+        let received = self.receiver.reserved.iter().map(|(slot, _)| slot).chain(&self.receiver.ready);
+        for &slot in prefilling.chain(&self.running).chain(&self.draining).chain(received) {
             let row = &self.rows[slot as usize];
             let stored = match row.state {
                 State::Decoding => row.stored(self.k),
                 State::Draining => row.prompt + row.target - 1,
+                State::Reserved => row.prompt,
+                State::Ready => row.tokens() - 1,
                 _ => row.extend_end,
             };
             let pages = match row.state {

@@ -10,7 +10,7 @@
 //! Files in the order of a pass: `schedule` (what kind of pass, or a run of decodes), `prefill` (who
 //! is admitted) with `queue` (the order), `budget`, `ignore_eos` and `preempt`, `decode` with `retract`,
 //! `results`; `memory` moves tokens between pool, tree and rows, and `hicache` between device and
-//! host; `row`, `promise` and `ratio` hold data, `trail` the log of passes.
+//! host; `sender` and `receiver` are the two sides of hand-overs between replicas; `row`, `promise` and `ratio` hold data, `trail` the log of passes.
 
 mod budget;
 mod decode;
@@ -22,14 +22,16 @@ mod prefill;
 mod promise;
 mod queue;
 mod ratio;
+mod receiver;
 mod results;
 mod retract;
 mod row;
 mod schedule;
+mod sender;
 mod trail;
 
-use super::{Ledger, Pass, Results, Scheduler, Setting};
-use crate::config::sglang as config;
+use super::{Ledger, Move, Pass, Results, Scheduler, Setting};
+use crate::config::{Role, sglang as config};
 use crate::decode_set::{Burst, DecodeSet, Verify};
 use crate::gaps::GapList;
 use crate::kv::radix::RadixTree;
@@ -37,9 +39,11 @@ use crate::log::Log;
 use crate::log::sglang::PassRecord;
 use crate::record::{Reason, Speculated};
 use hicache::Copies;
-use promise::Promises;
+use promise::{CLIP_TOKENS, Promises};
 use ratio::NewTokenRatio;
+use receiver::Receiver;
 use row::{Row, State, Waiting};
+use sender::Sender;
 use std::collections::VecDeque;
 
 impl Setting<'_, config::Sglang> {
@@ -55,14 +59,21 @@ impl Setting<'_, config::Sglang> {
             let pool_is_shorter = engine.max_total_tokens < engine.context_length;
             return Some(if pool_is_shorter { Reason::Pool } else { Reason::Context });
         }
+        let limit = engine.limit(prompt, limit);
         // What it stores before its last pass, and what it reserves then.
-        let output = self.trace.output_tokens[request as usize].min(engine.limit(prompt, limit)).max(2);
+        let output = self.trace.output_tokens[request as usize].min(limit).max(2);
         if engine.ceil_page(prompt + output - 2 + engine.decode_reserve_tokens) > engine.max_total_tokens {
             return Some(Reason::Pool);
         }
+        if let Some(options) = &engine.disaggregation {
+            // Alone, it would wait for ever by the test of `receiver.rs`, and all behind it.
+            let decodes = u64::from(engine.ceil_page(prompt)) + u64::from(options.num_reserved_decode_tokens);
+            let whole = u64::from(prompt) + u64::from(limit).min(CLIP_TOKENS as u64);
+            return (decodes.max(whole) > u64::from(engine.max_total_tokens)).then_some(Reason::Pool);
+        }
         // Alone, it would leave too little by the test of `ignore_eos.rs`.
-        let paged = engine.ceil_page(prompt) + engine.page_size;
-        let left = engine.max_total_tokens.saturating_sub(paged + engine.limit(prompt, limit));
+        let limit = if self.role == Role::Prefill { 1 } else { limit };
+        let left = engine.max_total_tokens.saturating_sub(engine.ceil_page(prompt) + engine.page_size + limit);
         let plays_through = engine.ignore_eos && engine.disable_radix_cache;
         (plays_through && left <= 1).then_some(Reason::Pool)
     }
@@ -77,6 +88,8 @@ enum OnWay {
     Prefills,
     /// Tokens of all rows of the batch.
     All,
+    /// Tokens of all rows that have not joined just now.
+    Decodes,
 }
 
 /// The kind of the last pass scheduled.
@@ -108,6 +121,8 @@ pub struct Sglang<'a> {
     /// Rows that joined since the last pass that decoded.
     fresh: Vec<u32>,
     draining: Vec<u32>,
+    sender: Sender,
+    receiver: Receiver,
     on_way: OnWay,
     /// Requests that have been taken out while a token was on its way: it is dropped.
     dropped: Vec<u32>,
@@ -158,6 +173,8 @@ impl<'a> Sglang<'a> {
             joining: Vec::new(),
             fresh: Vec::new(),
             draining: Vec::new(),
+            sender: Sender::default(),
+            receiver: Receiver::default(),
             on_way: OnWay::Nothing,
             dropped: Vec::new(),
             decision: 0,
@@ -216,6 +233,9 @@ impl<'a> Sglang<'a> {
         } else {
             self.promises.remove(row.limit_at(), slot);
         }
+        if self.is_decode_replica() {
+            self.forget_length(slot);
+        }
     }
 
     /// Notes the pages that a decoding row holds.
@@ -257,6 +277,8 @@ impl Scheduler for Sglang<'_> {
             || !self.joining.is_empty()
             || self.chunked.is_some()
             || !self.draining.is_empty()
+            || self.sender.has_news()
+            || self.receiver.has_news()
     }
 
     fn arrive(&mut self, request: u32, arrival_ps: i64) -> bool {
@@ -264,7 +286,12 @@ impl Scheduler for Sglang<'_> {
             self.ratio.reset(); // the engine was idle
         }
         let tokens = self.prompt(request);
-        self.enqueue(Waiting { request, slot: None, tokens, entry: 0, noted: 0, prefix: 0 });
+        let waiting = Waiting { request, slot: None, tokens, entry: 0, noted: 0, prefix: 0 };
+        if self.is_prefill_replica() {
+            self.sender.arrived.push_back(waiting);
+            return true;
+        }
+        self.enqueue(waiting);
         let full = self.batch_is_full || self.running.len() >= self.s.engine.max_running_requests as usize;
         // A log shows the queue's length in each pass.
         self.s.log_passes || self.s.engine.preempts() || !full
@@ -272,6 +299,27 @@ impl Scheduler for Sglang<'_> {
 
     fn kept_busy(&mut self, until_ps: i64) {
         self.last_end_ps = self.last_end_ps.max(until_ps);
+    }
+
+    /// A request behind another that waits for memory changes nothing.
+    fn arrive_remote(&mut self, request: u32, _arrival_ps: i64) -> bool {
+        self.receiver.unreserved.push_back(request);
+        self.receiver.unreserved.len() == 1 || self.s.engine.enable_priority_scheduling
+    }
+
+    fn transferred(&mut self, request: u32, _kind: Move, _now_ps: i64) -> bool {
+        self.note_arrival(request);
+        true
+    }
+
+    fn release(&mut self, request: u32, _now_ps: i64) -> bool {
+        self.note_release(request);
+        true
+    }
+
+    fn abort(&mut self, request: u32, _now_ps: i64) -> bool {
+        self.give_up(request);
+        true
     }
 
     fn schedule(&mut self, now_ps: i64, start_ps: i64, results: &mut Results, pass: &mut Pass) -> bool {
@@ -291,11 +339,12 @@ impl Scheduler for Sglang<'_> {
     }
 
     fn running(&self) -> u32 {
-        (self.running.len() + self.joining.len() + self.draining.len() + usize::from(self.chunked.is_some())) as u32
+        let admitted = self.running.len() + self.draining.len() + self.rows_held();
+        admitted as u32
     }
 
     fn waiting(&self) -> u32 {
-        self.waiting.len() as u32
+        (self.waiting.len() + self.sender.arrived.len() + self.receiver.waiting()) as u32
     }
 
     fn used_blocks(&self, passes: i64) -> u32 {
@@ -336,9 +385,11 @@ impl Scheduler for Sglang<'_> {
     }
 
     fn unfinished(&self) -> Vec<u32> {
-        let admitted = self.chunked.iter().chain(&self.joining).chain(&self.draining).chain(&self.running);
+        let prefilling = self.chunked.iter().chain(&self.joining).chain(&self.sender.sending);
+        let admitted = prefilling.chain(&self.draining).chain(&self.running).chain(self.receiver.rows());
         let admitted = admitted.map(|&slot| self.rows[slot as usize].request);
-        admitted.chain(self.waiting.iter().map(|waiting| waiting.request)).collect()
+        let waiting = self.waiting.iter().chain(&self.sender.arrived).map(|waiting| waiting.request);
+        admitted.chain(waiting).chain(self.receiver.unreserved.iter().copied()).collect()
     }
 
     fn log_stuck(&mut self, now_ps: i64) {

@@ -52,7 +52,7 @@ impl Sglang<'_> {
         let (stored, known) = (self.rows[slot as usize].stored(self.k), self.known(slot));
         self.vacated = true;
         self.stop_decoding(slot);
-        self.release(slot, stored);
+        self.free_row(slot, stored);
         self.make_room(others as u32 * RETRACT_DECODE_STEPS);
         let fresh = self.fresh.iter().position(|&other| other == slot);
         let row = &mut self.rows[slot as usize];
@@ -79,6 +79,10 @@ impl Sglang<'_> {
 
     /// Puts a row that was taken out at the end of the queue.
     pub(super) fn requeue(&mut self, slot: u32) {
+        if self.is_decode_replica() {
+            self.receiver.retracted.push_back(slot);
+            return;
+        }
         let row = &self.rows[slot as usize];
         let (request, tokens, noted) = (row.request, row.tokens(), row.noted);
         self.enqueue(Waiting { request, slot: Some(slot), tokens, entry: 0, noted, prefix: 0 });

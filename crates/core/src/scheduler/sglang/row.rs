@@ -26,6 +26,12 @@ pub(super) enum State {
     Decoding,
     /// Overlap: its last token is on its way; it takes part in no pass any more.
     Draining,
+    /// Prefill replica: its prompt is computed, and held until it has arrived elsewhere.
+    Sending,
+    /// Decode replica: its memory is reserved, and its prompt is computed elsewhere.
+    Reserved,
+    /// Decode replica: its KV is there.
+    Ready,
 }
 
 #[derive(Clone, Debug)]
@@ -93,6 +99,7 @@ impl<'a> Row<'a> {
         match on_way {
             OnWay::Nothing => false,
             OnWay::Prefills => self.joined_by == decision,
+            OnWay::Decodes => self.joined_by < decision,
             OnWay::All => true,
         }
     }

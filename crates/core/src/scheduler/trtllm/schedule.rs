@@ -124,7 +124,9 @@ impl Trtllm<'_> {
         for index in 0..pass.sampling.len() {
             self.start_generating(pass.sampling[index].slot);
         }
-        let time = pass.begin_step(&features, self.s.step_time);
+        // A pass that only preempts takes no time.
+        let time = if features.sequences == 0 { 0 } else { self.s.step_time.of(&features) };
+        pass.begin_step(&features, time);
         pass.serial = self.k;
         pass.decoding = decoding as i64;
         self.passes += 1;

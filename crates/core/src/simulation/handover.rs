@@ -1,0 +1,372 @@
+//! What happens between a prefill and a decode replica.
+//!
+//! Source first (vLLM): the prompt is computed; the router hears of it and chooses a decode replica,
+//! which reserves room for the whole prompt and fetches it; the source hears that it may let go.
+//! Destination first (SGLang): both replicas are chosen on arrival; the source gets the request when
+//! the destination has reserved room, and sends what each pass has computed.
+
+use super::Failure;
+use super::events::Events;
+use crate::config::{self, Order};
+use crate::moves::{Due, Flow};
+use crate::record::{NEVER, Reason};
+use crate::router::Pick;
+use crate::scheduler::{self, Move, Prefilled, Scheduler};
+use crate::trace::NONE;
+use hashbrown::HashMap;
+use rustc_hash::FxBuildHasher;
+
+pub(super) struct Handovers<'a> {
+    config: &'a config::Handover,
+    ports: Vec<config::Port>,
+    /// Requests between their arrival and the release of their source.
+    under_way: HashMap<u32, Handover, FxBuildHasher>,
+    /// When two replicas have met, or will have.
+    met: HashMap<(u32, u32), i64, FxBuildHasher>,
+    /// Requests that have yet to be sent to a decode replica.
+    pub(super) to_route: usize,
+}
+
+/// One request's.
+#[derive(Clone, Debug)]
+struct Handover {
+    prefill: u32,
+    decode: u32,
+    /// The wait that may time out, if it is on; waits are counted.
+    wait: u32,
+    waits: bool,
+    /// The client has gone: what its source still computes is for nothing.
+    given_up: bool,
+    /// Prompt tokens that the destination has already.
+    found: u32,
+    /// Prompt tokens from its first on that are computed, and that are sent or on their way.
+    computed: u32,
+    sent: u32,
+    done: bool,
+    /// The source has let go.
+    released: bool,
+    /// Transfers so far; the last may be flowing.
+    parts: u32,
+    flowing: bool,
+}
+
+impl<'a> Handovers<'a> {
+    pub(super) fn new(run: &'a config::Run, config: &'a config::Handover) -> Self {
+        Handovers {
+            config,
+            ports: run.pools.iter().flat_map(|pool| pool.ports.iter().copied()).collect(),
+            under_way: HashMap::default(),
+            met: HashMap::default(),
+            to_route: 0,
+        }
+    }
+
+    /// The links from one replica to the other.
+    fn path(&self, prefill: u32, decode: u32) -> Vec<u32> {
+        let mut path = self.config.links.clone();
+        if let (Some(from), Some(to)) = (self.ports.get(prefill as usize), self.ports.get(decode as usize)) {
+            let nvlinks = [from.nvlink, to.nvlink];
+            let near = from.nvlink_domain == to.nvlink_domain && nvlinks.iter().all(Option::is_some);
+            path.extend(if near { nvlinks } else { [from.nic, to.nic] }.into_iter().flatten());
+        }
+        path
+    }
+
+    fn waits(&self, request: u32, wait: u32) -> bool {
+        self.under_way.get(&request).is_some_and(|handover| handover.waits && handover.wait == wait)
+    }
+
+    /// When a transfer between two replicas can be prepared, asked for now.
+    fn meet(&mut self, prefill: u32, decode: u32, now_ps: i64) -> i64 {
+        let bootstrap_ps = self.config.bootstrap_ps;
+        (*self.met.entry((prefill, decode)).or_insert(now_ps + bootstrap_ps)).max(now_ps)
+    }
+}
+
+impl Handover {
+    fn of(prefill: u32, decode: u32) -> Self {
+        Handover {
+            prefill,
+            decode,
+            wait: 0,
+            waits: false,
+            given_up: false,
+            found: 0,
+            computed: 0,
+            sent: 0,
+            done: false,
+            released: false,
+            parts: 0,
+            flowing: false,
+        }
+    }
+}
+
+impl<'a> Events<'_, 'a, '_> {
+    fn handovers(&mut self) -> &mut Handovers<'a> {
+        self.handovers.as_mut().expect("only runs with hand-overs ask")
+    }
+
+    /// Of a request that came to a prefill replica. The core itself never asks for others.
+    fn handover(&mut self, request: u32) -> &mut Handover {
+        self.handovers().under_way.get_mut(&request).expect("a hand-over lasts until its source is released")
+    }
+
+    pub(super) fn refused_by_either(&self, request: u32) -> Option<Reason> {
+        self.s.refusal(&self.pools[0], request).or_else(|| match self.s.refusal(&self.pools[1], request)? {
+            Reason::Context => Some(Reason::DecodeContext),
+            _ => Some(Reason::DecodePool),
+        })
+    }
+
+    /// Whether a request that has arrived has so little to compute that it stays with its decode
+    /// replica, which is then chosen first.
+    pub(super) fn stays(&mut self, request: u32, now_ps: i64) -> Result<bool, Failure> {
+        let limit = self.handovers().config.local_prefill_tokens;
+        self.handovers().to_route += 1;
+        let Some(limit) = limit else { return Ok(false) };
+        let pick = self.choose_decode(request, now_ps)?;
+        let worker = &self.workers[pick.replica as usize];
+        let cached = worker.cached_blocks(request, now_ps) * scheduler::block_size(self.pools[1].setting.engine);
+        if self.s.trace.input_tokens[request as usize] - cached > limit {
+            self.handovers().under_way.insert(request, Handover::of(NONE, pick.replica));
+            return Ok(false);
+        }
+        self.s.requests.routed_ps[request as usize] = now_ps;
+        self.s.requests.replica[request as usize] = pick.replica;
+        self.arrive(pick.replica, request, now_ps);
+        Ok(true)
+    }
+
+    fn choose_decode(&mut self, request: u32, now_ps: i64) -> Result<Pick, Failure> {
+        let pick = self.pools[1].route(request, now_ps, &self.workers).map_err(Failure::Policy)?;
+        self.handovers().to_route -= 1;
+        Ok(pick.expect("a decode pool's router keeps nothing back: config::check"))
+    }
+
+    /// A prefill replica has been chosen.
+    pub(super) fn send_to_prefill(&mut self, request: u32, now_ps: i64, pick: Pick) -> Result<(), Failure> {
+        let row = request as usize;
+        self.s.requests.handovers.prefill_replica[row] = std::mem::replace(&mut self.s.requests.replica[row], NONE);
+        let chosen = Handover::of(NONE, NONE);
+        self.handovers().under_way.entry(request).or_insert(chosen).prefill = pick.replica;
+        match self.handovers().config.order {
+            Order::SourceFirst => self.arrive(pick.replica, request, now_ps),
+            Order::DestinationFirst => {
+                self.send_to_decode(request, now_ps)?;
+                self.wait(request, now_ps);
+            }
+        }
+        Ok(())
+    }
+
+    fn send_to_decode(&mut self, request: u32, now_ps: i64) -> Result<(), Failure> {
+        let decode = match self.handover(request).decode {
+            NONE => self.choose_decode(request, now_ps)?.replica,
+            chosen => chosen,
+        };
+        self.handover(request).decode = decode;
+        let row = request as usize;
+        self.s.requests.replica[row] = decode;
+        self.s.requests.handovers.decode_routed_ps[row] = now_ps;
+        let rank = self.tell_replica(decode, request, now_ps, |scheduler| scheduler.arrive_remote(request, now_ps));
+        self.s.note_rank(request, rank);
+        Ok(())
+    }
+
+    /// From now on a request waits, but not for ever.
+    fn wait(&mut self, request: u32, now_ps: i64) {
+        let timeout_ps = self.handovers().config.timeout_ps;
+        let handover = self.handover(request);
+        handover.wait += 1;
+        handover.waits = true;
+        let wait = handover.wait;
+        self.moves.until(now_ps + timeout_ps, request, wait);
+    }
+
+    /// A prefill replica has computed more of a prompt.
+    pub(super) fn computed(&mut self, computed: Prefilled, now_ps: i64) -> Result<(), Failure> {
+        let Prefilled { request, tokens, done } = computed;
+        let config = self.handovers().config;
+        let handover = self.handover(request);
+        handover.computed = tokens;
+        handover.done = done;
+        let (prefill, given_up) = (handover.prefill, handover.given_up);
+        if done {
+            self.s.requests.handovers.prefilled_ps[request as usize] = now_ps;
+            self.pools[0].first_token(request, prefill, now_ps).map_err(Failure::Policy)?;
+            self.pools[0].ended(request, prefill, now_ps).map_err(Failure::Policy)?;
+        }
+        match config.order {
+            _ if given_up && done => {
+                self.let_go(request, now_ps);
+                self.handovers().under_way.remove(&request);
+            }
+            _ if given_up => {}
+            Order::SourceFirst if done => {
+                self.wait(request, now_ps);
+                self.moves.at(now_ps + config.control_ps, Due::Prefilled(request));
+            }
+            Order::SourceFirst => {}
+            Order::DestinationFirst => self.send_more(request, now_ps),
+        }
+        Ok(())
+    }
+
+    /// A decode replica has room for what it asks for.
+    pub(super) fn asked(&mut self, replica: u32, now_ps: i64) {
+        for wanted in std::mem::take(&mut self.s.wanted) {
+            let request = wanted.id;
+            let config = self.handovers().config;
+            self.s.requests.handovers.transferred_tokens[request as usize] = wanted.tokens;
+            let prefill = self.handover(request).prefill;
+            let met_ps = self.handovers().meet(prefill, replica, now_ps);
+            match config.order {
+                Order::DestinationFirst => {
+                    let prompt = self.s.trace.input_tokens[request as usize];
+                    self.handover(request).found = prompt.saturating_sub(wanted.tokens);
+                    self.moves.at(met_ps + config.control_ps, Due::Ready(request));
+                }
+                Order::SourceFirst if wanted.tokens == 0 => {
+                    self.handover(request).waits = false;
+                    self.moves.at(now_ps + config.control_ps, Due::Release(request));
+                }
+                Order::SourceFirst => self.prepare(request, wanted.tokens, met_ps),
+            }
+        }
+    }
+
+    /// What is computed and not sent goes next, in one piece.
+    fn send_more(&mut self, request: u32, now_ps: i64) {
+        let handover = self.handover(request);
+        let (from, to) = (handover.sent.max(handover.found), handover.computed);
+        if handover.flowing {
+            return;
+        }
+        if from < to {
+            handover.sent = to;
+            self.prepare(request, to - from, now_ps);
+        } else if handover.done {
+            self.all_sent(request, now_ps);
+        }
+    }
+
+    /// So many tokens of KV are on their way after a while.
+    fn prepare(&mut self, request: u32, tokens: u32, now_ps: i64) {
+        let handover = self.handover(request);
+        handover.flowing = true;
+        handover.parts += 1;
+        let (prefill, decode, part) = (handover.prefill, handover.decode, handover.parts);
+        let handovers = self.handovers();
+        let path = handovers.path(prefill, decode);
+        let (setup_ps, bytes_per_token) = (handovers.config.setup_ps, handovers.config.bytes_per_token);
+        let flow = Flow { kind: Move::Handover, replica: decode, id: request, part };
+        let start_ps = self.moves.prepare(flow, path, u64::from(tokens) * bytes_per_token, now_ps + setup_ps);
+        if part == 1 {
+            self.s.requests.handovers.transfer_start_ps[request as usize] = start_ps;
+        }
+    }
+
+    fn landed(&mut self, request: u32, now_ps: i64) {
+        self.handover(request).flowing = false;
+        match self.handovers().config.order {
+            Order::SourceFirst => {
+                let control_ps = self.handovers().config.control_ps;
+                self.arrived(request, now_ps);
+                self.moves.at(now_ps + control_ps, Due::Release(request));
+            }
+            Order::DestinationFirst => self.send_more(request, now_ps),
+        }
+    }
+
+    /// Destination first: the source has sent all and knows it; the destination hears of it.
+    fn all_sent(&mut self, request: u32, now_ps: i64) {
+        let control_ps = self.handovers().config.control_ps;
+        self.let_go(request, now_ps);
+        self.moves.at(now_ps + control_ps, Due::Arrived(request));
+    }
+
+    fn arrived(&mut self, request: u32, now_ps: i64) {
+        let handover = self.handover(request);
+        handover.waits = false;
+        let decode = handover.decode;
+        self.s.requests.handovers.transfer_end_ps[request as usize] = now_ps;
+        self.tell_replica(decode, request, now_ps, |scheduler| scheduler.transferred(request, Move::Handover, now_ps));
+    }
+
+    /// The source frees what it holds.
+    fn let_go(&mut self, request: u32, now_ps: i64) {
+        let handover = self.handover(request);
+        let prefill = handover.prefill;
+        if !std::mem::replace(&mut handover.released, true) {
+            self.tell_replica(prefill, request, now_ps, |scheduler| scheduler.release(request, now_ps));
+        }
+    }
+
+    /// A request has waited for too long, if it still does.
+    fn timed_out(&mut self, request: u32, wait: u32, now_ps: i64) -> Result<(), Failure> {
+        if !self.handovers().waits(request, wait) {
+            return Ok(());
+        }
+        self.s.refuse(request, Reason::HandoverTimeout, now_ps);
+        self.arrivals.ended(request, now_ps, false);
+        let handover = self.handover(request);
+        handover.waits = false;
+        handover.given_up = true;
+        let Handover { prefill, decode, done, parts, flowing, .. } = *handover;
+        if flowing {
+            let flow = Flow { kind: Move::Handover, replica: decode, id: request, part: parts };
+            self.moves.give_up(flow, now_ps);
+        }
+        if self.s.requests.handovers.decode_routed_ps[request as usize] != NEVER {
+            self.tell_replica(decode, request, now_ps, |scheduler| scheduler.abort(request, now_ps));
+        }
+        match decode {
+            NONE => self.handovers().to_route -= 1,
+            _ => self.pools[1].ended(request, decode, now_ps).map_err(Failure::Policy)?,
+        }
+        if done {
+            self.let_go(request, now_ps);
+        } else if self.handovers().config.order == Order::DestinationFirst && wait == 1 {
+            self.pools[0].ended(request, prefill, now_ps).map_err(Failure::Policy)?; // it never got there
+        } else {
+            return Ok(()); // until it is computed
+        }
+        self.handovers().under_way.remove(&request);
+        Ok(())
+    }
+
+    /// What is due between replicas now.
+    pub(super) fn moved(&mut self, now_ps: i64) -> Result<(), Failure> {
+        let Some(due) = self.moves.take() else { return Ok(()) };
+        match due {
+            Due::Landed(flow) => self.landed(flow.id, now_ps),
+            Due::Start(flow) => self.moves.start(flow, now_ps),
+            Due::Prefilled(request) if self.is_wanted(request) => self.send_to_decode(request, now_ps)?,
+            Due::Ready(request) if self.is_wanted(request) => {
+                self.wait(request, now_ps);
+                let prefill = self.handover(request).prefill;
+                self.arrive(prefill, request, now_ps);
+            }
+            Due::Arrived(request) if self.is_wanted(request) => {
+                self.arrived(request, now_ps);
+                self.handovers().under_way.remove(&request);
+            }
+            Due::Release(request) if self.is_wanted(request) => {
+                self.let_go(request, now_ps);
+                self.handovers().under_way.remove(&request);
+            }
+            Due::Timeout(request, wait) => self.timed_out(request, wait, now_ps)?,
+            Due::Prefilled(_) | Due::Ready(_) | Due::Arrived(_) | Due::Release(_) => {}
+        }
+        let Self { moves, handovers, .. } = self;
+        if let Some(handovers) = handovers {
+            moves.forget(|request, wait| !handovers.waits(request, wait));
+        }
+        Ok(())
+    }
+
+    fn is_wanted(&mut self, request: u32) -> bool {
+        self.handovers().under_way.get(&request).is_some_and(|handover| !handover.given_up)
+    }
+}

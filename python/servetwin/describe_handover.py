@@ -1,0 +1,146 @@
+"""Where replicas stand, and what hand-overs between them cross, as the core reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .catalog import ResolvedEngine
+from .spec import Spec
+from .spec.deployment import Cluster
+from .spec.pools import Handover
+from .units import PS_PER_MS, PS_PER_S, PS_PER_US, nearest_ps
+
+PORT_LATENCY_PS = 5 * PS_PER_US
+"""Of each end: 10 µs from GPU to GPU, AIConfigurator 0.12's p2p latency (b300_sxm.yaml)."""
+
+TIMEOUT_S = {"vllm": 480.0, "sglang": 300.0}
+"""See `spec.pools.Handover`."""
+
+ORDER = {"vllm": "source_first", "sglang": "destination_first"}
+"""vLLM's decode replica fetches what is computed (NixlConnector); SGLang's reserves room before the prompt starts."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """What hand-overs cross: one named link, or a port of each replica."""
+
+    bytes_per_token: int
+    """Of KV, on all ranks of a decode replica."""
+    link: str | None
+    ports: Mapping[str, list[dict[str, Any]]]
+    links: list[dict[str, Any]]
+    written: str
+    """For people."""
+
+
+def network(spec: Spec, engines: Mapping[str, ResolvedEngine]) -> Network:
+    """Raises SpecError where a capacity or the size of the KV is not known."""
+    handover = spec.handover or Handover()
+    size = _bytes_per_token(spec, handover, engines["decode"])
+    if handover.link is not None and spec.cluster is not None:
+        named = spec.cluster.links[handover.link]
+        link = _link(named.gbytes_per_s * 1e9, nearest_ps(named.latency_us, PS_PER_US))
+        written = f"link {handover.link}, {named.gbytes_per_s:g} GB/s"
+        return Network(size, handover.link, {}, [link], written)
+    return _placed(spec, engines, size)
+
+
+def _bytes_per_token(spec: Spec, handover: Handover, engine: ResolvedEngine) -> int:
+    if handover.kv_bytes_per_token is not None:
+        return handover.kv_bytes_per_token
+    if engine.model is None:
+        raise spec.source.problem(
+            ("handover", "kv_bytes_per_token"), "missing", wanted="it, or a model to derive it from"
+        )
+    tensor = spec.by_pool["decode"].parallel.tensor
+    return engine.model.cache_bytes(1, engine.kv, tensor) * tensor
+
+
+def _placed(spec: Spec, engines: Mapping[str, ResolvedEngine], size: int) -> Network:
+    cluster = spec.cluster or Cluster()
+    gpus = {name: engine.gpu for name, engine in engines.items()}
+    alike = len({None if gpu is None else gpu.name for gpu in gpus.values()}) == 1
+    ports: dict[str, list[dict[str, Any]]] = {}
+    links: list[dict[str, Any]] = []
+    places = iter(list(_places(spec, cluster)))
+    for name, pool in spec.by_pool.items():
+        gpu, ranks = gpus[name], pool.gpus // pool.replicas
+        widest = cluster.gpus_per_node if gpu is None else min(gpu.link.domain, cluster.gpus_per_node)
+        size_of_domain = cluster.nvlink_domain or widest
+        own = []
+        for first in (next(places) for _ in range(pool.replicas)):
+            domain, last = first // size_of_domain, (first + ranks - 1) // size_of_domain
+            port: dict[str, Any] = {"nvlink_domain": domain, "nvlink": None, "nic": None}
+            if gpu is not None and alike and domain == last:
+                port["nvlink"] = len(links)
+                links.append(_link(gpu.link.bytes_per_s * ranks, PORT_LATENCY_PS))
+            if cluster.nic_gbps is not None:
+                port["nic"] = len(links)
+                links.append(_link(cluster.nic_gbps / 8 * 1e9 * ranks, PORT_LATENCY_PS))
+            own.append(port)
+        ports[name] = own
+    _check_reach(spec, ports)
+    near = {port["nvlink_domain"] for port in ports["prefill"]} & {port["nvlink_domain"] for port in ports["decode"]}
+    joined = gpus["prefill"] is not None and alike and near
+    ways = [gpus["prefill"].link.name] if joined and gpus["prefill"] is not None else []
+    ways += [f"NICs of {cluster.nic_gbps:g} Gbit/s"] if cluster.nic_gbps is not None else []
+    return Network(size, None, ports, links, " or ".join(ways))
+
+
+def _places(spec: Spec, cluster: Cluster) -> Iterator[int]:
+    """The first GPU of each replica, in order: one that fits into what is left of a node stays in it."""
+    at = 0
+    for pool in spec.by_pool.values():
+        ranks = pool.gpus // pool.replicas
+        for _ in range(pool.replicas):
+            left = -at % cluster.gpus_per_node or cluster.gpus_per_node
+            at += left if left < min(ranks, cluster.gpus_per_node) else 0
+            yield at
+            at += ranks
+    if spec.cluster is not None and at > cluster.nodes * cluster.gpus_per_node:
+        raise spec.source.problem(
+            ("cluster",),
+            f"replicas that stay within nodes of {cluster.gpus_per_node} GPUs do not fit into {cluster.nodes} of them",
+            wanted=f"{-(-at // cluster.gpus_per_node)} nodes, or other pools",
+        )
+
+
+def _check_reach(spec: Spec, ports: Mapping[str, list[dict[str, Any]]]) -> None:
+    """Raises SpecError if a prefill and a decode replica are joined by nothing."""
+    by_nic = all(port["nic"] is not None for port in ports["prefill"] + ports["decode"])
+    domains = {
+        name: {port["nvlink_domain"] if port["nvlink"] is not None else None for port in own}
+        for name, own in ports.items()
+    }
+    by_nvlink = len(domains["prefill"] | domains["decode"]) == 1 and None not in domains["decode"]
+    if not by_nic and not by_nvlink:
+        raise spec.source.problem(
+            ("handover",) if spec.handover is not None else ("pools",),
+            "how fast hand-overs are is not known: not all replicas stand in one NVLink domain of known GPUs",
+            wanted="cluster.nic_gbps, or handover.link with its capacity in cluster.links",
+        )
+
+
+def _link(bytes_per_s: float, latency_ps: int) -> dict[str, Any]:
+    return {"bytes_per_s": round(bytes_per_s), "latency_ps": latency_ps}
+
+
+def describe_handover(described: dict[str, Any], spec: Spec, crossed: Network) -> None:
+    """Puts links, ports and times into a run's description."""
+    handover = spec.handover or Handover()
+    engine = spec.by_pool["decode"].engine.name
+    for pool in described["pools"]:
+        pool["ports"] = crossed.ports.get(pool["role"], [])
+    described["links"] = crossed.links
+    described["handover"] = {
+        "order": ORDER[engine],
+        "bootstrap_ps": nearest_ps(handover.bootstrap_ms, PS_PER_MS),
+        "control_ps": nearest_ps(handover.control_ms, PS_PER_MS),
+        "setup_ps": nearest_ps(handover.setup_ms, PS_PER_MS),
+        "timeout_ps": nearest_ps(handover.timeout_s or TIMEOUT_S[engine], PS_PER_S),
+        "local_prefill_tokens": handover.local_prefill_tokens,
+        "bytes_per_token": crossed.bytes_per_token,
+        "links": [] if crossed.link is None else [0],
+    }
