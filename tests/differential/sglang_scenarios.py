@@ -64,9 +64,9 @@ def engine_config(choose: Chooser) -> EngineConfig:
     max_total_tokens = page_size * choose.integer(8, max(30, 400 // page_size))
     chunk = choose.one_of((None, 16, 48, 128, 512))
     prioritised = choose.one_of((False, False, True))
+    uncached = choose.one_of((False, False, False, True))
     drafts = choose.one_of((0, 0, 1, 3, 7))
     steps = choose.integer(1, drafts) if drafts else 0
-    uncached = choose.one_of((False, False, False, True))
     return EngineConfig(
         page_size=page_size,
         max_total_tokens=max_total_tokens,

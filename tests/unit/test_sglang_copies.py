@@ -139,7 +139,14 @@ def test_a_prompt_that_a_decode_replica_could_never_reserve_is_rejected() -> Non
 def cached(requests: _core.Trace, write_policy: str, **engine: Any) -> _core.Run:
     """A megabyte a token, 1 ms and a gigabyte a second; ten layers. A pass takes 10 ms and 0.1 ms a token."""
     speed = {"bytes_per_s": 10**9, "latency_ps": MS}
-    hicache = {"write_policy": write_policy, "tokens": 200, "layers": 10, "token_bytes": 10**6, "load": speed, "store": speed}
+    hicache = {
+        "write_policy": write_policy,
+        "tokens": 200,
+        "layers": 10,
+        "token_bytes": 10**6,
+        "load": speed,
+        "store": speed,
+    }
     engine = ENGINE | {"max_total_tokens": 60, "hicache": hicache} | engine
     return simulate([{"role": "aggregated", "engine": engine, "step_time": step_time(10, 100)}], requests)
 

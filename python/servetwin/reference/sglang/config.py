@@ -57,12 +57,12 @@ class EngineConfig:
     ignore_eos: bool = True
     """Whether requests say that they will use all their output tokens: a request's property in
     SGLang, that of all requests here."""
+    hicache: HiCacheConfig | None = None
     speculative_num_draft_tokens: int = 0
     """Tokens of a request in a verifying pass: the drafts, and one more. 0: no speculation."""
     acceptance: Acceptance | None = None
     decode_reserve_tokens: int = 0
     """Tokens beyond those with KV for which a request holds pages while it decodes."""
-    hicache: HiCacheConfig | None = None
 
     def __post_init__(self) -> None:
         if self.schedule_policy not in POLICIES:

@@ -175,5 +175,5 @@ class KvCache:
         self.unlock(request)
         self.free_rows += 1
         request.holds_row = False
-        request.kv_tokens = request.owned_by_tree = request.prefix = request.entered = request.allocated = 0
+        request.kv_tokens = request.owned_by_tree = request.prefix = request.allocated = request.entered = 0
         request.matched = None

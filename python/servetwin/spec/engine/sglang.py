@@ -56,6 +56,7 @@ class SglangEngine(SpecModel):
     speculative_eagle_topk: Annotated[int, Field(ge=1, le=64)] | None = None
     speculative_num_draft_tokens: Annotated[int, Field(ge=2, le=NGRAM_DRAFTS_MAX)] | None = None
     speculation: Speculation | None = None
+    enable_dp_attention: bool = False
     disable_cuda_graph: bool = False
     disable_prefill_cuda_graph: bool = False
     disable_cuda_graph_padding: bool = False

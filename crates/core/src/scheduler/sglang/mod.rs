@@ -232,6 +232,9 @@ impl<'a> Sglang<'a> {
             row.verified += self.k - row.joined;
         } else {
             self.promises.remove(row.limit_at(), slot);
+            if self.is_decode_replica() {
+                self.forget_length(slot);
+            }
         }
         if self.is_decode_replica() {
             self.forget_length(slot);
