@@ -42,7 +42,7 @@ def resolve(spec: Spec) -> Deployment:
     """Everything that can be checked and derived without the workload. Raises SpecError."""
     pools = []
     for role, seen in spec.by_pool.items():
-        engine = resolve_engine(seen)
+        engine = resolve_engine(seen, role)
         timing = timing_model(seen, engine)
         pools.append(PoolDeployment(role, seen, engine, timing, lower(seen, timing, pass_limits(engine))))
     handover = None if spec.pools is None else network(spec, {pool.role: pool.engine for pool in pools})

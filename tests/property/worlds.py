@@ -283,7 +283,9 @@ def vllm_engines(draw: st.DrawFn) -> dict[str, Any]:
 def speculation(draw: st.DrawFn, drafts: int) -> dict[str, Any]:
     """vLLM's options of speculation: n-gram or a drafting head, off for large batches or not."""
     head = draw(st.booleans())
-    schedule = st.lists(st.tuples(st.integers(2, 8), st.integers(0, drafts)), max_size=2, unique_by=lambda pair: pair[0])
+    schedule = st.lists(
+        st.tuples(st.integers(2, 8), st.integers(0, drafts)), max_size=2, unique_by=lambda pair: pair[0]
+    )
     return {
         "acceptance": draw(acceptances(drafts)),
         "num_lookahead_tokens": drafts if head else 0,

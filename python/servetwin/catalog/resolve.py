@@ -12,14 +12,17 @@ from .trtllm import resolve_trtllm
 from .vllm import resolve_vllm
 
 
-def resolve_engine(spec: Spec) -> ResolvedEngine:
-    """Raises SpecError for an unknown model or GPU, for what the engine refuses at start, and for what does not fit."""
+def resolve_engine(spec: Spec, role: str = "aggregated") -> ResolvedEngine:
+    """Of a pool with this role.
+
+    Raises SpecError for an unknown model or GPU, for what the engine refuses at start, and for what does not fit.
+    """
     engine = spec.engine
     match engine:
         case VllmEngine():
             return resolve_vllm(spec, engine)
         case SglangEngine():
-            return resolve_sglang(spec, engine)
+            return resolve_sglang(spec, engine, role)
         case TrtllmEngine():
             return resolve_trtllm(spec, engine)
         case _:

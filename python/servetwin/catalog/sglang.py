@@ -5,6 +5,8 @@ Read from sglang 0.5.23: arg_groups/memory_hook.py, arg_groups/validation_hook.p
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..spec import Spec
 from ..spec.engine import SglangEngine
 from ..units import GIB
@@ -45,9 +47,10 @@ RECORDED = "recorded: every step agrees with recordings of the real scheduler"
 OVERLAP = (
     "unrecorded for the overlap loop, SGLang's default (recorded with disable_overlap_schedule: true, step by step)"
 )
+HANDED_OVER = "unrecorded for hand-overs (within a replica, recorded in the loop without overlap)"
 
 
-def resolve_sglang(spec: Spec, engine: SglangEngine) -> ResolvedEngine:
+def resolve_sglang(spec: Spec, engine: SglangEngine, role: str) -> ResolvedEngine:
     """Raises SpecError for an unknown model or GPU, for what SGLang refuses at start, and for what does not fit."""
     model, gpu = find_model(spec), find_gpu(spec)
     if model is not None:
@@ -78,17 +81,19 @@ def resolve_sglang(spec: Spec, engine: SglangEngine) -> ResolvedEngine:
         "enable_mixed_chunk": engine.enable_mixed_chunk,
         "schedule_policy": engine.schedule_policy,
         "schedule_conservativeness": engine.schedule_conservativeness,
-        "disable_radix_cache": engine.disable_radix_cache,
+        # A decode replica turns it off itself (arg_groups/pd_disaggregation_hook.py).
+        "disable_radix_cache": engine.disable_radix_cache or role == "decode",
         "enable_priority_scheduling": engine.enable_priority_scheduling,
         "disable_priority_preemption": engine.disable_priority_preemption,
         "schedule_low_priority_values_first": engine.schedule_low_priority_values_first,
         "priority_scheduling_preemption_threshold": engine.priority_scheduling_preemption_threshold,
         "disable_overlap_schedule": engine.disable_overlap_schedule,
         "ignore_eos": engine.ignore_eos,
+        "disaggregation": _disaggregation(engine) if role == "decode" else None,
     }
     return ResolvedEngine(
         title="SGLang",
-        rules=RECORDED if engine.disable_overlap_schedule else OVERLAP,
+        rules=_rules(engine, role),
         options=options,
         model=model,
         gpu=gpu,
@@ -102,6 +107,24 @@ def resolve_sglang(spec: Spec, engine: SglangEngine) -> ResolvedEngine:
         blocks=pool // page,
         memory=room,
     )
+
+
+def _rules(engine: SglangEngine, role: str) -> str:
+    if role != "aggregated":
+        return HANDED_OVER
+    return RECORDED if engine.disable_overlap_schedule else OVERLAP
+
+
+def _disaggregation(engine: SglangEngine) -> dict[str, Any]:
+    """handle_pd_disaggregation: more places where the batch is small, and its limit given."""
+    rows, extra = engine.max_running_requests, engine.disaggregation_decode_extra_slots
+    if extra is None:
+        extra = 2 * rows if rows is not None and rows <= 32 else 0
+    return {
+        "num_reserved_decode_tokens": engine.num_reserved_decode_tokens,
+        "decode_extra_slots": extra,
+        "polling_interval": engine.disaggregation_decode_polling_interval,
+    }
 
 
 def _chunk(engine: SglangEngine, gpu: Gpu | None) -> int | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from .check_engine import check_engine
 from .check_pools import check_pools
 from .check_router import check_router
+from .check_sglang import check_sglang_pools
 from .deployment import Spec
 from .timing import LinearTiming
 from .traffic import Generated, OpenLoop
@@ -22,6 +23,7 @@ def check(spec: Spec) -> None:
         check_router(pool)
         _timing(pool)
     check_pools(spec)
+    check_sglang_pools(spec)
     _cluster(spec)
     _workload(spec)
     _service_level(spec)

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from ..base import Count, Positive, PositiveShare, SpecModel
+from ..base import Count, CountOrZero, Positive, PositiveShare, SpecModel
 from ..lines import KeyPath
 from .version import known_version
 
@@ -43,6 +43,9 @@ class SglangEngine(SpecModel):
     schedule_low_priority_values_first: bool = False
     priority_scheduling_preemption_threshold: Annotated[int, Field(ge=0, le=2**31 - 1)] = 10
     ignore_eos: bool = False
+    num_reserved_decode_tokens: CountOrZero = 512
+    disaggregation_decode_extra_slots: CountOrZero | None = None
+    disaggregation_decode_polling_interval: Count = 1
     disable_cuda_graph: bool = False
     disable_prefill_cuda_graph: bool = False
     disable_cuda_graph_padding: bool = False
