@@ -13,7 +13,7 @@ from servetwin.errors import ServetwinError
 from servetwin.reference.vllm import EngineConfig, RunRecord
 
 from .choosers import SeededChooser, tabulated
-from .vllm_scenarios import random_scenario, scenarios
+from .vllm_scenarios import offloading_scenario, random_scenario, scenarios
 
 
 def check(scenario: Scenario[EngineConfig]) -> None:
@@ -35,6 +35,12 @@ def without_blocks(run: RunRecord) -> RunRecord:
 def test_seeded_scenarios(first: int) -> None:
     for seed in range(first, first + 50):
         check(random_scenario(seed))
+
+
+@pytest.mark.parametrize("first", range(0, 400, 50))
+def test_seeded_scenarios_with_host_memory(first: int) -> None:
+    for seed in range(first, first + 50):
+        check(offloading_scenario(seed))
 
 
 @pytest.mark.parametrize("first", range(0, 60, 20))

@@ -6,13 +6,14 @@ Drawn by hypothesis (`scenarios`), or repeatable by a seed (`random_scenario`).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from hypothesis import strategies as st
 
 from servetwin.conformance.scenario import Scenario, ScenarioRequest
-from servetwin.reference.vllm import Cycle, Drawn, EngineConfig
+from servetwin.reference.vllm import Cycle, Drawn, EngineConfig, HostConfig
 
-from .choosers import Chooser, DrawingChooser, SeededChooser, continued, gap, step_time
+from .choosers import Chooser, DrawingChooser, SeededChooser, continued, drawn, gap, step_time
 
 SHARED_OUTPUT_SHARE = 3
 """One scenario in so many spells its tokens, so that prompts can repeat earlier outputs."""
@@ -52,6 +53,31 @@ def build(choose: Chooser, name: str) -> Scenario[EngineConfig]:
     )
 
 
+def offloading_scenario(seed: int) -> Scenario[EngineConfig]:
+    """With host memory that is anything from a block to plenty, at the end of a slow or a fast link."""
+    choose = SeededChooser(seed)
+    scenario = build(choose, f"seed {seed}")
+    config = replace(
+        scenario.config,
+        version="0.32",
+        enable_prefix_caching=True,
+        num_speculative_tokens=0,
+        num_lookahead_tokens=0,
+        eagle_block_drop=False,
+        num_speculative_tokens_per_batch_size=(),
+        acceptance=None,
+        offload=HostConfig(
+            blocks=choose.one_of((1, 3, 12, 40, 400)),
+            block_bytes=10 * scenario.config.block_size,
+            store_bytes_per_s=choose.one_of((1_000, 20_000, 10**7)),
+            store_latency_ps=choose.one_of((0, 10**6, 3 * 10**9)),
+            load_bytes_per_s=choose.one_of((1_000, 20_000, 10**7)),
+            load_latency_ps=choose.one_of((0, 10**6, 3 * 10**9)),
+        ),
+    )
+    return replace(scenario, config=config)
+
+
 def engine_config(choose: Chooser) -> EngineConfig:
     block_size = choose.one_of((1, 2, 4, 8, 16))
     num_gpu_blocks = choose.integer(4, 60)
@@ -87,9 +113,7 @@ def engine_config(choose: Chooser) -> EngineConfig:
 def acceptance(choose: Chooser, drafts: int) -> Cycle | Drawn:
     if choose.integer(1, 4) == 1:
         return Cycle(tuple(choose.integer(0, drafts) for _ in range(choose.integer(1, 5))))
-    counts = [choose.one_of((0, 1, 5, 40)) for _ in range(drafts + 1)]
-    counts[choose.integer(0, drafts)] += 1
-    return Drawn(tuple(counts), seed=choose.integer(0, 2**63))
+    return drawn(choose, drafts)
 
 
 def drafts_by_batch(choose: Chooser, drafts: int) -> tuple[tuple[int, int], ...]:

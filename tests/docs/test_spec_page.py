@@ -31,6 +31,7 @@ from servetwin.spec.router import (
     Several,
 )
 from servetwin.spec.service import Metrics, Percentiles, ServiceLevel
+from servetwin.spec.tiers import HostTier, Tiers
 from servetwin.spec.timing import AiconfiguratorTiming, AnalyticTiming, LinearTiming, PolynomialTiming
 from servetwin.spec.traffic import (
     Durations,
@@ -72,6 +73,8 @@ TABLES: dict[str, type[BaseModel]] = {
     "`engine.speculative`": Speculative,
     "`engine.speculative.acceptance`": Acceptance,
     "`cluster`": Cluster,
+    "`tiers`": Tiers,
+    "`tiers.host`": HostTier,
     "`router` of kind `round_robin`": RoundRobinRouter,
     "`router` of kind `random`": RandomRouter,
     "`router` of kind `least_requests`": LeastRequestsRouter,

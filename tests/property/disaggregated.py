@@ -70,7 +70,7 @@ def pool(draw: st.DrawFn, role: str, engine: dict[str, Any]) -> dict[str, Any]:
 @st.composite
 def disaggregated(draw: st.DrawFn, name: str) -> Disaggregated:
     engines, order = ENGINES[name]
-    plain = engines().map(lambda engine: engine | {"num_speculative_tokens": 0, "acceptance": None})
+    plain = engines().filter(lambda engine: engine.get("num_speculative_tokens", 0) == 0)
     pools = [draw(pool(role, draw(plain))) for role in ("prefill", "decode")]
     speeds = st.sampled_from([10**6, 10**7, 10**9, 10**12])
     links = [{"bytes_per_s": draw(speeds), "latency_ps": draw(_TIMES)}]

@@ -211,6 +211,8 @@ def sglang_engines(draw: st.DrawFn) -> dict[str, Any]:
     page_size = draw(st.sampled_from([1, 1, 4, 16, 64]))
     chunk = draw(st.sampled_from([None, 64, 64, 128, 320]))
     disable_radix_cache = draw(st.integers(0, 3)) == 0
+    drafts = draw(st.sampled_from([0, 0, 1, 3, 5]))
+    steps = draw(st.integers(1, drafts)) if drafts else 0
     return {
         "name": "sglang",
         "version": "0.5.23",
@@ -220,7 +222,7 @@ def sglang_engines(draw: st.DrawFn) -> dict[str, Any]:
         "context_length": draw(st.sampled_from([96, 220, 4096])),
         "chunked_prefill_size": chunk,
         "max_prefill_tokens": draw(st.sampled_from([40, 200, 16384])),
-        "enable_mixed_chunk": draw(st.booleans()),
+        "enable_mixed_chunk": not drafts and draw(st.booleans()),
         "schedule_policy": draw(st.sampled_from(["fcfs", "lpm"])),
         "schedule_conservativeness": draw(st.sampled_from([0.0, 0.05, 0.3, 1.0])),
         "disable_radix_cache": disable_radix_cache,
@@ -228,8 +230,11 @@ def sglang_engines(draw: st.DrawFn) -> dict[str, Any]:
         "disable_priority_preemption": draw(st.integers(0, 3)) == 0,
         "schedule_low_priority_values_first": draw(st.booleans()),
         "priority_scheduling_preemption_threshold": draw(st.integers(0, 1)),
-        "disable_overlap_schedule": draw(st.booleans()),
+        "disable_overlap_schedule": drafts > 0 or draw(st.booleans()),
         "ignore_eos": draw(st.integers(0, 3)) == 0,
+        "speculative_num_draft_tokens": drafts + 1 if drafts else 0,
+        "acceptance": draw(drawn(steps)) if drafts else None,
+        "decode_reserve_tokens": 2 * (drafts + 1) if drafts else 0,
         "hicache": None if disable_radix_cache else draw(st.none() | hicaches(page_size)),
     }
 

@@ -174,6 +174,8 @@ struct Request {
     input_tokens: u32,
     output_tokens: u32,
     cached_tokens: u32,
+    /// None where there is no host memory to load from.
+    host_tokens: Option<u32>,
     preemptions: u32,
     queue_ps: Option<i64>,
     ttft_ps: Option<i64>,
@@ -195,6 +197,7 @@ impl Request {
             input_tokens: input_tokens[row],
             output_tokens,
             cached_tokens: requests.cached_tokens[row],
+            host_tokens: requests.loaded.host.get(row).copied(),
             preemptions: requests.preemptions[row],
             queue_ps: since(arrival_ps, requests.scheduled_ps[row]),
             ttft_ps: since(arrival_ps, first_ps),
@@ -244,6 +247,7 @@ struct Counts {
     input_tokens: u64,
     output_tokens: u64,
     cached_tokens: u64,
+    host_tokens: Option<u64>,
     preemptions: u64,
     preempted: u64,
     responsive: u64,
@@ -268,6 +272,9 @@ impl Counts {
             self.input_tokens += u64::from(request.input_tokens);
             self.output_tokens += u64::from(request.output_tokens);
             self.cached_tokens += u64::from(request.cached_tokens);
+            if let Some(tokens) = request.host_tokens {
+                *self.host_tokens.get_or_insert(0) += u64::from(tokens);
+            }
         } else if request.status == Status::Rejected as u8 {
             self.rejected += 1;
         } else {
@@ -376,6 +383,9 @@ fn write_latencies(summary: &mut Summary, latencies: &Latencies) {
 fn write_cache(summary: &mut Summary, counts: &Counts) {
     if counts.input_tokens > 0 {
         summary.number("prefix_reuse", counts.cached_tokens as f64 / counts.input_tokens as f64);
+        if let Some(tokens) = counts.host_tokens {
+            summary.number("prefix_reuse.host", tokens as f64 / counts.input_tokens as f64);
+        }
     }
     summary.integer("preemptions", counts.preemptions);
     summary.integer("preempted_requests", counts.preempted);

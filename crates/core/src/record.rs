@@ -51,7 +51,9 @@ pub struct Requests {
     /// The data rank of its replica; empty where all have one.
     pub rank: Vec<u32>,
     pub output_tokens: Vec<u32>,
+    /// Prompt tokens that need not be computed when it is first admitted, from wherever they come.
     pub cached_tokens: Vec<u32>,
+    pub loaded: Loaded,
     pub preemptions: Vec<u32>,
     /// Blocks that were reserved for it, by its limit, and that it never took.
     pub unused_blocks: Vec<u32>,
@@ -108,6 +110,7 @@ impl Requests {
             rank: Vec::new(),
             output_tokens: vec![0; count],
             cached_tokens: vec![0; count],
+            loaded: Loaded::default(),
             preemptions: vec![0; count],
             unused_blocks: vec![0; count],
             status: vec![Status::Unfinished as u8; count],
@@ -117,6 +120,13 @@ impl Requests {
             handovers: Handovers::default(),
         }
     }
+}
+
+/// Those of the cached tokens that were loaded from below the GPU's memory, by where they were. Empty
+/// where nothing is kept there.
+#[derive(Clone, Debug, Default)]
+pub struct Loaded {
+    pub host: Vec<u32>,
 }
 
 /// Gaps between tokens: `count` gaps of `start_ps`, `start_ps + step_ps`, ..., each of `weight` rows.

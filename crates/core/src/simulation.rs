@@ -19,6 +19,7 @@ use crate::scheduler::{self, Prefilled, Results, Setting, Wanted};
 use crate::trace::Trace;
 use crate::worker::{Phase, Stop};
 use pool::Pool;
+use std::rc::Rc;
 
 /// Progressions kept for all replicas together before lists of gaps are folded.
 const GAP_ENTRIES: usize = 1 << 20;
@@ -70,7 +71,12 @@ pub fn simulate(
     policies: Vec<Option<&mut (dyn Policy + Send)>>,
     progress: &mut dyn FnMut(f64) -> bool,
 ) -> Result<Outcome, Failure> {
-    let contents: Vec<Contents> = run.pools.iter().map(|pool| Contents::new(trace, pool)).collect();
+    let mut contents: Vec<Rc<Contents>> = Vec::with_capacity(run.pools.len());
+    for pool in &run.pools {
+        let same = |other: &&config::Pool| scheduler::caches_alike(&pool.engine, &other.engine);
+        let found = run.pools[..contents.len()].iter().position(|other| same(&other));
+        contents.push(found.map_or_else(|| Rc::new(Contents::new(trace, pool)), |at| contents[at].clone()));
+    }
     let mut policies = policies.into_iter();
     let mut pools = Vec::with_capacity(run.pools.len());
     let mut first = 0;
@@ -95,6 +101,9 @@ pub fn simulate(
     let mut requests = Requests::new(trace.len());
     if run.handover.is_some() {
         requests.handovers = Handovers::new(trace.len());
+    }
+    if run.pools.iter().any(|pool| scheduler::has_host_tier(&pool.engine)) {
+        requests.loaded.host = vec![0; trace.len()];
     }
     if run.pools.iter().any(|pool| pool.data.ranks > 1) {
         requests.rank = vec![u32::MAX; trace.len()];

@@ -19,6 +19,10 @@ pub enum Queue {
 }
 
 impl Queue {
+    pub fn new(by_priority: bool) -> Self {
+        if by_priority { Queue::Priority(BTreeMap::new()) } else { Queue::Fcfs(VecDeque::new()) }
+    }
+
     pub fn len(&self) -> usize {
         match self {
             Queue::Fcfs(queue) => queue.len(),
@@ -37,13 +41,24 @@ impl Queue {
         }
     }
 
-    pub fn pop(&mut self) {
+    /// The one behind `index` others.
+    pub fn get(&self, index: usize) -> Option<Waiting> {
+        match self {
+            Queue::Fcfs(queue) => queue.get(index).copied(),
+            Queue::Priority(queue) => queue.values().nth(index).copied(),
+        }
+    }
+
+    /// Takes out the one behind `index` others.
+    pub fn take(&mut self, index: usize) {
         match self {
             Queue::Fcfs(queue) => {
-                queue.pop_front();
+                queue.remove(index);
             }
             Queue::Priority(queue) => {
-                queue.pop_first();
+                if let Some(&key) = queue.keys().nth(index) {
+                    queue.remove(&key);
+                }
             }
         }
     }

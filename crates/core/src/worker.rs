@@ -32,7 +32,7 @@ pub struct Worker<'a> {
     stall_passes: u64,
     /// When the next decision is due if nothing executes.
     ready_ps: i64,
-    /// The last decision found nothing to do; only results or an arrival can change that.
+    /// The last decision found nothing to do; only results, an arrival or its own alarm can change that.
     asleep: bool,
     stopped: Option<Stop>,
     /// How long passes were under way.
@@ -142,6 +142,7 @@ impl<'a> Worker<'a> {
             self.stopped = Some(Stop::PassLimit); // what is under way stays so, as in a recording cut short
             return;
         }
+        self.asleep = false;
         let mut pass = self.spare.pop().unwrap_or_default();
         if self.scheduler.schedule(now_ps, start_ps, results, &mut pass) {
             self.asleep = false;

@@ -4,7 +4,7 @@ mod support;
 
 use servetwin_core::config::sglang::{self, HiCache, Sglang, WritePolicy};
 use servetwin_core::config::trtllm::{self, CapacityPolicy, ChunkingPolicy, Trtllm};
-use servetwin_core::config::vllm::{Policy, Version, Vllm};
+use servetwin_core::config::vllm::{Offload, Policy, Version, Vllm};
 use servetwin_core::config::{Balance, Data, Engine, Role};
 use servetwin_core::kv::channel::Speed;
 use servetwin_core::record::{NEVER, Requests};
@@ -68,10 +68,40 @@ fn vllm(dice: &mut Dice) -> Vllm {
         eagle_block_drop: drafts > 0 && dice.chance(2),
         num_speculative_tokens_per_batch_size: if drafts > 0 && dice.chance(2) { vec![(4, 0)] } else { vec![] },
         id_ranks: None,
+        offload: None,
     }
 }
 
+/// With host memory that is anything from a block to plenty, at the end of a slow or a fast link.
+fn offloading(dice: &mut Dice) -> Vllm {
+    let mut engine = Vllm {
+        version: Version::V0_32,
+        enable_prefix_caching: true,
+        num_speculative_tokens: 0,
+        acceptance: None,
+        num_lookahead_tokens: 0,
+        eagle_block_drop: false,
+        num_speculative_tokens_per_batch_size: Vec::new(),
+        ..vllm(dice)
+    };
+    engine.async_scheduling = dice.chance(2);
+    engine.num_gpu_blocks = 200_u32.div_ceil(engine.block_size) + dice.roll(1, 30) as u32;
+    let speed = |dice: &mut Dice| Speed {
+        bytes_per_s: dice.pick(&[2_000, 100_000, 10_000_000]),
+        latency_ps: dice.pick(&[0, MS / 50, 3 * MS]),
+    };
+    engine.offload = Some(Offload {
+        blocks: dice.pick(&[1, 3, 12, 60, 400]),
+        block_bytes: 10 * u64::from(engine.block_size),
+        store: speed(dice),
+        load: speed(dice),
+    });
+    engine
+}
+
 fn trtllm(dice: &mut Dice) -> Trtllm {
+    let drafts = dice.pick(&[0, 0, 2]);
+    let pauses = if drafts > 0 { CapacityPolicy::GuaranteedNoEvict } else { CapacityPolicy::MaxUtilization };
     Trtllm {
         version: trtllm::Version::V1_2,
         max_batch_size: dice.roll(1, 10) as u32,
@@ -83,13 +113,17 @@ fn trtllm(dice: &mut Dice) -> Trtllm {
         enable_block_reuse: !dice.chance(4),
         capacity_scheduler_policy: dice.pick(&[
             CapacityPolicy::GuaranteedNoEvict,
-            CapacityPolicy::MaxUtilization,
-            CapacityPolicy::MaxUtilization,
+            pauses,
+            pauses,
             CapacityPolicy::StaticBatch,
         ]),
         context_chunking_policy: dice.pick(&[ChunkingPolicy::FirstComeFirstServed, ChunkingPolicy::EqualProgress]),
         batch_wait_timeout_iters: dice.pick(&[0, 0, 3]),
         batch_wait_tokens: 60,
+        max_draft_len: drafts,
+        acceptance: (drafts > 0).then(|| serde_json::from_str(ACCEPTANCE).expect("a table")),
+        num_extra_kv_tokens: drafts / 2,
+        max_concurrency: if drafts > 0 { dice.pick(&[None, Some(3)]) } else { None },
     }
 }
 
@@ -113,6 +147,7 @@ fn hicache(dice: &mut Dice, page_size: u32) -> HiCache {
 }
 
 fn sglang(dice: &mut Dice) -> Sglang {
+    let drafts = dice.pick(&[0, 0, 2, 3]);
     let page_size = dice.pick(&[1, 1, 4, 16]);
     let disable_radix_cache = dice.chance(4);
     let hicache = (!disable_radix_cache && dice.chance(2)).then(|| hicache(dice, page_size));
@@ -124,7 +159,7 @@ fn sglang(dice: &mut Dice) -> Sglang {
         context_length: 200,
         chunked_prefill_size: dice.pick(&[None, Some(16), Some(48), Some(128)]),
         max_prefill_tokens: dice.pick(&[64, 4096]),
-        enable_mixed_chunk: dice.chance(3),
+        enable_mixed_chunk: drafts == 0 && dice.chance(3),
         schedule_policy: dice.pick(&[sglang::Policy::Fcfs, sglang::Policy::Lpm]),
         schedule_conservativeness: dice.pick(&[0.0, 0.0, 0.1, 1.0]),
         disable_radix_cache,
@@ -132,8 +167,11 @@ fn sglang(dice: &mut Dice) -> Sglang {
         schedule_low_priority_values_first: dice.chance(2),
         priority_scheduling_preemption_threshold: dice.roll(0, 1) as i32,
         disable_priority_preemption: dice.chance(4),
-        disable_overlap_schedule: dice.chance(2),
+        disable_overlap_schedule: drafts > 0 || dice.chance(2),
         ignore_eos: dice.chance(3),
+        speculative_num_draft_tokens: if drafts > 0 { drafts + 1 } else { 0 },
+        acceptance: (drafts > 0).then(|| serde_json::from_str(ACCEPTANCE).expect("a table")),
+        decode_reserve_tokens: if drafts > 0 { 2 * (drafts + 1) } else { 0 },
         hicache,
         disaggregation: None,
     }
@@ -142,6 +180,12 @@ fn sglang(dice: &mut Dice) -> Sglang {
 #[test]
 fn vllm_conserves_blocks_and_ends_each_request_once() {
     holds(|dice| Engine::Vllm(vllm(dice)), 1_000);
+}
+
+#[test]
+fn vllm_with_a_host_tier_conserves_blocks_and_ends_each_request_once() {
+    let loaded = holds(|dice| Engine::Vllm(offloading(dice)), 500);
+    assert!(loaded > 2_000, "the worlds must load from the host: {loaded} tokens");
 }
 
 #[test]
@@ -174,7 +218,9 @@ fn data(dice: &mut Dice) -> Data {
     Data { ranks: dice.roll(1, 3) as u32, in_step: dice.chance(2), balance, sync_passes }
 }
 
-fn holds(engine: fn(&mut Dice) -> Engine, least_preemptions: u32) {
+/// Returns the tokens loaded from host memory.
+fn holds(engine: fn(&mut Dice) -> Engine, least_preemptions: u32) -> u32 {
+    let mut loaded = 0;
     let mut preemptions = 0;
     let mut stuck = 0;
     for seed in 0..WORLDS {
@@ -198,6 +244,9 @@ fn holds(engine: fn(&mut Dice) -> Engine, least_preemptions: u32) {
         let limits = Limits { stall_passes: 300, interval_ps: 10 * MS, gap_limit: 50, series_limit: 8 };
         let mut worker = Replica::new(0, setting, limits);
         let mut requests = Requests::new(trace.len());
+        if scheduler::has_host_tier(&engine) {
+            requests.loaded.host = vec![0; trace.len()];
+        }
         let (mut first_tokens, mut ended) = (Vec::new(), Vec::new());
         let mut refused = 0;
         let mut now = (0, Phase::Results);
@@ -225,6 +274,11 @@ fn holds(engine: fn(&mut Dice) -> Engine, least_preemptions: u32) {
             now = (until.0, Phase::Arrival);
         }
         preemptions += requests.preemptions.iter().sum::<u32>();
+        loaded += requests.loaded.host.iter().sum::<u32>();
+        for (row, &tokens) in requests.loaded.host.iter().enumerate() {
+            assert!(tokens <= requests.cached_tokens[row], "seed {seed}");
+            assert!(requests.cached_tokens[row] <= trace.input_tokens[row], "seed {seed}");
+        }
         let mut once = ended.clone();
         once.sort_unstable();
         once.dedup();
@@ -246,4 +300,5 @@ fn holds(engine: fn(&mut Dice) -> Engine, least_preemptions: u32) {
     }
     assert!(stuck < WORLDS / 20, "nearly all worlds must come to their end: {stuck} did not");
     assert!(preemptions > least_preemptions, "the worlds must be tight enough to preempt: {preemptions}");
+    loaded
 }

@@ -63,6 +63,7 @@ impl Run {
             "input_tokens" => column(py, &trace.input_tokens, u32::to_le_bytes)?,
             "output_tokens" => column(py, &requests.output_tokens, u32::to_le_bytes)?,
             "cached_tokens" => column(py, &requests.cached_tokens, u32::to_le_bytes)?,
+            "host_tokens" => column(py, &requests.loaded.host, u32::to_le_bytes)?,
             "preemptions" => column(py, &requests.preemptions, u32::to_le_bytes)?,
             "route_reason" => column(py, &requests.route_reason, u32::to_le_bytes)?,
             "route_overlap_tokens" => column(py, &requests.route_overlap_tokens, u32::to_le_bytes)?,

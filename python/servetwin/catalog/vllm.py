@@ -21,6 +21,7 @@ from .lookup import find_gpu, find_model
 from .memory import Memory, memory
 from .models import Model
 from .speculation import acceptance, check_mtp
+from .tiers import vllm_offload
 
 # Defaults of `vllm serve` by GPU (EngineArgs.get_batch_defaults): large, and all others.
 _LARGE = {"max_num_batched_tokens": 8192, "max_num_seqs": 1024}
@@ -59,6 +60,8 @@ def resolve_vllm(spec: Spec, engine: VllmEngine) -> ResolvedEngine:
     asynchronous = engine.async_scheduling
     if asynchronous is None:
         asynchronous = engine.speculative is None
+    kv = cache_format(model, engine.kv_cache_dtype)
+    offload = vllm_offload(spec, engine, model, gpu, kv)
     options = {
         "name": engine.name,
         "version": engine.version,
@@ -77,15 +80,19 @@ def resolve_vllm(spec: Spec, engine: VllmEngine) -> ResolvedEngine:
         "scheduler_reserve_full_isl": engine.scheduler_reserve_full_isl,
         "async_scheduling": asynchronous,
         **_speculation(spec, engine, model),
+        **({} if offload is None else {"offload": offload}),
     }
+    rules = _RULES[engine.version]
+    if offload is not None:
+        rules += "; offloading unrecorded: read from its source"
     return ResolvedEngine(
         title="vLLM",
-        rules=_RULES[engine.version],
+        rules=rules,
         options=options,
         model=model,
         gpu=gpu,
         stored=stored_weights(spec, model),
-        kv=cache_format(model, engine.kv_cache_dtype),
+        kv=kv,
         rows=sequences,
         pass_tokens=budget,
         request_tokens=max_model_len,

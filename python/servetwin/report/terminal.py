@@ -160,7 +160,8 @@ def said(result: Result) -> Iterator[Line]:
         yield "stalled", f"no progress; {stalled_requests(result)}", "bold red"
     preemptions = f"{summary.get('preemptions', 0):,.0f} preemptions"
     if "prefix_reuse" in summary:
-        preemptions = f"{summary['prefix_reuse']:.1%} of input tokens from the prefix cache, {preemptions}"
+        host = f" ({summary['prefix_reuse.host']:.1%} from host memory)" if "prefix_reuse.host" in summary else ""
+        preemptions = f"{summary['prefix_reuse']:.1%} of input tokens from the prefix cache{host}, {preemptions}"
     yield "cache", preemptions, ""
     yield from _limits(summary)
     yield from _service_level(result)

@@ -40,6 +40,9 @@ HANDOVER_COLUMNS: dict[str, Code] = {
 }
 """Likewise, where some replicas compute prompts and others decode."""
 
+TIER_COLUMNS = ("host_tokens",)
+"""Of the cached tokens, those loaded from below the GPU's memory. Empty where the run keeps nothing there."""
+
 SERIES_COLUMNS: dict[str, Code] = {"time_ps": "q", "replica": "I", "running": "I", "waiting": "I", "used_blocks": "I"}
 
 STATUSES = ("completed", "rejected", "unfinished")
@@ -79,6 +82,9 @@ def request_table(run: Run, trace: Trace) -> pa.Table:
         columns["trajectory"] = _array(trace.column("trajectory"), "I")
     if run.route_reasons:
         columns["route_reason"] = _named(_array(run.column("route_reason"), "I"), run.route_reasons)
+    for name in TIER_COLUMNS:
+        if data := run.column(name):
+            columns[name] = _array(data, "I")
     overlap = _array(run.column("route_overlap_tokens"), "I")
     if overlap.null_count < len(overlap):
         columns["route_overlap_tokens"] = overlap

@@ -6,6 +6,7 @@ from .check_engine import check_engine
 from .check_pools import check_pools
 from .check_router import check_router
 from .check_sglang import check_sglang_pools
+from .check_tiers import check_tiers
 from .deployment import Spec
 from .timing import LinearTiming
 from .traffic import Generated, OpenLoop
@@ -21,6 +22,7 @@ def check(spec: Spec) -> None:
         _parallel(pool)
         check_engine(pool)
         check_router(pool)
+        check_tiers(pool)
         _timing(pool)
     check_pools(spec)
     check_sglang_pools(spec)

@@ -14,6 +14,7 @@ from .lines import KeyPath, dotted
 from .pools import Handover, NamedLink, Pools
 from .router import RoundRobinRouter, Router
 from .service import Metrics, ServiceLevel
+from .tiers import Tiers
 from .timing import AnalyticTiming, Timing
 from .workload import ClosedWorkload, Recorded, TraceWorkload, Workload
 
@@ -86,6 +87,7 @@ class Spec(SpecModel):
     pools: Pools | None = None
     handover: Handover | None = None
     cluster: Cluster | None = None
+    tiers: Tiers = Field(default_factory=Tiers)
     router: Router = Field(default_factory=RoundRobinRouter)
     timing: Timing = Field(default_factory=AnalyticTiming)
     workload: Workload = Field(default_factory=TraceWorkload)

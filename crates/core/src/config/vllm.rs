@@ -3,6 +3,7 @@
 use super::fault;
 use super::speculation::{self, Acceptance};
 use crate::error::InputError;
+use crate::kv::channel::Speed;
 use serde::Deserialize;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -54,6 +55,22 @@ pub struct Vllm {
     /// The order of requests of equal priority and arrival; their index if absent.
     #[serde(default)]
     pub id_ranks: Option<Vec<u32>>,
+    #[serde(default)]
+    pub offload: Option<Offload>,
+}
+
+/// Host memory that blocks are offloaded to.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Offload {
+    /// It has room for so many blocks.
+    pub blocks: u32,
+    /// Of a block on all ranks, as `store` and `load` count bytes.
+    pub block_bytes: u64,
+    /// From the GPU to the host.
+    pub store: Speed,
+    /// From the host to the GPU.
+    pub load: Speed,
 }
 
 /// A replica keeps lists by residue of the block size.
@@ -71,11 +88,24 @@ impl Vllm {
         fault(self.max_num_batched_tokens > i32::MAX as u32, "max_num_batched_tokens is above 2^31 - 1")?;
         let drafts = self.num_speculative_tokens;
         speculation::check(drafts, self.acceptance.as_ref())?;
+        if let Some(Acceptance::Drawn(drawn)) = &self.acceptance {
+            fault(drawn.longest() != drafts, "acceptance.counts needs one more than num_speculative_tokens")?;
+        }
         let schedule = &self.num_speculative_tokens_per_batch_size;
         fault(!schedule.is_sorted_by(|a, b| a.0 < b.0), "num_speculative_tokens_per_batch_size is not in order")?;
         let others = self.num_lookahead_tokens > 0 || self.eagle_block_drop || !schedule.is_empty();
         fault(drafts == 0 && others, "options of speculation without it")?;
-        fault(drafts > 0 && self.async_scheduling, "speculation runs without async scheduling")
+        fault(drafts > 0 && self.async_scheduling, "speculation runs without async scheduling")?;
+        let Some(offload) = &self.offload else { return Ok(()) };
+        fault(offload.blocks == 0, "offload.blocks must be at least 1")?;
+        fault(offload.block_bytes == 0, "offload.block_bytes must be at least 1")?;
+        for speed in [offload.store, offload.load] {
+            fault(speed.bytes_per_s == 0, "the bytes_per_s of offload must be at least 1")?;
+            fault(speed.latency_ps < 0, "the latency_ps of offload must not be negative")?;
+        }
+        fault(!self.enable_prefix_caching, "offload needs enable_prefix_caching")?;
+        fault(self.version != Version::V0_32, "offload is modelled for 0.32")?;
+        fault(drafts > 0, "offload runs without speculation")
     }
 
     /// Drafts of the next pass, after one of `requests` requests.

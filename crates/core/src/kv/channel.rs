@@ -26,6 +26,11 @@ impl Channel {
         Channel { speed, free_ps: 0 }
     }
 
+    /// When the last transfer so far ends.
+    pub fn free_ps(&self) -> i64 {
+        self.free_ps
+    }
+
     /// Hands in a transfer of `bytes` at `at_ps`, no earlier than the one before. Returns its end.
     pub fn submit(&mut self, at_ps: i64, bytes: u64) -> i64 {
         let transfer = (u128::from(bytes) * PS_PER_S).div_ceil(u128::from(self.speed.bytes_per_s));

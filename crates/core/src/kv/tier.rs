@@ -142,6 +142,26 @@ impl Tier {
         found
     }
 
+    /// Tells of `wanted`, in order, what is missing, and what is here and when it can be read.
+    pub fn stretches(&self, wanted: impl Iterator<Item = Extent>, mut told: impl FnMut(Extent, Option<i64>)) {
+        for want in wanted {
+            let mut at = want.lo;
+            for &entry in self.covering(&want) {
+                let entry = &self.entries[entry as usize];
+                if at < entry.extent.lo {
+                    told(Extent { lo: at, hi: entry.extent.lo, ..want }, None);
+                    at = entry.extent.lo;
+                }
+                let upto = entry.extent.hi.min(want.hi);
+                told(Extent { lo: at, hi: upto, ..want }, Some(entry.ready_ps));
+                at = upto;
+            }
+            if at < want.hi {
+                told(Extent { lo: at, ..want }, None);
+            }
+        }
+    }
+
     /// Writes what is missing of `offered`, which is in order: blocks enter as the most recently
     /// used, one after the other, and others are evicted for them, but none of `offered`. `written`
     /// and `evicted` are told which; the writes end at [`ON_ITS_WAY`] until [`Self::set_ready`] is
@@ -155,22 +175,17 @@ impl Tier {
     ) -> bool {
         written.clear();
         evicted.clear();
+        let offered: Vec<Extent> = offered.collect();
         let mut guarded: Vec<u32> = Vec::new();
-        for extent in offered {
-            self.isolate(&extent);
-            let mut at = extent.lo;
-            for &entry in self.covering(&extent) {
-                let here = self.entries[entry as usize].extent;
-                if at < here.lo {
-                    written.push(Extent { lo: at, hi: here.lo, ..extent });
-                }
-                at = here.hi;
-                guarded.push(entry);
-            }
-            if at < extent.hi {
-                written.push(Extent { lo: at, ..extent });
-            }
+        for extent in &offered {
+            self.isolate(extent);
+            guarded.extend(self.covering(extent));
         }
+        self.stretches(offered.into_iter(), |extent, ready_ps| {
+            if ready_ps.is_none() {
+                written.push(extent);
+            }
+        });
         for &entry in &guarded {
             self.entries[entry as usize].guarded = true;
         }

@@ -66,7 +66,8 @@ impl<'a> Setting<'a> {
     fn speculates(self) -> bool {
         match self.engine {
             Engine::Vllm(engine) => engine.num_speculative_tokens > 0,
-            Engine::Sglang(_) | Engine::Trtllm(_) => false,
+            Engine::Sglang(engine) => engine.acceptance.is_some(),
+            Engine::Trtllm(engine) => engine.acceptance.is_some(),
         }
     }
 
@@ -109,6 +110,16 @@ pub fn chains(trace: &Trace, engine: &Engine) -> Chains {
     }
 }
 
+/// Whether [`chains`] and [`blocks`] are the same for both.
+pub fn caches_alike(one: &Engine, other: &Engine) -> bool {
+    match (one, other) {
+        (Engine::Vllm(one), Engine::Vllm(other)) => {
+            (one.enable_prefix_caching, one.block_size) == (other.enable_prefix_caching, other.block_size)
+        }
+        _ => false,
+    }
+}
+
 /// Contents of requests in whole blocks, as routers count them; none where [`chains`] are just that.
 pub fn blocks(trace: &Trace, engine: &Engine) -> Option<Chains> {
     match engine {
@@ -123,6 +134,15 @@ pub fn block_size(engine: &Engine) -> u32 {
         Engine::Vllm(engine) => engine.block_size,
         Engine::Sglang(engine) => engine.page_size,
         Engine::Trtllm(engine) => engine.tokens_per_block,
+    }
+}
+
+/// Whether an engine keeps blocks in host memory.
+pub fn has_host_tier(engine: &Engine) -> bool {
+    match engine {
+        Engine::Vllm(engine) => engine.offload.is_some(),
+        Engine::Sglang(engine) => engine.hicache.is_some(),
+        Engine::Trtllm(_) => false,
     }
 }
 

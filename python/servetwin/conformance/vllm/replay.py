@@ -7,16 +7,15 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from ...reference.vllm import (
-    Cycle,
-    Drawn,
     EngineConfig,
+    HostConfig,
     PassRecord,
     RequestRecord,
     RunRecord,
     Stuck,
     run,
 )
-from ..native import by_arrival, pass_log
+from ..native import acceptance, by_arrival, pass_log
 from ..scenario import Scenario
 
 
@@ -55,13 +54,23 @@ def at_times(scenario: Scenario[EngineConfig]) -> Scenario[EngineConfig]:
 
 def described(config: EngineConfig) -> dict[str, Any]:
     """As the core takes it."""
-    acceptance: dict[str, Any] | None = None
-    match config.acceptance:
-        case Cycle(pattern):
-            acceptance = {"kind": "cycle", "pattern": pattern}
-        case Drawn(counts, seed):
-            acceptance = {"kind": "drawn", "counts": counts, "seed": seed}
-    return {"name": "vllm", **asdict(config), "acceptance": acceptance}
+    return {
+        "name": "vllm",
+        **asdict(config),
+        "acceptance": acceptance(config.acceptance),
+        "offload": offload(config.offload),
+    }
+
+
+def offload(host: HostConfig | None) -> dict[str, Any] | None:
+    if host is None:
+        return None
+    return {
+        "blocks": host.blocks,
+        "block_bytes": host.block_bytes,
+        "store": {"bytes_per_s": host.store_bytes_per_s, "latency_ps": host.store_latency_ps},
+        "load": {"bytes_per_s": host.load_bytes_per_s, "latency_ps": host.load_latency_ps},
+    }
 
 
 def from_log(log: dict[str, Any], order: Sequence[int]) -> RunRecord:

@@ -112,22 +112,41 @@ class KvCache:
             request.holds_row = True
             self.available -= config.ceil_page(request.extend_end) - config.ceil_page(request.prefix)
             request.kv_tokens = request.extend_end
+            request.allocated = config.ceil_page(request.extend_end)
+            request.has_decoded = False
         if self.available < 0:
             raise ServetwinError("SGLang fails here: prefill out of memory")
 
     def fits_decode(self, requests: Sequence[RequestState]) -> bool:
         """Makes room for one more token of each: a new page where the last one is full."""
-        page = self._config.page_size
-        return self.make_room(page * sum(request.kv_tokens % page == 0 for request in requests))
+        return self.make_room(sum(map(self._slots_to_decode, requests)))
+
+    def _slots_to_decode(self, request: RequestState) -> int:
+        ahead = self._config.decode_reserve_tokens if self._config.drafts else 1
+        return max(self._config.ceil_page(request.kv_tokens + ahead) - request.allocated, 0)
 
     def decode(self, requests: Sequence[RequestState]) -> None:
-        """Gives each a slot more. Room is made for a page each, needed or not."""
-        page = self._config.page_size
-        self.make_room(page * len(requests))
+        """Gives each a slot more, or those that it reserves for drafts. Room is made for more than that."""
+        self.make_room(self._room_to_decode(requests))
         for request in requests:
-            self.available -= page * (request.kv_tokens % page == 0)
-            request.kv_tokens += 1
+            slots = self._slots_to_decode(request)
+            self.available -= slots
+            request.allocated += slots
+            request.kv_tokens += not self._config.drafts
+            request.has_decoded = True
         assert self.available >= 0, "it was seen to fit"
+
+    def _room_to_decode(self, requests: Sequence[RequestState]) -> int:
+        """Without drafts a page each, needed or not. With them, if anything is needed, a page each beside it; and
+        the rest of a prompt's last page counts as needed until the request has decoded."""
+        page = self._config.page_size
+        if not self._config.drafts:
+            return page * len(requests)
+        needed = sum(map(self._slots_to_decode, requests))
+        if page == 1 or not needed:
+            return needed
+        rest = sum(request.allocated - request.kv_tokens for request in requests if not request.has_decoded)
+        return needed + rest + page * len(requests)
 
     # Giving back
 
@@ -154,9 +173,9 @@ class KvCache:
 
     def release(self, request: RequestState) -> None:
         """Frees what is the request's own."""
-        self.available += self._config.ceil_page(request.kv_tokens) - request.owned_by_tree
+        self.available += request.allocated - request.owned_by_tree
         self.unlock(request)
         self.free_rows += 1
         request.holds_row = False
-        request.kv_tokens = request.owned_by_tree = request.prefix = request.entered = 0
+        request.kv_tokens = request.owned_by_tree = request.prefix = request.allocated = request.entered = 0
         request.matched = None

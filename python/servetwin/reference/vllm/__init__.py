@@ -8,12 +8,14 @@ picosecond.
 from ..acceptance import Cycle, Drawn
 from .config import EngineConfig
 from .engine import run
+from .host import HostConfig
 from .records import PassRecord, RequestRecord, RunRecord, Stuck
 
 __all__ = [
     "Cycle",
     "Drawn",
     "EngineConfig",
+    "HostConfig",
     "PassRecord",
     "RequestRecord",
     "RunRecord",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from ...errors import ServetwinError
 from ..acceptance import Acceptance
+from .host import HostConfig
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class EngineConfig:
     """The last block found in the cache is computed again: the head needs its hidden states."""
     num_speculative_tokens_per_batch_size: tuple[tuple[int, int], ...] = ()
     """Drafts by the number of requests in the pass before: from how many on, how many."""
+    offload: HostConfig | None = None
 
     def __post_init__(self) -> None:
         if self.version not in RULES:
@@ -78,6 +80,8 @@ class EngineConfig:
             raise ServetwinError("speculation under async scheduling is not modelled")
         if self.num_speculative_tokens and self.acceptance is None:
             raise ServetwinError("engine.acceptance is needed with num_speculative_tokens")
+        if self.offload and (self.version != "0.32" or self.num_speculative_tokens or not self.enable_prefix_caching):
+            raise ServetwinError("offloading is modelled in version 0.32, with prefix caching, without speculation")
 
     def drafts_after(self, requests: int) -> int:
         """Drafts of the next pass, after one of so many requests."""

@@ -78,7 +78,8 @@ class Worker:
         stuck = None
         while max_passes is None or len(self.passes) < max_passes:
             self._add_arrivals()
-            alive = bool(self.scheduler.requests)
+            connector = self.scheduler.connector
+            alive = bool(self.scheduler.requests) or (connector is not None and bool(connector.ended))
             if not alive and not in_flight:
                 if not self._skip_to_next_arrival():
                     break
@@ -89,8 +90,10 @@ class Worker:
                 if len(in_flight) < depth:
                     continue
             elif self.empty_schedules > EMPTY_SCHEDULES_ALLOWED:
-                waiting = [state.spec.index for state in self.scheduler.waiting.in_order()]
-                stuck = Stuck(self.now, waiting)
+                if self._wait_for_copies():
+                    continue
+                queues = self.scheduler.holding, self.scheduler.waiting
+                stuck = Stuck(self.now, [state.spec.index for queue in queues for state in queue.in_order()])
                 break
             if in_flight:
                 ended = in_flight.popleft()
@@ -121,16 +124,34 @@ class Worker:
             return False
         return True
 
+    def _wait_for_copies(self) -> bool:
+        """Nothing can be scheduled before a copy ends, or somebody arrives. False if no copy is under way."""
+        connector = self.scheduler.connector
+        if connector is None:
+            return False
+        times = [*connector.loading.values(), *connector.deferred_until_ps]
+        if not times:
+            return False
+        self.now = max(self.now, min([*times, *(arrival_ps for arrival_ps, _ in list(self.arrivals)[:1])]))
+        self.empty_schedules = 0
+        return True
+
     def _schedule(self) -> InFlight | None:
         """Returns None if nothing was scheduled and nobody was preempted."""
-        plan = self.scheduler.schedule()
+        plan = self.scheduler.schedule(self.now)
+        connector = self.scheduler.connector
         self.calls += 1
         if not plan.rows and not plan.preempted:
             self.empty_schedules += 1
+            if connector is not None:
+                connector.after_schedule((), self.now, self.now)
             return None
         self.empty_schedules = 0
         dt_ps = self.step_time.picoseconds(features(plan)) if plan.rows else 0
         start_ps = max(self.now, self.device_free)
+        if connector is not None:
+            dt_ps += connector.flush(start_ps)
+            connector.after_schedule((row.request for row in plan.rows.values()), self.now, start_ps + dt_ps)
         self.device_free = start_ps + dt_ps
         record = PassRecord(
             t_ps=start_ps,
@@ -140,7 +161,7 @@ class Worker:
             free=self.scheduler.cache.pool.num_free,
             free_end=None,
             running=len(self.scheduler.running),
-            waiting=len(self.scheduler.waiting),
+            waiting=self.scheduler.num_waiting,
             new=plan.new,
             resumed=plan.resumed,
             preempted=plan.preempted,

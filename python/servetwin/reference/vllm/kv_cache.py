@@ -51,6 +51,16 @@ class KvCache:
         """
         return max(self._slots(tokens) - len(hit), 0) + sum(map(self.pool.is_free, hit))
 
+    def missing(self, request: RequestState, tokens: int) -> int:
+        """Blocks that a request is yet to take for its first `tokens` tokens."""
+        return max(self._slots(tokens) - len(request.blocks), 0)
+
+    def admit_loading(self, request: RequestState, hit: Sequence[int], tokens: int) -> None:
+        """As `admit`, but the new blocks are yet to be filled, so nobody can hit them."""
+        self.pool.hold(hit)
+        request.hashed = len(hit)
+        request.blocks = [*hit, *self.pool.take(self._slots(tokens) - len(hit))]
+
     def admit(self, request: RequestState, hit: Sequence[int], tokens: int, ahead: int) -> None:
         """Gives a waiting request its hit, and blocks for `tokens` tokens in all and `ahead` slots."""
         assert not request.blocks
@@ -78,9 +88,12 @@ class KvCache:
         request.hashed = max(request.hashed, full)
 
     def free(self, request: RequestState) -> None:
-        self.pool.release(request.blocks)
-        request.blocks = []
-        request.hashed = 0
+        self.pool.release(self.take_away(request))
+
+    def take_away(self, request: RequestState) -> list[int]:
+        """Its blocks, which are yet to be released."""
+        blocks, request.blocks, request.hashed = request.blocks, [], 0
+        return blocks
 
     def _slots(self, tokens: int) -> int:
         return -(-min(tokens, self._max_model_len) // self._block_size)

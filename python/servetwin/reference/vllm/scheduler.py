@@ -15,6 +15,7 @@ from ...errors import ServetwinError
 from ..request import Request
 from .config import EngineConfig
 from .kv_cache import KvCache
+from .offload import Connector, Outside
 from .queues import make_queue
 from .state import RequestState, Status
 
@@ -78,6 +79,13 @@ class Scheduler:
         self.requests: dict[int, RequestState] = {}
         self.running: list[RequestState] = []
         self.waiting = make_queue(config.scheduling_policy)
+        self.holding = make_queue(config.scheduling_policy)
+        """Requests that wait and hold blocks, loading or loaded: looked at first."""
+        self.connector = None if config.offload is None else Connector(config.offload, config.block_size)
+        self.scheduled = 0
+        self.processed = 0
+        self.leaving: list[tuple[int, list[int]]] = []
+        """Blocks of requests that have left, and the pass under way that may still write to them."""
 
     def add(self, request: Request, arrival_ps: int) -> None:
         state = RequestState(request, arrival_ps, list(request.prompt))
@@ -85,20 +93,32 @@ class Scheduler:
         self.requests[request.index] = state
         self.waiting.add(state)
 
-    def schedule(self) -> Pass:
+    @property
+    def num_waiting(self) -> int:
+        return len(self.holding) + len(self.waiting)
+
+    def schedule(self, now_ps: int) -> Pass:
+        if self.connector is not None:
+            self.connector.deferred_until_ps.clear()
+            for request in self.connector.loaded(now_ps):
+                self._take_loaded(request)
         plan = Pass(self.config.max_num_batched_tokens, self._prefill_cap())
         self._schedule_running(plan)
         if not plan.preempted:
-            self._admit_waiting(plan)
+            self._admit_waiting(plan, now_ps)
         self._advance(plan)
         plan.next_drafts = self.config.drafts_after(len(plan.rows))
         return plan
+
+    def _take_loaded(self, request: RequestState) -> None:
+        """What was loaded can be hit; the last token is computed again, for what comes after it."""
+        request.status = Status.PREEMPTED if request.preemptions else Status.WAITING
 
     def _prefill_cap(self) -> int:
         """Keeps one long prompt from starving the others, so it is lifted if there are none."""
         config = self.config
         cap = config.long_prefill_token_threshold
-        contenders = len(self.running) + len(self.waiting)
+        contenders = len(self.running) + self.num_waiting
         if contenders <= 1 and config.rules.long_prefill_cap_lifted_when_alone:
             return 0
         if cap and config.long_prefill_token_threshold_adaptive:
@@ -119,6 +139,8 @@ class Scheduler:
             ahead = self.config.num_lookahead_tokens
             while (new := self.cache.grow(request, request.computed + tokens, ahead)) is None:
                 victim = self._victim()
+                if not self._gives_blocks(victim):
+                    return
                 index -= self._take_out(victim, index, plan)
                 self._preempt(victim, plan)
                 if victim is request:
@@ -144,6 +166,10 @@ class Scheduler:
             return self.running[-1]
         return max(self.running, key=lambda r: (r.spec.priority, r.arrival_ps))
 
+    def _gives_blocks(self, request: RequestState) -> bool:
+        """Not while a pass under way may write to its blocks, where loads could as well."""
+        return self.connector is None or request.last_pass <= self.processed
+
     def _take_out(self, victim: RequestState, index: int, plan: Pass) -> int:
         """Removes a victim from batch and pass; returns by how much the loop shifts back."""
         position = self.running.index(victim)
@@ -159,6 +185,9 @@ class Scheduler:
     def _preempt(self, victim: RequestState, plan: Pass) -> None:
         """Outputs in flight will still be delivered, but must not touch the counters again."""
         self.cache.free(victim)
+        if self.connector is not None:
+            self.connector.preempt(victim)
+        victim.preemptions += 1
         victim.status = Status.PREEMPTED
         victim.computed = 0
         victim.drafts = 0
@@ -178,26 +207,74 @@ class Scheduler:
 
     # Waiting requests
 
-    def _admit_waiting(self, plan: Pass) -> None:
+    def _admit_waiting(self, plan: Pass, now_ps: int) -> None:
         """Admits from the head of the queue until one does not fit: nobody overtakes it."""
         beside_running = bool(plan.rows)
         set_aside: list[RequestState] = []
-        while plan.budget > 0 and self.waiting and len(self.running) < self.config.max_num_seqs:
-            request = self.waiting.peek()
+        still_held: list[RequestState] = []
+        while plan.budget > 0 and len(self.running) < self.config.max_num_seqs:
+            queue = self.holding if self.holding else self.waiting
+            if not queue:
+                break
+            request = queue.peek()
+            if request.status is Status.LOADING:
+                still_held.append(queue.pop())
+                continue
             if request.stale:
                 # A token from before its preemption is on its way: resumed now, it would be
                 # sampled twice.
-                set_aside.append(self.waiting.pop())
+                set_aside.append(queue.pop())
                 continue
-            if not self._admit(request, beside_running, plan):
+            if queue is self.holding:
+                if not self._admit_loaded(request, beside_running, plan):
+                    break
+                continue
+            hit = self.cache.find_prefix(request)
+            outside = self.connector.look(request, len(hit), now_ps) if self.connector is not None else 0
+            if outside is Outside.LATER:
+                set_aside.append(queue.pop())
+            elif outside:
+                if not self._load(request, hit, outside, plan, now_ps):
+                    break
+                still_held.append(queue.pop())
+            elif not self._admit(request, hit, beside_running, plan):
                 break
+        for request in reversed(still_held):
+            self.holding.put_back(request)
         for request in reversed(set_aside):
             self.waiting.put_back(request)
 
-    def _admit(self, request: RequestState, beside_running: bool, plan: Pass) -> bool:
+    def _load(self, request: RequestState, hit: list[int], count: int, plan: Pass, now_ps: int) -> bool:
+        """Gives a request blocks for what the host has of it, which it holds from now on."""
+        assert self.connector is not None
+        tokens = (len(hit) + count) * self.config.block_size
+        spare = self._spare()
+        if self.config.scheduler_reserve_full_isl and self.cache.blocks_to_admit(len(request.tokens), hit) > spare:
+            return False
+        promised = sum(self.cache.missing(other, len(other.tokens)) for other in self._in_prompts(plan))
+        if self.cache.blocks_to_admit(tokens, hit) > spare - promised:
+            return False
+        self.cache.admit_loading(request, hit, tokens)
+        request.status = Status.LOADING
+        request.computed = tokens
+        self.connector.start_load(request, len(hit), count, now_ps)
+        return True
+
+    def _in_prompts(self, plan: Pass) -> list[RequestState]:
+        """Requests in the middle of their prompts, those that load or have loaded among them."""
+        admitted = (*plan.new, *plan.resumed)
+        held = [request for request in self.requests.values() if request.blocks and request not in self.running]
+        return held + [request for request in self.running if request.prefilling or request.spec.index in admitted]
+
+    def _admit_loaded(self, request: RequestState, beside_running: bool, plan: Pass) -> bool:
+        self.cache.store(request, request.computed)
+        request.computed = min(request.computed, len(request.tokens) - 1)
+        return self._admit(request, None, beside_running, plan)
+
+    def _admit(self, request: RequestState, hit: list[int] | None, beside_running: bool, plan: Pass) -> bool:
+        """`hit`: what it has on the GPU; None if it holds blocks for what it has."""
         config = self.config
-        hit = self.cache.find_prefix(request)
-        computed = len(hit) * config.block_size
+        computed = request.computed if hit is None else len(hit) * config.block_size
         row = Row(request, len(request.tokens) - computed, computed)
         if self._is_padded(row, beside_running, plan):
             row.padded = True
@@ -218,8 +295,12 @@ class Scheduler:
                 f"1 + num_speculative_tokens ({1 + row.drafts}): vLLM fails here"
             )
 
-        self.waiting.pop()
-        self.cache.admit(request, hit, computed + row.tokens, self._ahead_on_admission())
+        if hit is None:
+            self.holding.pop()
+            self.cache.grow(request, computed + row.tokens, self._ahead_on_admission())
+        else:
+            self.waiting.pop()
+            self.cache.admit(request, hit, computed + row.tokens, self._ahead_on_admission())
         resumed = request.status is Status.PREEMPTED
         (plan.resumed if resumed else plan.new).append(request.spec.index)
         request.status = Status.RUNNING
@@ -243,14 +324,22 @@ class Scheduler:
             and row.computed_before + config.num_speculative_tokens + 2 <= config.max_model_len
         )
 
-    def _fits(self, row: Row, hit: list[int]) -> bool:
+    def _fits(self, row: Row, hit: list[int] | None) -> bool:
         """The check of the whole prompt reserves nothing: later admissions may use its blocks."""
         config = self.config
-        spare = self.cache.pool.num_free - (config.watermark_blocks if self.running else 0)
-        if config.scheduler_reserve_full_isl and (self.cache.blocks_to_admit(len(row.request.tokens), hit) > spare):
+        spare, request = self._spare(), row.request
+
+        def needed(tokens: int) -> int:
+            if hit is None:
+                return self.cache.missing(request, tokens)
+            return self.cache.blocks_to_admit(tokens, hit)
+
+        if config.scheduler_reserve_full_isl and needed(len(request.tokens)) > spare:
             return False
-        slots = row.computed_before + row.tokens + self._ahead_on_admission()
-        return self.cache.blocks_to_admit(slots, hit) <= spare
+        return needed(row.computed_before + row.tokens + self._ahead_on_admission()) <= spare
+
+    def _spare(self) -> int:
+        return self.cache.pool.num_free - (self.config.watermark_blocks if self.running else 0)
 
     def _ahead_on_admission(self) -> int:
         return self.config.num_lookahead_tokens if self.config.rules.lookahead_on_admission else 0
@@ -258,6 +347,7 @@ class Scheduler:
     # After the pass is decided, and after it has run
 
     def _advance(self, plan: Pass) -> None:
+        self.scheduled += bool(plan.rows)
         for row in plan.rows.values():
             request = row.request
             known = len(request.tokens) + request.placeholders
@@ -265,6 +355,7 @@ class Scheduler:
             row.decodes = outputs > 0 and row.computed_before >= known - 1
             request.computed += row.tokens
             request.in_flight += row.tokens
+            request.last_pass = self.scheduled
             request.prefilling = request.computed < known
             row.samples = not request.prefilling
             if row.samples and self.config.async_scheduling:
@@ -275,6 +366,9 @@ class Scheduler:
 
         A request that stops frees its blocks at once, in row order.
         """
+        self.processed += bool(plan.rows)
+        while self.leaving and self.leaving[0][0] <= self.processed:
+            self.cache.pool.release(self.leaving.pop(0)[1])
         deliveries = []
         for index, row in plan.rows.items():
             request = row.request
@@ -321,5 +415,10 @@ class Scheduler:
         else:
             self.waiting.remove(request)
         request.status = Status.FINISHED
-        self.cache.free(request)
+        if self.connector is not None:
+            self.connector.ended.append(request)
+        if self._gives_blocks(request):
+            self.cache.free(request)
+        else:
+            self.leaving.append((request.last_pass, self.cache.take_away(request)))
         del self.requests[request.spec.index]

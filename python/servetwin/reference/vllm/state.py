@@ -10,6 +10,8 @@ from ..request import Request
 
 class Status(Enum):
     WAITING = "waiting"
+    LOADING = "loading"
+    """Waits for blocks that are being filled; vLLM: WAITING_FOR_REMOTE_KVS."""
     RUNNING = "running"
     PREEMPTED = "preempted"
     FINISHED = "finished"
@@ -34,6 +36,9 @@ class RequestState:
     """Tokens of passes scheduled and not yet processed."""
     stale: int = 0
     """The part of `in_flight` from before a preemption: delivered, but counting for nothing."""
+    last_pass: int = 0
+    """The number of the last pass it had a part in."""
+    preemptions: int = 0
     prefilling: bool = False
     """Whether its last pass ended short of its last token."""
     blocks: list[int] = field(default_factory=list)

@@ -43,6 +43,7 @@ METRICS = (
     Metric("requests_per_s", "Requests/s", "higher"),
     Metric("goodput.requests_per_s", "Goodput (requests/s)", "higher"),
     Metric("prefix_reuse", "Prefix reuse", "higher", "share"),
+    Metric("prefix_reuse.host", "Of it from host memory", kind="share"),
     Metric("preemptions", "Preemptions", "lower"),
     Metric("output_limit_use", "Output limits used", "higher", "share"),
     Metric("unused_reserve", "Cache reserved, never used", "lower", "share"),

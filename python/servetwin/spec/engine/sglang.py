@@ -85,6 +85,11 @@ class SglangEngine(SpecModel):
         return self.page_size
 
     @property
+    def offloads(self) -> bool:
+        """Whether it keeps blocks in host memory."""
+        return False
+
+    @property
     def shares_prefixes(self) -> bool:
         return not self.disable_radix_cache
 

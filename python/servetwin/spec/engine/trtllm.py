@@ -85,6 +85,11 @@ class TrtllmEngine(SpecModel):
         return self.kv_cache_config.tokens_per_block
 
     @property
+    def offloads(self) -> bool:
+        """Whether it keeps blocks in host memory."""
+        return False
+
+    @property
     def shares_prefixes(self) -> bool:
         return self.kv_cache_config.enable_block_reuse
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from ..base import Count, CountOrZero, PositiveShare, SpecModel
+from ..base import Count, CountOrZero, Positive, PositiveShare, SpecModel
 from ..lines import KeyPath
 from .speculation import DRAFTS_MAX, NGRAM_DRAFTS_MAX, Speculation
 from .version import known_version
@@ -36,6 +36,9 @@ METHODS = (
 """SpeculativeConfig.method in 0.32 (vllm/config/speculative.py); the names of single models' mtp aside."""
 
 
+DraftsByRequests = Annotated[list[tuple[Count, Count, CountOrZero]], Field(min_length=1)]
+
+
 class Speculative(Speculation):
     """`--speculative-config`, and what it does not tell.
 
@@ -45,9 +48,7 @@ class Speculative(Speculation):
 
     method: Literal["ngram", "eagle", "eagle3", "mtp"]
     num_speculative_tokens: Annotated[int, Field(ge=1, le=NGRAM_DRAFTS_MAX)]
-    num_speculative_tokens_per_batch_size: (
-        Annotated[list[tuple[Count, Count, CountOrZero]], Field(min_length=1)] | None
-    ) = None
+    num_speculative_tokens_per_batch_size: DraftsByRequests | None = None
     disable_eagle_block_drop: bool = False
 
     @field_validator("method", mode="before")
@@ -102,6 +103,8 @@ class VllmEngine(SpecModel):
     scheduler_reserve_full_isl: bool = True
     async_scheduling: bool | None = None
     speculative: Speculative | None = None
+    kv_offloading_size: Positive | None = None
+    kv_offloading_backend: Literal["native"] = "native"
     enforce_eager: bool = False
     cudagraph_mode: Literal["NONE", "PIECEWISE", "FULL_DECODE_ONLY", "FULL_AND_PIECEWISE"] = "FULL_AND_PIECEWISE"
     cudagraph_capture_sizes: Annotated[list[Count], Field(min_length=1)] | None = None
@@ -124,6 +127,11 @@ class VllmEngine(SpecModel):
     @property
     def block_tokens(self) -> int:
         return self.block_size
+
+    @property
+    def offloads(self) -> bool:
+        """Whether it keeps blocks in host memory."""
+        return self.kv_offloading_size is not None
 
     @property
     def shares_prefixes(self) -> bool:

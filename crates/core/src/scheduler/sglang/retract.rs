@@ -41,8 +41,8 @@ impl Sglang<'_> {
     fn has_room_for(&mut self, slots: &[u32]) -> bool {
         let page_size = self.s.engine.page_size;
         let k = self.k;
-        let due = slots.iter().filter(|&&slot| self.rows[slot as usize].stored(k).is_multiple_of(page_size));
-        let pages = due.count();
+        let demand = |&slot: &u32| self.decoding.demand_of(slot, self.rows[slot as usize].stored(k), page_size, k);
+        let pages = slots.iter().map(|slot| demand(slot) as usize).sum();
         self.make_room(self.tokens_of(pages))
     }
 
@@ -92,6 +92,7 @@ impl Sglang<'_> {
     /// Gives the batch a new order.
     fn reorder(&mut self, kept: &[u32]) {
         for &slot in kept {
+            self.note_pages(slot);
             self.decoding.remove(self.rows[slot as usize].member(slot));
             self.rows[slot as usize].order = self.next_order;
             self.next_order += 1;

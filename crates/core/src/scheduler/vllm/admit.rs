@@ -1,13 +1,21 @@
 //! The waiting loop: who enters the batch.
 
 use super::Vllm;
-use super::handover::Remote;
+use super::load::Outside;
 use super::row::{Planned, Row, State};
 use crate::config::Role;
 use crate::config::vllm::{Policy, Version};
+use crate::kv::block_pool::{BlockPool, Hit};
 use crate::record::NEVER;
 use crate::scheduler::Results;
 use crate::waiting::Waiting;
+
+/// How far the waiting loop has come in each queue: those before stay where they are.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Passed {
+    pub(super) holding: usize,
+    pub(super) waiting: usize,
+}
 
 /// What the batch leaves to the queue.
 pub(super) struct Admission {
@@ -32,30 +40,48 @@ impl<'a> Vllm<'a> {
             return;
         }
         self.hash_generated(u64::MAX);
+        if let Some(offload) = &mut self.offload {
+            offload.forget_put_off();
+        }
+        let mut passed = Passed::default();
         while budget > 0 && self.running.len() < engine.max_num_seqs as usize {
-            let Some(head) = self.waiting.head() else { break };
+            let Some((head, loaded)) = self.candidate(&mut passed) else { break };
             let request = head.request;
-            match self.remote.get(&request).copied() {
-                Some(Remote::Queued(_)) if self.reserve(head, results) => continue,
-                Some(Remote::Queued(_)) => break,
-                Some(Remote::Here(slot)) => {
-                    self.waiting.pop();
-                    self.remote.remove(&request);
-                    self.enter_loaded(slot);
-                    budget -= 1;
-                    continue;
-                }
-                _ => {}
-            }
             let prompt = self.s.trace.input_tokens[request as usize];
             let known = prompt + head.slot.map_or(0, |slot| self.rows[slot as usize].delivered);
             let (path, private) = (self.s.chains.path(request), self.s.chains.private_segment(request));
-            let hit = if engine.enable_prefix_caching {
-                self.find_prefix(path, private, (known - 1) / block_size)
+            let mut hit = Hit::default();
+            let (cached, has) = if let Some(slot) = loaded {
+                (self.take_loaded(slot, known), self.pool.held(slot))
             } else {
-                Default::default()
+                if engine.enable_prefix_caching {
+                    hit = self.find_prefix(path, private, (known - 1) / block_size);
+                }
+                (hit.blocks * block_size, hit.blocks)
             };
-            let cached = hit.blocks * block_size;
+            let watermark = if self.running.is_empty() { 0 } else { engine.watermark_blocks };
+            let fits = |pool: &BlockPool, blocks: u64| {
+                blocks + u64::from(hit.unheld) + u64::from(watermark) <= u64::from(pool.free())
+            };
+            let whole = u64::from(self.blocks_for(known).saturating_sub(has));
+            let whole_fits = !engine.scheduler_reserve_full_isl || fits(&self.pool, whole);
+            let outside = if loaded.is_some() { Outside::Nothing } else { self.look_outside(head, known, has, now_ps) };
+            match outside {
+                Outside::Nothing => {}
+                Outside::Later => {
+                    passed.waiting += 1;
+                    continue;
+                }
+                Outside::Host(blocks) | Outside::Remote(blocks) => {
+                    if !whole_fits || !fits(&self.pool, u64::from(blocks) + self.promised_blocks()) {
+                        self.head_blocked = self.stays_blocked(false, whole_fits, now_ps);
+                        break;
+                    }
+                    self.waiting.take(passed.waiting);
+                    self.start_load(head, hit.blocks, outside, now_ps, results);
+                    continue;
+                }
+            }
             let mut new = known - cached;
             let drafts = engine.num_speculative_tokens;
             let padded = drafts > 0
@@ -63,7 +89,7 @@ impl<'a> Vllm<'a> {
                 && engine.num_speculative_tokens_per_batch_size.is_empty()
                 && new == 1
                 && !some_prefilling
-                && (some_running || hit.blocks > 0)
+                && (some_running || cached > 0)
                 && cached + 2 + drafts <= engine.max_model_len;
             if padded {
                 if i64::from(1 + drafts) > budget {
@@ -78,22 +104,19 @@ impl<'a> Vllm<'a> {
             // and no threshold moves with the number of requests.
             let steady = engine.long_prefill_token_threshold == 0 && self.planned_nothing() && self.admitted.is_empty();
             if !engine.enable_chunked_prefill && i64::from(new) > budget {
-                self.head_blocked = steady && !self.s.chains.generated_is_shared();
+                self.head_blocked = self.stays_blocked(steady, true, now_ps);
                 break;
             }
             new = new.min(budget as u32);
-            let watermark = if self.running.is_empty() { 0 } else { engine.watermark_blocks };
-            let whole = self.blocks_for(known).saturating_sub(hit.blocks);
-            let first = self.blocks_for(cached + new + lookahead).saturating_sub(hit.blocks);
-            let fits = |blocks: u32| {
-                u64::from(blocks) + u64::from(hit.unheld) + u64::from(watermark) <= u64::from(self.pool.free())
-            };
-            let whole_fits = !engine.scheduler_reserve_full_isl || fits(whole);
-            if !whole_fits || !fits(first) {
-                self.head_blocked = (steady || !whole_fits) && !self.s.chains.generated_is_shared();
+            let first = self.blocks_for(cached + new + lookahead).saturating_sub(has);
+            if !whole_fits || !fits(&self.pool, u64::from(first)) {
+                self.head_blocked = self.stays_blocked(steady, whole_fits, now_ps);
                 break;
             }
-            self.waiting.pop();
+            match loaded {
+                Some(_) => self.holding.take(passed.holding),
+                None => self.waiting.take(passed.waiting),
+            }
             let slot = self.enter_batch(head, cached, now_ps, results);
             if hit.blocks > 0 {
                 self.pool.hold_found(slot);
@@ -113,6 +136,18 @@ impl<'a> Vllm<'a> {
         self.explicit.iter().all(|&slot| self.rows[slot as usize].state == State::Draining)
     }
 
+    /// Whether a request that does not fit will not until blocks are freed: the test is `steady`, or
+    /// not even all its blocks together fit. With an offload only the latter counts: what is cached of
+    /// the request gets less as others grow, and then it may load, or be passed by if that is being
+    /// copied.
+    fn stays_blocked(&self, steady: bool, whole_fits: bool, now_ps: i64) -> bool {
+        let unshared = !self.s.chains.generated_is_shared();
+        match &self.offload {
+            None => unshared && (steady || !whole_fits),
+            Some(offload) => unshared && !whole_fits && !offload.is_copying(now_ps),
+        }
+    }
+
     pub(super) fn open_row(&mut self, row: Row<'a>) -> u32 {
         let slot = self.vacant.pop().unwrap_or(self.rows.len() as u32);
         if slot as usize == self.rows.len() {
@@ -121,34 +156,28 @@ impl<'a> Vllm<'a> {
             self.rows[slot as usize] = row
         }
         self.pool.open(slot);
-        slot
-    }
-
-    fn enter_batch(&mut self, waiting: Waiting, cached: u32, now_ps: i64, results: &mut Results) -> u32 {
-        let request = waiting.request;
-        let slot = waiting.slot.unwrap_or_else(|| {
-            let row = self.new_row(request, results.requests.routed_ps[request as usize]);
-            let slot = self.open_row(row);
-            results.requests.scheduled_ps[request as usize] = now_ps;
-            results.requests.cached_tokens[request as usize] = cached;
-            slot
-        });
-        self.join_batch(slot, cached);
-        if self.s.log_passes
-            && let Some(entry) = self.log.last_mut()
-        {
-            let list = if waiting.slot.is_some() { &mut entry.resumed } else { &mut entry.new };
-            list.push(request);
+        if let Some(offload) = &mut self.offload {
+            offload.open(slot);
         }
         slot
     }
 
-    /// The last of the batch from now on, with `computed` tokens.
-    pub(super) fn join_batch(&mut self, slot: u32, computed: u32) {
+    /// A row for a request that has been on no replica yet, and begins with `cached` tokens.
+    pub(super) fn open_first_row(&mut self, request: u32, cached: u32, results: &mut Results) -> u32 {
+        results.requests.cached_tokens[request as usize] = cached;
+        self.open_row(self.new_row(request, results.requests.routed_ps[request as usize]))
+    }
+
+    fn enter_batch(&mut self, waiting: Waiting, cached: u32, now_ps: i64, results: &mut Results) -> u32 {
+        let request = waiting.request;
+        let slot = waiting.slot.unwrap_or_else(|| self.open_first_row(request, cached, results));
+        if results.requests.scheduled_ps[request as usize] == NEVER {
+            results.requests.scheduled_ps[request as usize] = now_ps;
+        }
         let row = &mut self.rows[slot as usize];
         row.state = State::Explicit;
         row.order = self.next_order;
-        row.computed = computed;
+        row.computed = cached;
         row.padded = false;
         row.logged_blocks = 0;
         self.next_order += 1;
@@ -158,6 +187,14 @@ impl<'a> Vllm<'a> {
             let key = self.preemption_key(slot);
             self.by_priority.insert(key);
         }
+        if self.s.log_passes
+            && let Some(entry) = self.log.last_mut()
+        {
+            let resumed = results.requests.preemptions[request as usize] > 0;
+            let list = if resumed { &mut entry.resumed } else { &mut entry.new };
+            list.push(request);
+        }
+        slot
     }
 
     pub(super) fn new_row(&self, request: u32, arrival_ps: i64) -> Row<'a> {
@@ -183,6 +220,7 @@ impl<'a> Vllm<'a> {
             prefilling: false,
             finish_at: 0,
             last_emit_ps: NEVER,
+            last_pass: u64::MAX,
             left_out_at: u64::MAX,
             verified: 0,
             burst: None,
@@ -193,7 +231,7 @@ impl<'a> Vllm<'a> {
     }
 
     /// Enters the generated blocks of the decoding rows before `order` into the cache, where others
-    /// may hit them; all of these rows have their place in the pass. Costs the batch, and is done
+    /// may hit them; those before the cut have their place in the pass. Costs the batch, and is done
     /// only for contents in which prompts repeat what was generated.
     pub(super) fn hash_generated(&mut self, order: u64) {
         if !self.s.chains.generated_is_shared() {
@@ -203,7 +241,7 @@ impl<'a> Vllm<'a> {
             let slot = self.running[index];
             let row = &self.rows[slot as usize];
             if row.state == State::Decoding {
-                let computed = row.computed_by(self.k + 1);
+                let computed = row.computed_by(self.k + u64::from(row.order < self.cut));
                 let on_way = u32::from(self.updated < self.k && row.left_out_at != self.k);
                 self.bring_up_to_date(slot, computed, computed - on_way);
             }

@@ -19,6 +19,7 @@ impl Vllm<'_> {
     /// which rows take them does not matter. Costs the explicit rows.
     pub(super) fn plan_batch(&mut self, threshold: u32) -> Option<Batch> {
         self.planned.clear();
+        self.cut = u64::MAX;
         if self.s.log_blocks {
             return None;
         }
@@ -91,6 +92,10 @@ impl Vllm<'_> {
             }
             while blocks > self.pool.free() {
                 let victim = self.victim();
+                if self.keeps_blocks(victim) {
+                    cut = order; // preempting it would free nothing yet
+                    break 'items;
+                }
                 let victim_order = self.rows[victim as usize].order;
                 batch.preempted += 1;
                 if victim == slot {
@@ -126,6 +131,7 @@ impl Vllm<'_> {
         batch.left_out.extend(after_cut.filter(decodes));
         passed_over.retain(|slot| decodes(slot) && self.rows[*slot as usize].order < cut);
         batch.left_out.extend(passed_over);
+        self.cut = cut;
         batch
     }
 
@@ -142,6 +148,18 @@ impl Vllm<'_> {
             if decoding_upto > tokens { high = middle } else { low = middle + 1 }
         }
         self.rows[self.running[low] as usize].order
+    }
+
+    /// Whether a pass under way may still write to a row's blocks where loads could write as well:
+    /// these blocks are not given away before that pass has ended.
+    fn keeps_blocks(&self, slot: u32) -> bool {
+        let row = &self.rows[slot as usize];
+        let in_last_pass = match row.state {
+            State::Decoding => row.left_out_at != self.k,
+            State::Draining => row.finish_at > self.updated,
+            _ => row.last_pass == self.k,
+        };
+        self.loads_blocks() && self.updated < self.k && in_last_pass
     }
 
     fn victim(&self) -> u32 {
@@ -172,6 +190,9 @@ impl Vllm<'_> {
         }
         self.leave_batch(slot);
         self.pool.release(slot);
+        if let Some(offload) = &mut self.offload {
+            offload.preempt(slot);
+        }
         let row = &mut self.rows[slot as usize];
         row.state = State::Waiting;
         row.computed = 0;

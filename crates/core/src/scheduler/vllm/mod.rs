@@ -14,6 +14,8 @@
 mod admit;
 mod batch;
 mod handover;
+mod load;
+mod offload;
 mod results;
 mod row;
 mod schedule;
@@ -29,8 +31,9 @@ use crate::kv::block_pool::{BlockPool, FreeRule};
 use crate::log::{Log, PassRecord};
 use crate::record::{Reason, Speculated};
 use crate::waiting::{Key, Queue, Waiting};
-use handover::Remote;
+use handover::News;
 use hashbrown::HashMap;
+use offload::Offload;
 use row::{Planned, Row, State};
 use rustc_hash::FxBuildHasher;
 use std::collections::BTreeSet;
@@ -70,6 +73,8 @@ pub struct Vllm<'a> {
     rows: Vec<Row<'a>>,
     vacant: Vec<u32>,
     waiting: Queue,
+    /// Requests that wait and hold blocks, which are looked at first.
+    holding: Queue,
     /// The batch, in order.
     running: Vec<u32>,
     /// Those of the batch that are not in the decode set, in order.
@@ -84,17 +89,24 @@ pub struct Vllm<'a> {
     late: Vec<(u32, u64)>,
     /// Rows left out of the last passes while decoding.
     left_out: Vec<u32>,
+    /// The order of the first decoding row that the pass being decided leaves out.
+    cut: u64,
     /// The counter: passes scheduled.
     k: u64,
     /// The counter after the last pass whose results are in.
     updated: u64,
     next_order: u64,
-    /// The head of the queue did not fit, and nothing has happened since that could help it.
+    /// A request that waits did not fit, and nothing has happened since that could help it.
     head_blocked: bool,
+    offload: Option<Offload>,
+    /// Rows that have left, and the pass under way that may still write to their blocks.
+    leaving: Vec<(u64, u32)>,
     /// Prefill replicas: requests whose KV is yet to be fetched, and their rows.
     held: HashMap<u32, u32, FxBuildHasher>,
-    /// Decode replicas: requests whose prompt another replica computes, until they are admitted.
-    remote: HashMap<u32, Remote, FxBuildHasher>,
+    /// Decode replicas: requests in the queue whose prompt another replica computes, since when.
+    remote: HashMap<u32, i64, FxBuildHasher>,
+    /// What has come from outside since the last decision, which takes it in.
+    news: Vec<News>,
     idle_passes: u64,
     progress: bool,
     preempting: bool,
@@ -118,10 +130,8 @@ impl<'a> Vllm<'a> {
             pool: BlockPool::new(engine.num_gpu_blocks, rule, setting.log_blocks),
             rows: Vec::new(),
             vacant: Vec::new(),
-            waiting: match engine.scheduling_policy {
-                Policy::Fcfs => Queue::Fcfs(Default::default()),
-                Policy::Priority => Queue::Priority(Default::default()),
-            },
+            waiting: Queue::new(engine.scheduling_policy == Policy::Priority),
+            holding: Queue::new(engine.scheduling_policy == Policy::Priority),
             running: Vec::new(),
             explicit: Vec::new(),
             decoding: speculation::decode_set(engine, engine.num_speculative_tokens),
@@ -130,12 +140,16 @@ impl<'a> Vllm<'a> {
             by_priority: BTreeSet::new(),
             late: Vec::new(),
             left_out: Vec::new(),
+            cut: u64::MAX,
             k: 0,
             updated: 0,
             next_order: 0,
             head_blocked: false,
+            offload: engine.offload.as_ref().map(Offload::new),
+            leaving: Vec::new(),
             held: HashMap::default(),
             remote: HashMap::default(),
+            news: Vec::new(),
             idle_passes: 0,
             progress: false,
             preempting: false,
@@ -158,8 +172,18 @@ impl<'a> Vllm<'a> {
         (self.s.trace.priority[request as usize], arrival_ps, rank)
     }
 
+    /// Whether blocks may be filled from outside, beside passes (vLLM: `kv_role` is kv_both).
+    fn loads_blocks(&self) -> bool {
+        self.offload.is_some() || self.s.role != Role::Aggregated
+    }
+
     fn position(&self, order: u64) -> usize {
         self.running.partition_point(|&slot| self.rows[slot as usize].order < order)
+    }
+
+    /// All that wait, in the order in which they are looked at.
+    fn queue(&self) -> impl Iterator<Item = Waiting> {
+        self.holding.iter().chain(self.waiting.iter())
     }
 
     fn explicit_before(&self, order: u64) -> usize {
@@ -169,7 +193,7 @@ impl<'a> Vllm<'a> {
 
 impl Scheduler for Vllm<'_> {
     fn has_work(&self) -> bool {
-        !self.running.is_empty() || !self.waiting.is_empty()
+        !(self.running.is_empty() && self.waiting.is_empty() && self.holding.is_empty() && self.news.is_empty())
     }
 
     fn running(&self) -> u32 {
@@ -177,7 +201,7 @@ impl Scheduler for Vllm<'_> {
     }
 
     fn waiting(&self) -> u32 {
-        self.waiting.len() as u32
+        (self.holding.len() + self.waiting.len()) as u32
     }
 
     fn used_blocks(&self, passes: i64) -> u32 {
@@ -199,26 +223,26 @@ impl Scheduler for Vllm<'_> {
 
     fn unfinished(&self) -> Vec<u32> {
         let running = self.running.iter().map(|&slot| self.rows[slot as usize].request);
-        running.chain(self.waiting.iter().map(|waiting| waiting.request)).chain(self.loading()).collect()
+        running.chain(self.queue().map(|waiting| waiting.request)).collect()
     }
 
     fn arrive_remote(&mut self, request: u32, arrival_ps: i64) -> bool {
-        self.remote.insert(request, Remote::Queued(arrival_ps));
+        self.remote.insert(request, arrival_ps);
         self.arrive(request, arrival_ps)
     }
 
     fn transferred(&mut self, id: u32, _kind: Move, _now_ps: i64) -> bool {
-        self.load(id);
+        self.news.push(News::Arrived(id));
         true
     }
 
     fn release(&mut self, request: u32, _now_ps: i64) -> bool {
-        self.let_go(request);
+        self.news.push(News::Fetched(request));
         true
     }
 
     fn abort(&mut self, request: u32, _now_ps: i64) -> bool {
-        self.give_up(request);
+        self.news.push(News::Lost(request));
         true
     }
 
@@ -249,12 +273,16 @@ impl Scheduler for Vllm<'_> {
         self.passes
     }
 
+    fn next_wake_ps(&self) -> Option<i64> {
+        self.offload.as_ref().and_then(Offload::next_wake_ps)
+    }
+
     fn usable_blocks(&self) -> u32 {
         self.pool.usable()
     }
 
     fn log_stuck(&mut self, now_ps: i64) {
-        let stuck = Some(self.waiting.iter().map(|waiting| waiting.request).collect());
+        let stuck = Some(self.queue().map(|waiting| waiting.request).collect());
         self.log.push(PassRecord { t_ps: now_ps, scheduled_at_ps: now_ps, stuck, ..PassRecord::default() });
     }
 
@@ -276,11 +304,14 @@ impl Scheduler for Vllm<'_> {
             .map(|&slot| {
                 let row = &self.rows[slot as usize];
                 let sampled = if row.state == State::Draining { row.target } else { row.sampled(self.k) };
-                let stored = row.prompt + sampled - 1;
+                let stored = row.prompt + sampled - 1 - u32::from(row.was_left_out_dead(self.k));
                 self.decoding.held(slot, stored, self.s.engine.block_size) - self.pool.held(slot)
             })
             .sum();
         self.pool.check(unassigned);
+        if let Some(offload) = &self.offload {
+            offload.check();
+        }
         assert_eq!(self.running.len(), self.decoding.len() + self.explicit.len());
     }
 }

@@ -14,6 +14,12 @@ impl Vllm<'_> {
         let end_ps = pass.end_ps;
         self.take_run(pass);
         self.updated = pass.serial;
+        while let Some(&(serial, slot)) = self.leaving.first()
+            && serial <= pass.serial
+        {
+            self.leaving.remove(0);
+            self.part_with(slot);
+        }
         let speculative = self.s.engine.num_speculative_tokens > 0;
         let mut ending: Vec<u32> = Vec::new();
         if !pass.is_run {
@@ -138,6 +144,24 @@ impl Vllm<'_> {
         }
     }
 
+    /// Frees the blocks of a row that decoded to its end.
+    fn part_with(&mut self, slot: u32) {
+        let row = &self.rows[slot as usize];
+        if self.s.engine.enable_prefix_caching {
+            let computed = match row.burst {
+                // What its last pass gave was not known when blocks were entered into the cache.
+                Some(_) => row.prompt + row.sampled(row.finish_at - 1),
+                None => row.prompt + row.target - 1,
+            };
+            let whole = computed / self.s.engine.block_size;
+            self.pool.release_ended(slot, self.s.chains.path(row.request), whole);
+        } else {
+            self.pool.release(slot);
+        }
+        self.vacant.push(slot);
+        self.head_blocked = false;
+    }
+
     /// A request is complete: its row leaves, wherever it is.
     fn end(&mut self, slot: u32, end_ps: i64, next: Option<&mut Pass>, results: &mut Results) {
         let row = &self.rows[slot as usize];
@@ -146,24 +170,29 @@ impl Vllm<'_> {
             State::Waiting => {
                 let key = self.key(request, row.arrival_ps);
                 self.waiting.remove(key, request);
+                self.vacant.push(slot);
             }
+            State::Loading | State::Loaded => unreachable!("no token of a request that loads is on its way"),
             State::Explicit => {
                 self.leave_batch(slot);
+                if self.s.role == Role::Prefill {
+                    self.hold(slot, results);
+                    return;
+                }
                 self.pool.release(slot);
+                self.vacant.push(slot);
             }
             State::Decoding | State::Draining => {
-                let mut computed = row.prompt + row.target - 1;
-                let mut held = computed;
-                if row.burst.is_some() {
-                    // What its last pass gave was not known when blocks were entered into the cache.
-                    computed = row.prompt + row.sampled(row.finish_at - 1);
-                } else if row.state == State::Decoding {
-                    let left_out = row.left_out_at == self.k && row.finish_at < self.k;
+                let mut held = row.prompt + row.target - 1;
+                let mut written_by = self.updated;
+                if row.burst.is_none() && row.state == State::Decoding {
+                    let left_out = row.was_left_out_dead(self.k);
                     held = row.computed_by(self.k) - u32::from(left_out);
                     if self.k > self.updated
                         && !left_out
                         && let Some(next) = next
                     {
+                        written_by = next.serial;
                         next.dead += 1;
                         next.returning.retain(|&other| other != slot);
                         if let Some(entry) = next.logged {
@@ -171,9 +200,8 @@ impl Vllm<'_> {
                         }
                     }
                 }
-                let block_size = self.s.engine.block_size;
                 let held = match row.burst {
-                    Some(_) => self.decoding.held(slot, held, block_size),
+                    Some(_) => self.decoding.held(slot, held, self.s.engine.block_size),
                     None => self.blocks_for(held),
                 };
                 self.leave_batch(slot);
@@ -182,15 +210,18 @@ impl Vllm<'_> {
                     self.hold(slot, results);
                     return;
                 }
-                if self.s.engine.enable_prefix_caching {
-                    self.pool.release_ended(slot, self.s.chains.path(request), computed / block_size);
+                if written_by > self.updated && self.loads_blocks() {
+                    self.leaving.push((written_by, slot));
                 } else {
-                    self.pool.release(slot);
+                    self.part_with(slot);
                 }
             }
         }
         self.head_blocked = false;
-        self.vacant.push(slot);
+        if let Some(offload) = &mut self.offload {
+            let prompt_blocks = self.rows[slot as usize].prompt / self.s.engine.block_size;
+            offload.end(slot, request, prompt_blocks, end_ps);
+        }
         results.ended.push(request);
         let (requests, request) = (&mut *results.requests, request as usize);
         let output = self.s.trace.output_tokens[request].min(self.rows[slot as usize].target);

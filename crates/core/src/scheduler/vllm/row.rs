@@ -5,6 +5,10 @@ use crate::decode_set::{Burst, Member};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
     Waiting,
+    /// Waits for blocks that are being filled from outside (vLLM: WAITING_FOR_REMOTE_KVS).
+    Loading,
+    /// They are filled.
+    Loaded,
     /// In the decode set.
     Decoding,
     Explicit,
@@ -36,6 +40,8 @@ pub(super) struct Row<'a> {
     /// Decoding rows: the counter after the pass that gives the last token.
     pub(super) finish_at: u64,
     pub(super) last_emit_ps: i64,
+    /// Explicit rows: the counter after the last pass it had a part in.
+    pub(super) last_pass: u64,
     /// The counter after the last pass it was left out of while decoding.
     pub(super) left_out_at: u64,
     /// Passes so far in which drafts were verified; of a decoding row, those before it joined the set.
@@ -67,6 +73,12 @@ impl<'a> Row<'a> {
             return burst.given(k).min(i64::from(self.target)) as u32;
         }
         (i64::from(self.target) - (self.finish_at as i64 - k as i64)) as u32
+    }
+
+    /// Whether the last pass left it out with its last token on its way: then it was in one pass less
+    /// than the counter says.
+    pub(super) fn was_left_out_dead(&self, k: u64) -> bool {
+        self.state == State::Decoding && self.left_out_at == k && self.finish_at < k
     }
 
     /// Tokens that the pass gives which raises the counter from `k`, of a decoding row.

@@ -2,6 +2,7 @@
 
 use super::Vllm;
 use super::admit::Admission;
+use super::offload::Offload;
 use super::row::{Planned, State};
 use crate::config::vllm::Version;
 use crate::log::PassRecord;
@@ -15,7 +16,9 @@ impl Vllm<'_> {
         pass.clear();
         pass.start_ps = start_ps;
         pass.decided_ps = now_ps;
-        pass.waiting = self.waiting.len() as u32;
+        pass.waiting = (self.holding.len() + self.waiting.len()) as u32;
+        self.take_news();
+        self.catch_up(now_ps);
         if self.s.engine.async_scheduling {
             self.drain_ending_rows();
         }
@@ -23,9 +26,14 @@ impl Vllm<'_> {
         if passes > 0 {
             pass.begin_run(&self.decoding, self.s.step_time, self.k, passes);
         } else if !self.schedule_pass(results, pass) {
+            self.offload_pass(None, now_ps);
             return false;
         }
         pass.set_end();
+        self.offload_pass(Some(pass), now_ps);
+        if let Some(end_ps) = self.offload.as_ref().and_then(Offload::first_load_end_ps) {
+            pass.truncate(end_ps, i64::from(self.s.engine.async_scheduling));
+        }
         true
     }
 
@@ -52,11 +60,14 @@ impl Vllm<'_> {
     fn run_length(&self) -> i64 {
         let engine = self.s.engine;
         let full = self.running.len() >= engine.max_num_seqs as usize;
-        let admits = !self.waiting.is_empty() && !self.head_blocked && !full;
+        let some_wait = !self.waiting.is_empty() || self.some_loaded();
+        let admits = some_wait && !self.head_blocked && !full;
         if admits
+            || self.offload.as_ref().is_some_and(Offload::must_step)
             || !self.explicit.is_empty()
             || !self.late.is_empty()
             || !self.left_out.is_empty()
+            || !self.leaving.is_empty()
             || self.decoding.len() * (1 + self.decoding.drafts() as usize) > engine.max_num_batched_tokens as usize
             || self.s.log_blocks
             || self.s.chains.generated_is_shared()
@@ -148,8 +159,9 @@ impl Vllm<'_> {
         if self.s.engine.num_speculative_tokens == 0 {
             self.join_decode_set(&pass.sampling);
         }
-        // A pass that only preempts takes no time.
-        let time = if features.sequences == 0 { 0 } else { self.s.step_time.of(&features) };
+        // A pass that only preempts takes no time, but for copies that have to be waited for.
+        let flush = self.offload.as_mut().map_or(0, |offload| offload.take_flush(pass.start_ps));
+        let time = flush + if features.sequences == 0 { 0 } else { self.s.step_time.of(&features) };
         pass.begin_step(&features, time);
         pass.serial = self.k;
         pass.decoding = decoding as i64;
@@ -164,7 +176,7 @@ impl Vllm<'_> {
 
     fn long_prefill_threshold(&self) -> u32 {
         let engine = self.s.engine;
-        let requests = (self.running.len() + self.waiting.len()) as u32;
+        let requests = (self.running.len() + self.holding.len() + self.waiting.len()) as u32;
         if engine.long_prefill_token_threshold == 0 || (engine.version == Version::V0_32 && requests <= 1) {
             0
         } else if engine.long_prefill_token_threshold_adaptive {
@@ -196,6 +208,7 @@ impl Vllm<'_> {
             features.add_prefill(i64::from(past), i64::from(new));
         }
         row.computed += new;
+        row.last_pass = self.k + 1;
         row.prefilling = row.computed < known;
         features.context += i64::from(row.computed);
         features.sequences += 1;

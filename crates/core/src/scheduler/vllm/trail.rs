@@ -30,7 +30,7 @@ impl Vllm<'_> {
         self.log[entry].dt_ps = time;
         self.log[entry].free = self.pool.free();
         self.log[entry].running = self.running.len() as u32;
-        self.log[entry].waiting = self.waiting.len() as u32;
+        self.log[entry].waiting = (self.holding.len() + self.waiting.len()) as u32;
         if self.s.log_blocks {
             for index in 0..self.running.len() {
                 let slot = self.running[index];

@@ -1,0 +1,82 @@
+"""Memory below the GPU's: what it holds, and how fast it is."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from ..spec import Spec
+from ..spec.engine import VllmEngine
+from ..units import GIB, PS_PER_MS, nearest_ps
+from .formats import Format
+from .gpus import Gpu
+from .layers import LatentAttention
+from .lookup import needed
+from .models import Model
+
+COPY_EFFICIENCY = 0.85
+"""Of the PCIe link's rate, what large copies from and to pinned memory reach. Assumed."""
+
+HOST_PAGE_BYTES = 4096
+"""vLLM rounds what a block takes on the host up to whole pages (SharedOffloadRegion.BLOCK_SIZE_ALIGNMENT)."""
+
+
+def vllm_offload(
+    spec: Spec, engine: VllmEngine, model: Model | None, gpu: Gpu | None, kv: Format
+) -> dict[str, Any] | None:
+    """The host memory that vLLM offloads to, as the core reads it; None if it does not. Raises SpecError."""
+    given = spec.tiers.host.blocks
+    if engine.kv_offloading_size is None and given is None:
+        return None
+    block_bytes = engine.block_size * rank_bytes_per_token(spec, model, kv)
+    blocks = given
+    if blocks is None:
+        assert engine.kv_offloading_size is not None
+        blocks = _vllm_blocks(spec, engine.kv_offloading_size, block_bytes, _copies(spec, model))
+    return {
+        "blocks": blocks,
+        "block_bytes": block_bytes,
+        "store": host_speed(spec, gpu, "store_gbytes_per_s"),
+        "load": host_speed(spec, gpu, "load_gbytes_per_s"),
+    }
+
+
+def rank_bytes_per_token(spec: Spec, model: Model | None, kv: Format) -> int:
+    """What one rank keeps of a token, as given or of the model. Raises SpecError if there is neither."""
+    if spec.tiers.kv_bytes_per_token is not None:
+        return spec.tiers.kv_bytes_per_token
+    if model is None:
+        raise needed(spec, "model", "tiers.kv_bytes_per_token is not given, and is derived from it")
+    return model.cache_bytes(1, kv, spec.parallel.tensor)
+
+
+def host_speed(
+    spec: Spec, gpu: Gpu | None, field: Literal["store_gbytes_per_s", "load_gbytes_per_s"]
+) -> dict[str, int]:
+    """Of copies between a GPU and its host in one direction: as given, or most of its PCIe link's. Raises SpecError."""
+    given: float | None = getattr(spec.tiers.host, field)
+    if given is not None:
+        rate = given * 1e9
+    elif gpu is not None:
+        rate = COPY_EFFICIENCY * gpu.pcie_bytes_per_s
+    else:
+        raise needed(spec, "gpu", f"tiers.host.{field} is not given, and is derived from its link to the host")
+    return {"bytes_per_s": max(round(rate), 1), "latency_ps": nearest_ps(spec.tiers.host.first_byte_ms, PS_PER_MS)}
+
+
+def _copies(spec: Spec, model: Model | None) -> int:
+    """How often the host holds a block: once a rank, but once in all where each rank has the same of it."""
+    same = model is not None and all(isinstance(layer.mixer, LatentAttention) for layer in model.stack)
+    return 1 if same else spec.parallel.tensor
+
+
+def _vllm_blocks(spec: Spec, gib: float, block_bytes: int, copies: int) -> int:
+    room = -(-block_bytes * copies // HOST_PAGE_BYTES) * HOST_PAGE_BYTES
+    blocks = int(gib * GIB) // room
+    if blocks == 0:
+        raise spec.source.problem(
+            ("engine", "kv_offloading_size"),
+            "smaller than a block",
+            found=f"{gib:g} GiB",
+            wanted=f"at least {room:,} bytes ({room / GIB:.2g} GiB)",
+        )
+    return blocks

@@ -1,0 +1,55 @@
+"""Checks on memory below the GPU's: what an engine refuses, what is not modelled, and what would never be read."""
+
+from __future__ import annotations
+
+from .deployment import Spec
+from .engine import VllmEngine
+
+
+def check_tiers(spec: Spec) -> None:
+    """Raises SpecError for the first thing wrong."""
+    engine, problem = spec.engine, spec.source.problem
+    if isinstance(engine, VllmEngine):
+        _vllm(spec, engine)
+    elif spec.was_set("tiers") and not engine.offloads:
+        raise problem(("tiers",), "never read: the engine keeps nothing outside the GPU", wanted="it left out")
+
+
+def _vllm(spec: Spec, engine: VllmEngine) -> None:
+    problem = spec.source.problem
+    blocks = spec.tiers.host.blocks
+    if engine.kv_offloading_size is not None and blocks is not None:
+        raise problem(
+            ("tiers", "host", "blocks"),
+            "the size of the host tier is given already, as engine.kv_offloading_size",
+            found=f"{blocks:,}",
+            wanted="one of the two",
+        )
+    sized = ("engine", "kv_offloading_size") if blocks is None else ("tiers", "host", "blocks")
+    if engine.kv_offloading_size is None and blocks is None:
+        for path in (("tiers",), ("engine", "kv_offloading_backend")):
+            if spec.was_set(*path):
+                raise problem(
+                    path,
+                    "never read: nothing is offloaded",
+                    wanted="engine.kv_offloading_size or tiers.host.blocks beside it, or it left out",
+                )
+        return
+    if not engine.enable_prefix_caching:
+        raise problem(
+            sized,
+            "without prefix caching nothing that is offloaded could be found again",
+            wanted="enable_prefix_caching: true, or it left out",
+        )
+    if engine.version != "0.32":
+        raise problem(
+            sized,
+            f"vLLM {engine.version} offloads by other rules than 0.32, which are not modelled",
+            wanted='version: "0.32", or it left out',
+        )
+    if engine.speculative is not None:
+        raise problem(
+            sized,
+            "offloading together with speculative decoding is not yet modelled",
+            wanted="one of the two",
+        )
