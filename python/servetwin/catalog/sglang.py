@@ -24,6 +24,7 @@ from .gpus import Gpu
 from .lookup import find_gpu, find_model
 from .memory import Memory, communication_bytes
 from .models import Model
+from .tiers import sglang_hicache
 
 _CHUNKS = ((20, 2048), (60, 4096), (160, 8192))
 """GiB of GPU memory below which the chunk is of so many tokens (handle_gpu_memory_settings)."""
@@ -48,6 +49,7 @@ OVERLAP = (
     "unrecorded for the overlap loop, SGLang's default (recorded with disable_overlap_schedule: true, step by step)"
 )
 HANDED_OVER = "unrecorded for hand-overs (within a replica, recorded in the loop without overlap)"
+HICACHE = "unrecorded for HiCache (what is on the device only, recorded in the loop without overlap)"
 
 
 def resolve_sglang(spec: Spec, engine: SglangEngine, role: str) -> ResolvedEngine:
@@ -89,6 +91,7 @@ def resolve_sglang(spec: Spec, engine: SglangEngine, role: str) -> ResolvedEngin
         "priority_scheduling_preemption_threshold": engine.priority_scheduling_preemption_threshold,
         "disable_overlap_schedule": engine.disable_overlap_schedule,
         "ignore_eos": engine.ignore_eos,
+        "hicache": sglang_hicache(spec, engine, model, gpu, cache_format(model, engine.kv_cache_dtype), pool),
         "disaggregation": _disaggregation(engine) if role == "decode" else None,
     }
     return ResolvedEngine(
@@ -112,6 +115,8 @@ def resolve_sglang(spec: Spec, engine: SglangEngine, role: str) -> ResolvedEngin
 def _rules(engine: SglangEngine, role: str) -> str:
     if role != "aggregated":
         return HANDED_OVER
+    if engine.enable_hierarchical_cache:
+        return HICACHE
     return RECORDED if engine.disable_overlap_schedule else OVERLAP
 
 

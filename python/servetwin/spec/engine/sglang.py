@@ -20,7 +20,10 @@ POLICIES = ("lpm", "random", "fcfs", "dfs-weight", "lof", "priority", "routing-k
 
 
 class SglangEngine(SpecModel):
-    """`ignore_eos` is a property of requests in SGLang; here it is one of all of them."""
+    """`ignore_eos` is a property of requests in SGLang; here it is one of all of them.
+
+    `hicache_size` is in gigabytes of 10⁹ bytes, a rank.
+    """
 
     name: Literal["sglang"]
     version: Literal["0.5.23"] = "0.5.23"
@@ -43,6 +46,10 @@ class SglangEngine(SpecModel):
     schedule_low_priority_values_first: bool = False
     priority_scheduling_preemption_threshold: Annotated[int, Field(ge=0, le=2**31 - 1)] = 10
     ignore_eos: bool = False
+    enable_hierarchical_cache: bool = False
+    hicache_ratio: Positive | None = None
+    hicache_size: Count | None = None
+    hicache_write_policy: Literal["write_through", "write_through_selective", "write_back"] = "write_through"
     num_reserved_decode_tokens: CountOrZero = 512
     disaggregation_decode_extra_slots: CountOrZero | None = None
     disaggregation_decode_polling_interval: Count = 1
@@ -87,7 +94,7 @@ class SglangEngine(SpecModel):
     @property
     def offloads(self) -> bool:
         """Whether it keeps blocks in host memory."""
-        return False
+        return self.enable_hierarchical_cache
 
     @property
     def shares_prefixes(self) -> bool:
