@@ -32,7 +32,7 @@ COLUMNS = (
 SERIES = ("time_ps", "replica", "running", "waiting", "used_blocks")
 
 
-POOL = ("replicas", "engine", "step_time", "router", "instances")
+POOL = ("replicas", "engine", "step_time", "data", "router", "instances")
 
 
 def described(run: dict[str, Any]) -> str:

@@ -60,6 +60,7 @@ impl Run {
             "last_token_ps" => column(py, &requests.last_token_ps, i64::to_le_bytes)?,
             "end_ps" => column(py, &requests.end_ps, i64::to_le_bytes)?,
             "replica" => column(py, &requests.replica, u32::to_le_bytes)?,
+            "rank" => column(py, &requests.rank, u32::to_le_bytes)?,
             "input_tokens" => column(py, &trace.input_tokens, u32::to_le_bytes)?,
             "output_tokens" => column(py, &requests.output_tokens, u32::to_le_bytes)?,
             "cached_tokens" => column(py, &requests.cached_tokens, u32::to_le_bytes)?,

@@ -80,6 +80,9 @@ def request_table(run: Run, trace: Trace) -> pa.Table:
         columns |= {name: _array(run.column(name), code) for name, code in HANDOVER_COLUMNS.items()}
     if trace.has_waits:
         columns["trajectory"] = _array(trace.column("trajectory"), "I")
+    rank = _array(run.column("rank"), "I")
+    if len(rank):
+        columns["rank"] = rank
     if run.route_reasons:
         columns["route_reason"] = _named(_array(run.column("route_reason"), "I"), run.route_reasons)
     for name in TIER_COLUMNS:

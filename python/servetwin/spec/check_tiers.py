@@ -37,6 +37,12 @@ def _sglang(spec: Spec, engine: SglangEngine) -> None:
             "without a radix cache nothing that is kept on the host could be found again",
             wanted="disable_radix_cache: false, or it left out",
         )
+    if spec.parallel.pipeline > 1:
+        raise problem(
+            ("engine", "enable_hierarchical_cache"),
+            "HiCache together with pipeline parallelism is not yet modelled",
+            wanted="one of the two",
+        )
     if engine.hicache_ratio is not None and engine.hicache_size is not None:
         raise problem(("engine", "hicache_ratio"), "never read beside hicache_size", wanted="one of the two")
     if spec.tiers.host.blocks is not None:

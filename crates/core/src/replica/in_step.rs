@@ -13,6 +13,7 @@ use crate::config::Engine;
 use crate::scheduler::{AnyScheduler, Ledger, Results, Scheduler, Setting};
 use crate::step_time::{Features, Stretch, Timeline};
 use crate::worker::{Phase, Stop};
+use crate::workload::HORIZON_PS;
 
 /// More passes than any run has.
 const ENDLESS: i64 = i64::MAX / 2;
@@ -113,6 +114,10 @@ impl<'a> InStep<'a> {
     }
 
     pub fn process(&mut self, (time_ps, phase): (i64, Phase), results: &mut Results) {
+        if time_ps > HORIZON_PS {
+            self.stopped = Some(Stop::Horizon);
+            return;
+        }
         match (phase, self.span.is_some()) {
             (Phase::Results, true) => self.end_span(results),
             (Phase::Results, false) => self.take_results(results),
@@ -194,10 +199,10 @@ impl<'a> InStep<'a> {
         }
     }
 
-    /// A rank that wakes up by itself decides as if something came to it then.
+    /// A rank that looks up by itself decides as if something came to it then.
     fn cut_at_wakes(&mut self) {
         for index in 0..self.ranks.len() {
-            if let (Some(wake_ps), Some(span)) = (self.ranks[index].wakes(), &mut self.span)
+            if let (Some(wake_ps), Some(span)) = (self.ranks[index].scheduler.next_wake_ps(), &mut self.span)
                 && (span.start_ps + 1..=span.end_ps()).contains(&wake_ps)
             {
                 match self.ranks[index].executing {

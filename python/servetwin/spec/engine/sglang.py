@@ -53,6 +53,7 @@ class SglangEngine(SpecModel):
     num_reserved_decode_tokens: CountOrZero = 512
     disaggregation_decode_extra_slots: CountOrZero | None = None
     disaggregation_decode_polling_interval: Count = 1
+    enable_dp_attention: bool = False
     disable_cuda_graph: bool = False
     disable_prefill_cuda_graph: bool = False
     disable_cuda_graph_padding: bool = False

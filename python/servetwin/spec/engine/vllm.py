@@ -102,6 +102,7 @@ class VllmEngine(SpecModel):
     watermark: Annotated[float, Field(ge=0, lt=1)] = 0.0
     scheduler_reserve_full_isl: bool = True
     async_scheduling: bool | None = None
+    dp_sync_interval: Count = 32
     speculative: Speculative | None = None
     kv_offloading_size: Positive | None = None
     kv_offloading_backend: Literal["native"] = "native"
