@@ -43,6 +43,12 @@ def _sglang(spec: Spec, engine: SglangEngine) -> None:
             "HiCache together with pipeline parallelism is not yet modelled",
             wanted="one of the two",
         )
+    if getattr(engine, "speculative", None) is not None:
+        raise problem(
+            ("engine", "enable_hierarchical_cache"),
+            "HiCache together with speculative decoding is not yet modelled",
+            wanted="one of the two",
+        )
     if engine.hicache_ratio is not None and engine.hicache_size is not None:
         raise problem(("engine", "hicache_ratio"), "never read beside hicache_size", wanted="one of the two")
     if spec.tiers.host.blocks is not None:
