@@ -36,6 +36,8 @@ pub enum Reason {
     DecodeContext = 9,
     /// Its hand-over took too long.
     HandoverTimeout = 10,
+    /// SGLang aborts a request of a decode replica whose next token finds no room, even alone.
+    OutOfMemory = 11,
 }
 
 /// One entry a request in every column; picoseconds, tokens.

@@ -6,6 +6,7 @@ from .check_engine import check_engine
 from .check_parallel import check_parallel
 from .check_pools import check_pools
 from .check_router import check_router
+from .check_sglang import check_sglang_pools
 from .check_speculation import check_speculation
 from .check_tiers import check_tiers
 from .deployment import Spec
@@ -27,6 +28,7 @@ def check(spec: Spec) -> None:
         check_tiers(pool)
         _timing(pool)
     check_pools(spec)
+    check_sglang_pools(spec)
     _cluster(spec)
     _workload(spec)
     _service_level(spec)

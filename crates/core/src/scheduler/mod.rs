@@ -141,7 +141,8 @@ pub fn block_size(engine: &Engine) -> u32 {
 pub fn has_host_tier(engine: &Engine) -> bool {
     match engine {
         Engine::Vllm(engine) => engine.offload.is_some(),
-        Engine::Sglang(_) | Engine::Trtllm(_) => false,
+        Engine::Sglang(engine) => engine.hicache.is_some(),
+        Engine::Trtllm(_) => false,
     }
 }
 
