@@ -17,11 +17,11 @@ SHARES_TOLERANCE = 1e-6
 
 def check(spec: Spec) -> None:
     """Raises SpecError for the first thing wrong."""
-    for pool in spec.by_pool.values():
+    for name, pool in spec.by_pool.items():
         _parallel(pool)
         check_engine(pool)
         check_router(pool)
-        check_tiers(pool)
+        check_tiers(pool, name)
         _timing(pool)
     check_pools(spec)
     _cluster(spec)

@@ -6,16 +6,16 @@ from .deployment import Spec
 from .engine import VllmEngine
 
 
-def check_tiers(spec: Spec) -> None:
-    """Raises SpecError for the first thing wrong."""
+def check_tiers(spec: Spec, pool: str) -> None:
+    """Of a spec as `pool` sees it. Raises SpecError for the first thing wrong."""
     engine, problem = spec.engine, spec.source.problem
     if isinstance(engine, VllmEngine):
-        _vllm(spec, engine)
+        _vllm(spec, engine, pool)
     elif spec.was_set("tiers") and not engine.offloads:
         raise problem(("tiers",), "never read: the engine keeps nothing outside the GPU", wanted="it left out")
 
 
-def _vllm(spec: Spec, engine: VllmEngine) -> None:
+def _vllm(spec: Spec, engine: VllmEngine, pool: str) -> None:
     problem = spec.source.problem
     blocks = spec.tiers.host.blocks
     if engine.kv_offloading_size is not None and blocks is not None:
@@ -35,6 +35,12 @@ def _vllm(spec: Spec, engine: VllmEngine) -> None:
                     wanted="engine.kv_offloading_size or tiers.host.blocks beside it, or it left out",
                 )
         return
+    if pool != "aggregated":
+        raise problem(
+            sized,
+            "offloading beside pools is not modelled: each replica of vLLM has one KV connector, here the hand-over's",
+            wanted="it left out, or no pools",
+        )
     if not engine.enable_prefix_caching:
         raise problem(
             sized,

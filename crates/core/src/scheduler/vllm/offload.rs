@@ -173,6 +173,7 @@ impl<'a> Vllm<'a> {
     /// What the host has of the `known` tokens of `head`, beyond the `local` blocks that the GPU has.
     pub(super) fn look_at_host(&mut self, head: Waiting, known: u32, local: u32, now_ps: i64) -> Outside {
         let content = self.content(head.request);
+        let whole = known.min(self.s.engine.max_model_len) / self.s.engine.block_size;
         let Some(offload) = &mut self.offload else { return Outside::Nothing };
         if let Some(slot) = head.slot
             && offload.rows[slot as usize].busy_until_ps > now_ps
@@ -180,7 +181,7 @@ impl<'a> Vllm<'a> {
             offload.put_off(offload.rows[slot as usize].busy_until_ps);
             return Outside::Later;
         }
-        let found = offload.tier.find(content.extents(local, known / self.s.engine.block_size));
+        let found = offload.tier.find(content.extents(local, whole));
         if found.blocks == 0 {
             Outside::Nothing
         } else if found.ready_ps > now_ps {
