@@ -24,6 +24,7 @@ FIGURES = {
     "peak_mb": "peak memory, MB",
     "process_s": "process, s",
     "cost_growth": "cost a request, × that on 8 replicas",
+    "plain_ratio": "times the plain run",
     "router_own_us": "the router's own code, µs a decision",
     "router_us": "a decision beyond it, µs",
 }
