@@ -24,6 +24,8 @@ COLUMNS = (
     "output_tokens",
     "cached_tokens",
     "host_tokens",
+    "disk_tokens",
+    "shared_tokens",
     "preemptions",
     "status",
     "reason",
@@ -292,7 +294,23 @@ def offloads(draw: st.DrawFn, block_size: int) -> dict[str, Any]:
         "block_bytes": 10_000 * block_size,
         "store": draw(_SPEEDS),
         "load": draw(_SPEEDS),
+        "below": [draw(below(place, block_size)) for place in draw(_PLACES)],
     }
+
+
+_PLACES = st.sampled_from([(), (), ("disk",), ("shared",), ("disk", "shared")])
+
+
+def below(place: str, block_size: int) -> st.SearchStrategy[dict[str, Any]]:
+    return st.fixed_dictionaries(
+        {
+            "place": st.just(place),
+            "blocks": st.integers(1, max(1, 6000 // block_size)),
+            "write": _SPEEDS,
+            "read": _SPEEDS,
+            "write_policy": st.sampled_from(["through", "on_eviction"]),
+        }
+    )
 
 
 @st.composite

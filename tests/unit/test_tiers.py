@@ -103,6 +103,42 @@ def test_the_least_recently_used_block_goes(tmp_path: Path) -> None:
     assert times(simulate(make_spec(larger)), "host_tokens") == [0, 0, 32]
 
 
+SMALL = {"host": HOST | {"blocks": 8}, "kv_bytes_per_token": 62_500}
+BEHIND = {"blocks": 100, "write_gbytes_per_s": 1.0, "read_gbytes_per_s": 0.5, "first_byte_ms": 1.0}
+
+
+@pytest.mark.parametrize("policy", ["through", "on_eviction"])
+def test_what_the_host_dropped_comes_from_the_disk(tmp_path: Path, policy: str) -> None:
+    disk = spec(tmp_path, EVICTED, tiers=SMALL | {"disk": BEHIND | {"write_policy": policy}})
+    result = simulate(make_spec(disk))
+    # To the host: 1 + 4 / 0.5 = 9 ms. To the GPU: 4.25 ms.
+    assert times(result, "scheduled_ps")[2] == 213_250_000_000
+    assert times(result, "disk_tokens") == [0, 0, 63]
+    assert times(result, "host_tokens") == [0, 0, 0]
+    assert result.summary["prefix_reuse.disk"] == 63 / 256
+
+
+def test_what_another_replica_computed_comes_from_the_shared_store(tmp_path: Path) -> None:
+    rows = [row(0, [1, 2, 3, 4]), row(100, [1, 2, 3, 4])]
+    tiers = {"host": HOST, "kv_bytes_per_token": 62_500}
+    # In turn: the second request goes to the replica that has seen nothing.
+    result = simulate(make_spec(spec(tmp_path, rows, replicas=2, tiers=tiers | {"shared": BEHIND})))
+    assert times(result, "shared_tokens") == [0, 63]
+    assert times(result, "scheduled_ps")[1] == 113_250_000_000
+    alone = simulate(make_spec(spec(tmp_path, rows, replicas=2, tiers=tiers | {"disk": BEHIND})))
+    assert times(alone, "disk_tokens") == [0, 0]
+
+
+def test_a_copy_to_the_store_has_to_be_complete(tmp_path: Path) -> None:
+    """On the host at 14.25 ms, in the store 5 ms later; until then it is computed again."""
+    tiers = {"host": HOST, "kv_bytes_per_token": 62_500, "shared": BEHIND}
+    for time_ms, loaded in ((19, 0), (20, 63)):
+        rows = [row(0, [1, 2, 3, 4]), row(time_ms, [1, 2, 3, 4])]
+        result = simulate(make_spec(spec(tmp_path, rows, replicas=2, tiers=tiers)))
+        assert times(result, "shared_tokens") == [0, loaded]
+
+
+RATES = {"write_gbytes_per_s": 1.0, "read_gbytes_per_s": 1.0}
 MODEL = {"model": "llama-3.1-8b", "gpu": "h100", "workload": {"trace": "unread.jsonl"}}
 
 
@@ -122,6 +158,18 @@ def test_the_size_in_gib_is_of_all_ranks() -> None:
     ("changes", "field", "why"),
     [
         ({"engine": {"kv_offloading_size": 0.001}}, "engine.kv_offloading_size", "smaller than a block"),
+        (
+            {"engine": {"kv_offloading_size": 8}, "tiers": {"disk": {**RATES, "capacity_gib": 0.001}}},
+            "tiers.disk.capacity_gib",
+            "smaller than a block",
+        ),
+        ({"engine": {"kv_offloading_size": 8}, "tiers": {"shared": RATES}}, "tiers.shared", "no size"),
+        ({"tiers": {"disk": {**RATES, "blocks": 9}}}, "tiers", "nothing is offloaded"),
+        (
+            {"engine": {"kv_offloading_size": 8}, "tiers": {"disk": {**RATES, "read_gbytes_per_s": 0, "blocks": 9}}},
+            "tiers.disk.read_gbytes_per_s",
+            "greater than 0",
+        ),
         ({"engine": {"kv_offloading_size": 0}}, "engine.kv_offloading_size", "greater than 0"),
         (
             {"engine": {"kv_offloading_size": 8}, "tiers": {"host": {"load_gbytes_per_s": 0}}},

@@ -30,7 +30,7 @@ REQUEST_COLUMNS: dict[str, Code] = {
 }
 """One entry a request. -1, or the greatest replica, stands for never."""
 
-TIER_COLUMNS = ("host_tokens",)
+TIER_COLUMNS = ("host_tokens", "disk_tokens", "shared_tokens")
 """Of the cached tokens, those loaded from below the GPU's memory. Empty where the run keeps nothing there."""
 
 SERIES_COLUMNS: dict[str, Code] = {"time_ps": "q", "replica": "I", "running": "I", "waiting": "I", "used_blocks": "I"}

@@ -53,6 +53,10 @@ def _vllm(spec: Spec, engine: VllmEngine, pool: str) -> None:
             f"vLLM {engine.version} offloads by other rules than 0.32, which are not modelled",
             wanted='version: "0.32", or it left out',
         )
+    for name in ("disk", "shared"):
+        below = getattr(spec.tiers, name)
+        if below is not None and (below.capacity_gib is None) == (below.blocks is None):
+            raise problem(("tiers", name), "has no size, or two", wanted="either capacity_gib or blocks")
     if engine.speculative is not None:
         raise problem(
             sized,
