@@ -25,7 +25,13 @@ from servetwin.accuracy.timings import SYSTEMS, data_folder, timings
 from servetwin.timing.operators.curve import Curve, terms
 from servetwin.timing.operators.fitted import curve_from
 
-SOURCE = "aiconfigurator-core 0.12.0, kernels of vLLM 0.24 (A100: 0.14)"
+SOURCE = "aiconfigurator-core 0.12.0, kernels of vLLM 0.24 (A100: 0.14{more})"
+OTHERS = {
+    "gemm": "; FP8 in blocks: TensorRT-LLM 1.3",
+    "sparse_prompt": "; below 2,048 tokens: TensorRT-LLM 1.3",
+    "collective": "; NCCL 2.27 to 2.29",
+}
+"""Of the kernels, those that are not vLLM's."""
 MOST = 8000
 LEAST = 2
 """Shapes for each coefficient; of fewer no curve is fitted."""
@@ -87,7 +93,9 @@ def main() -> None:
     target = Path(servetwin.timing.operators.__file__).with_name("coefficients")
     target.mkdir(exist_ok=True)
     for operator in sys.argv[1:] or READERS:
-        text = json.dumps({"source": SOURCE, "curves": fit_operator(folder, operator)}, indent=1)
+        text = json.dumps(
+            {"source": SOURCE.format(more=OTHERS.get(operator, "")), "curves": fit_operator(folder, operator)}, indent=1
+        )
         (target / f"{operator}.json").write_text(compact(text) + "\n")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from .catalog import ResolvedEngine, resolve_engine
+from .catalog import ResolvedEngine, describe_data, resolve_engine
 from .describe_handover import Network, describe_handover, network
 from .describe_router import describe_instances, describe_router
 from .spec import Spec
@@ -73,6 +73,7 @@ def _pool(pool: PoolDeployment, *, own_router: bool) -> dict[str, Any]:
         "replicas": pool.spec.replicas,
         "engine": dict(pool.engine.options),
         "step_time": pool.lowered.description,
+        "data": describe_data(pool.spec, pool.engine.model),
         "router": describe_router(pool.spec, pool.engine, own_router=own_router),
         "instances": describe_instances(pool.spec.router, own_router=own_router),
     }
@@ -114,7 +115,9 @@ def summary_options(spec: Spec, deployment: Deployment) -> dict[str, Any]:
         "warmup_ps": nearest_ps(spec.metrics.warmup, PS_PER_S),
         "window_ps": None if window is None else nearest_ps(window, PS_PER_S),
         "gpus": spec.gpus,
-        "kv_blocks": sum(pool.engine.blocks * pool.spec.replicas for pool in deployment.pools),
+        "kv_blocks": sum(
+            pool.engine.blocks * pool.spec.replicas * pool.spec.parallel.data for pool in deployment.pools
+        ),
         "gpu_price_per_hour": None if hour is None else hour.price,
         "slo": slo,
     }

@@ -59,6 +59,14 @@ def _bytes_per_token(spec: Spec, handover: Handover, engine: ResolvedEngine) -> 
 
 
 def _placed(spec: Spec, engines: Mapping[str, ResolvedEngine], size: int) -> Network:
+    for pool in spec.by_pool.values():
+        if pool.parallel.data > 1:
+            raise pool.source.problem(
+                ("parallel", "data"),
+                "hand-overs that cross the NICs of one data rank alone are not yet modelled",
+                found=str(pool.parallel.data),
+                wanted="1, or handover.link with its capacity in cluster.links",
+            )
     cluster = spec.cluster or Cluster()
     gpus = {name: engine.gpu for name, engine in engines.items()}
     alike = len({None if gpu is None else gpu.name for gpu in gpus.values()}) == 1

@@ -23,6 +23,7 @@ from servetwin.reference import (
     PromptGrid,
     Tabulated,
 )
+from servetwin.reference.acceptance import Drawn
 
 T = TypeVar("T")
 
@@ -85,8 +86,9 @@ def step_time(choose: Chooser) -> Affine | Polynomial:
 def tabulated(choose: Chooser) -> Tabulated:
     tokens, rows, contexts = _knots(choose, 200), _knots(choose, 30), _knots(choose, 300)
     reach = tuple(_knots(choose, 400) for _ in tokens)
-    decodes = len(rows) * len(contexts)
-    mixed = MixedGrid(tokens, reach, rows, contexts, tuple(_times(choose, len(knots) * decodes) for knots in reach))
+    across = tuple(_knots(choose, 300) for _ in tokens)
+    counts = [len(knots) * len(rows) * len(others) for knots, others in zip(reach, across, strict=True)]
+    mixed = MixedGrid(tokens, reach, rows, across, tuple(_times(choose, count) for count in counts))
     sizes = _knots(choose, 40)
     return Tabulated(
         host=Linear(base_ps=choose.integer(0, PS_PER_MS), sequence_ps=choose.integer(0, 5000)),
@@ -116,6 +118,12 @@ def _times(choose: Chooser, count: int) -> tuple[int, ...]:
 def _line(choose: Chooser) -> Line:
     at = _knots(choose, 100)
     return Line(at, _times(choose, len(at)), tuple(choose.integer(0, 2**45) for _ in at))
+
+
+def drawn(choose: Chooser, drafts: int) -> Drawn:
+    counts = [choose.one_of((0, 1, 5, 40)) for _ in range(drafts + 1)]
+    counts[choose.integer(0, drafts)] += 1
+    return Drawn(tuple(counts), seed=choose.integer(0, 2**63))
 
 
 def gap(choose: Chooser) -> int:

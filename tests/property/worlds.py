@@ -35,7 +35,7 @@ COLUMNS = (
 SERIES = ("time_ps", "replica", "running", "waiting", "used_blocks")
 
 
-POOL = ("replicas", "engine", "step_time", "router", "instances")
+POOL = ("replicas", "engine", "step_time", "data", "router", "instances")
 
 
 def described(run: dict[str, Any]) -> str:
@@ -148,13 +148,14 @@ def step_times(draw: st.DrawFn) -> dict[str, Any]:
 def tabulated(draw: st.DrawFn) -> dict[str, Any]:
     tokens, rows, contexts = draw(_knots(64)), draw(_knots(12)), draw(_knots(150))
     reach = [draw(_knots(200)) for _ in tokens]
-    decodes = len(rows) * len(contexts)
+    across = [draw(_knots(150)) for _ in tokens]
+    counts = [len(knots) * len(rows) * len(others) for knots, others in zip(reach, across, strict=True)]
     mixed = {
         "tokens": tokens,
         "reach": reach,
         "rows": rows,
-        "contexts": contexts,
-        "ps": [draw(_times(len(knots) * decodes)) for knots in reach],
+        "contexts": across,
+        "ps": [draw(_times(count)) for count in counts],
     }
     graphs = {
         "decode_sizes": draw(st.just([]) | _knots(12)),
@@ -213,6 +214,8 @@ def sglang_engines(draw: st.DrawFn) -> dict[str, Any]:
     page_size = draw(st.sampled_from([1, 1, 4, 16, 64]))
     chunk = draw(st.sampled_from([None, 64, 64, 128, 320]))
     disable_radix_cache = draw(st.integers(0, 3)) == 0
+    drafts = draw(st.sampled_from([0, 0, 1, 3, 5]))
+    steps = draw(st.integers(1, drafts)) if drafts else 0
     return {
         "name": "sglang",
         "version": "0.5.23",
@@ -222,7 +225,7 @@ def sglang_engines(draw: st.DrawFn) -> dict[str, Any]:
         "context_length": draw(st.sampled_from([96, 220, 4096])),
         "chunked_prefill_size": chunk,
         "max_prefill_tokens": draw(st.sampled_from([40, 200, 16384])),
-        "enable_mixed_chunk": draw(st.booleans()),
+        "enable_mixed_chunk": not drafts and draw(st.booleans()),
         "schedule_policy": draw(st.sampled_from(["fcfs", "lpm"])),
         "schedule_conservativeness": draw(st.sampled_from([0.0, 0.05, 0.3, 1.0])),
         "disable_radix_cache": disable_radix_cache,
@@ -230,8 +233,11 @@ def sglang_engines(draw: st.DrawFn) -> dict[str, Any]:
         "disable_priority_preemption": draw(st.integers(0, 3)) == 0,
         "schedule_low_priority_values_first": draw(st.booleans()),
         "priority_scheduling_preemption_threshold": draw(st.integers(0, 1)),
-        "disable_overlap_schedule": draw(st.booleans()),
+        "disable_overlap_schedule": drafts > 0 or draw(st.booleans()),
         "ignore_eos": draw(st.integers(0, 3)) == 0,
+        "speculative_num_draft_tokens": drafts + 1 if drafts else 0,
+        "acceptance": draw(drawn(steps)) if drafts else None,
+        "decode_reserve_tokens": 2 * (drafts + 1) if drafts else 0,
         "hicache": None if disable_radix_cache else draw(st.none() | hicaches(page_size)),
     }
 

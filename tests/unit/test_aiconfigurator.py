@@ -15,13 +15,14 @@ from servetwin.spec import make_spec
 from servetwin.timing import timing_model
 from servetwin.timing.aiconfigurator import Aiconfigurator
 from servetwin.timing.aiconfigurator import curves as adapter
+from servetwin.timing.curves_model import CurvesModel
 
 SIZES = {"max_model_len": 32768, "num_gpu_blocks": 9000, "max_num_batched_tokens": 8192, "max_num_seqs": 256}
 LLAMA: dict[str, Any] = {
     "model": "llama-3.1-8b",
     "gpu": "h200",
     "engine": SIZES,
-    "timing": {"kind": "aiconfigurator", "host_ms": 0},
+    "timing": {"kind": "aiconfigurator"},
 }
 
 
@@ -80,8 +81,9 @@ def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[dict[str, Any]
 def curves(options: dict[str, Any]) -> Aiconfigurator:
     spec = make_spec(options)
     found = timing_model(spec, resolve_engine(spec))
-    assert isinstance(found, Aiconfigurator)
-    return found
+    assert isinstance(found, CurvesModel)
+    assert isinstance(found.curves, Aiconfigurator)
+    return found.curves
 
 
 def test_the_package_gets_its_own_names(fake: list[dict[str, Any]]) -> None:

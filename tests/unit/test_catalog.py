@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from servetwin.catalog import FORMATS, GPUS, MODELS, Stored, memory, read_config, resolve_engine
+from servetwin.catalog import FORMATS, GPUS, MODELS, Ranks, Stored, memory, read_config, resolve_engine
 from servetwin.errors import InputError, SpecError
 from servetwin.spec import make_spec
 from servetwin.timing import timing_model
@@ -81,7 +81,7 @@ def test_ranks_share_weights_and_cache() -> None:
         memory(
             MODELS["llama-3.1-70b"],
             GPUS["h200"],
-            tensor=tensor,
+            ranks=Ranks(tensor=tensor),
             utilization=0.9,
             stored=Stored(),
             kv=FORMATS["bf16"],

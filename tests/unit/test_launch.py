@@ -65,6 +65,22 @@ def test_every_option_of_an_engine_has_a_flag() -> None:
         )
 
 
+@pytest.mark.parametrize(
+    ("engine", "flags", "parallel"),
+    [
+        ("vllm", "-dp 8 -ep", {"data": 8, "expert": 8}),
+        ("vllm", "-tp 2 -dp 4 --enable-expert-parallel", {"tensor": 2, "data": 4, "expert": 8}),
+        ("vllm", "-tp 2 --no-enable-expert-parallel", {"tensor": 2, "expert": 1}),
+        ("sglang", "--tp 8 --dp 4 --enable-dp-attention --ep 8", {"tensor": 2, "data": 4, "expert": 8}),
+        ("sglang", "--tp 2 --dp 4", {"tensor": 2, "data": 4}),
+    ],
+)
+def test_ranks_by_engine(engine: str, flags: str, parallel: dict[str, int]) -> None:
+    """SGLang counts the tensor ranks of all data ranks, unless these are servers of their own."""
+    start = {"vllm": "vllm serve", "sglang": "python -m sglang.launch_server --model"}[engine]
+    assert imported(f"{start} deepseek-ai/DeepSeek-V3 {flags}").spec["parallel"] == parallel
+
+
 def test_the_line_of_the_readme() -> None:
     line = f"{VLLM} --max-num-seqs 128 --tensor-parallel-size 2"
     assert imported(line, engine="vllm").spec == {
@@ -213,7 +229,9 @@ def test_what_is_unsupported_is_refused_all_at_once_or_left_out() -> None:
         (f"{VLLM} --watermark 0.1", {"version": "0.19"}, "--watermark"),
         (f"{VLLM} --kv-cache-dtype int4", {}, "--kv-cache-dtype"),
         (f"{VLLM} --max-num-batched-tokens 8 --max-num-seqs 9", {"gpu": "h100"}, "--max-num-batched-tokens"),
-        (f"{VLLM} --data-parallel-size 2", {}, "--data-parallel-size"),
+        (f"{VLLM} --data-parallel-external-lb", {}, "unsupported"),
+        (f"{VLLM} --enable-expert-parallel -tp 2", {"gpu": "h100"}, "--enable-expert-parallel"),
+        (f"{SGLANG} --tp-size 4 --dp-size 3 --enable-dp-attention", {}, "--dp-size"),
         (f"{VLLM} --speculative-config nonsense", {"acceptance": 0.5}, "--speculative-config"),
         (f"{VLLM} second", {}, "second"),
         ("vllm serve meta-llama/Llama-3.1-9B", {}, "model"),

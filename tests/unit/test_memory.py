@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from servetwin.catalog import FORMATS, GPUS, MODELS, Model, Stored, memory, resolve_engine
+from servetwin.catalog import FORMATS, GPUS, MODELS, Model, Ranks, Stored, memory, resolve_engine
 from servetwin.catalog.layers import Dense, GroupedAttention, Layer
 from servetwin.catalog.memory import GRAPH_BYTES, activation_bytes, communication_bytes
 from servetwin.errors import SpecError
@@ -37,7 +37,7 @@ def test_capacities_are_those_that_engines_logged(
     room = memory(
         model,
         GPUS[gpu],
-        tensor=1,
+        ranks=Ranks(tensor=1),
         utilization=0.9,
         stored=Stored(),
         kv=BF16,
@@ -71,11 +71,11 @@ def test_each_engine_goes_by_its_own_option() -> None:
 def test_activations_count_what_a_profiling_pass_holds() -> None:
     rows = 2 * 4 * 256 * 151936
     # A mixture: of each of eight experts an output (2,048 > 2 · 768) and a product.
-    mixture = activation_bytes(MODELS["qwen3-30b-a3b"], tensor=1, budget_tokens=1000, sequences=256)
+    mixture = activation_bytes(MODELS["qwen3-30b-a3b"], ranks=Ranks(tensor=1), budget_tokens=1000, sequences=256)
     assert mixture == 2 * 1000 * (8 * (2048 + 768) + 4 * 2048) + rows
     # Keys and values made from a latent need a workspace, which sparse attention does not.
     dense, sparse = (
-        activation_bytes(MODELS[name], tensor=8, budget_tokens=1000, sequences=256)
+        activation_bytes(MODELS[name], ranks=Ranks(tensor=8), budget_tokens=1000, sequences=256)
         for name in ("deepseek-v3", "deepseek-v3.2")
     )
     assert dense - sparse == 2 * 65_536 * (16 * 256 + 576)

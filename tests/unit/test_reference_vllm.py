@@ -356,7 +356,7 @@ def test_tabulated_step_time() -> None:
         sequences=Line((1,), (1,), (one,)),
         decode=DecodeGrid((1, 3), (0, 100), ((0, 100), (0, 300))),
         prompt=PromptGrid((1, 16), ((0, 16), (0, 16)), ((0, 16), (0, 256))),
-        mixed=MixedGrid((1,), ((1,),), (1,), (0, 50), ((7, 57),)),
+        mixed=MixedGrid((1,), ((1,),), (1,), ((0, 50),), ((7, 57),)),
     )
     # Three rows fill a graph of eight: 80 for the tokens, 3 for the rows, a picosecond for each token of context.
     assert model.picoseconds(features(decode_rows=3, context=30, sequences=3)) == 1000 + 80 + 3 + 30

@@ -111,13 +111,6 @@ def test_acceptance_must_fit_the_drafts(acceptance: object) -> None:
     problem({"engine": {"speculative": {"method": "ngram", "num_speculative_tokens": 2, "acceptance": acceptance}}})
 
 
-@pytest.mark.parametrize("name", ["pipeline", "data", "expert"])
-def test_other_parallelism_is_not_yet_modelled(name: str) -> None:
-    error = problem({"parallel": {name: 2}})
-    assert error.field == f"parallel.{name}"
-    assert "not yet modelled" in error.message
-
-
 def test_replicas_must_fit_the_cluster() -> None:
     error = problem({"replicas": 5, "parallel": {"tensor": 4}, "cluster": {"nodes": 2}})
     assert "need 20 GPUs, but the cluster has 2 × 8 = 16" in error.message

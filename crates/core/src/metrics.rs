@@ -1,5 +1,6 @@
 //! The metrics of a run, by dotted name. `docs/metrics.md` defines each; this is the code for it.
 
+mod handovers;
 mod limits;
 mod options;
 mod progressions;
@@ -9,6 +10,7 @@ mod trajectories;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use crate::record::{Gaps, NEVER, Requests, Status};
+pub use handovers::PoolUse;
 pub use options::{Limit, ServiceLevel, Statistic, SummaryOptions};
 use stats::Stats;
 
@@ -75,13 +77,14 @@ impl Serialize for Summary {
 
 /// Computes all metrics. `input_tokens` and `limits`, the most output tokens asked for, have one
 /// entry a request, as the columns of `requests`; so has `trajectories`, the first request of each
-/// request's trajectory, if any waits for another. `gaps` are those of the whole run.
+/// request's trajectory, if any waits for another. `gaps` and `pools` are those of the whole run.
 pub fn summarize(
     requests: &Requests,
     input_tokens: &[u32],
     limits: &[u32],
     trajectories: &[u32],
     gaps: &[Gaps],
+    pools: &[PoolUse],
     options: &SummaryOptions,
 ) -> Summary {
     let interval = Interval::new(requests, options);
@@ -116,6 +119,7 @@ pub fn summarize(
     write_rates(&mut summary, &counts, &interval, options.gpus);
     write_latencies(&mut summary, &latencies);
     trajectories::write(&mut summary, requests, trajectories, &interval);
+    handovers::write(&mut summary, requests, &interval, pools);
     write_cache(&mut summary, &counts);
     limits::write(&mut summary, requests, limits, &interval, options.kv_blocks);
     write_service(&mut summary, &counts, &latencies, &interval, slo);

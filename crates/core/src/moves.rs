@@ -97,9 +97,14 @@ impl Moves {
     }
 
     pub fn next(&self) -> Option<(i64, Due)> {
-        let landed = self.links.next().map(|(time_ps, flow)| (time_ps, Due::Landed(flow)));
-        let later = self.later.peek().map(|&Reverse(next)| next);
-        landed.into_iter().chain(later).chain(self.deadlines.front().copied()).min()
+        let mut next = self.later.peek().map(|&Reverse(next)| next);
+        if let Some((time_ps, flow)) = self.links.next() {
+            next = Some(next.map_or((time_ps, Due::Landed(flow)), |next| next.min((time_ps, Due::Landed(flow)))));
+        }
+        if let Some(&deadline) = self.deadlines.front() {
+            next = Some(next.map_or(deadline, |next| next.min(deadline)));
+        }
+        next
     }
 
     /// Takes away what [`Self::next`] gives.

@@ -11,6 +11,7 @@ mod pool;
 use crate::chain::Chains;
 use crate::config;
 use crate::log::Log;
+use crate::metrics::PoolUse;
 use crate::record::{Gaps, Handovers, Reason, Requests, Series, Speculated, Status};
 use crate::replica::{Limits, Replica};
 use crate::router::{self, Fleet, Pick, Policy, PolicyError};
@@ -18,6 +19,7 @@ use crate::scheduler::{self, Prefilled, Results, Setting, Store, Wanted};
 use crate::trace::Trace;
 use crate::worker::{Phase, Stop};
 use pool::Pool;
+use std::rc::Rc;
 
 /// Progressions kept for all replicas together before lists of gaps are folded.
 const GAP_ENTRIES: usize = 1 << 20;
@@ -37,6 +39,7 @@ pub struct Outcome {
     pub speculated: Speculated,
     /// Replicas that stopped making progress.
     pub stalled: Vec<u32>,
+    pub pools: Vec<PoolUse>,
     /// Passes of the first replica, if they were logged.
     pub log: Log,
     /// What the codes in `requests.route_reason` mean, if the first pool's router is not the user's.
@@ -68,7 +71,12 @@ pub fn simulate(
     policies: Vec<Option<&mut (dyn Policy + Send)>>,
     progress: &mut dyn FnMut(f64) -> bool,
 ) -> Result<Outcome, Failure> {
-    let contents: Vec<Contents> = run.pools.iter().map(|pool| Contents::new(trace, pool)).collect();
+    let mut contents: Vec<Rc<Contents>> = Vec::with_capacity(run.pools.len());
+    for pool in &run.pools {
+        let same = |other: &&config::Pool| scheduler::caches_alike(&pool.engine, &other.engine);
+        let found = run.pools[..contents.len()].iter().position(|other| same(&other));
+        contents.push(found.map_or_else(|| Rc::new(Contents::new(trace, pool)), |at| contents[at].clone()));
+    }
     let mut policies = policies.into_iter();
     let mut pools = Vec::with_capacity(run.pools.len());
     let mut first = 0;
@@ -121,6 +129,7 @@ pub fn simulate(
         leaps: 0,
         speculated: Speculated::default(),
         stalled: Vec::new(),
+        busy_ps: Vec::new(),
         log: Log::Vllm(Vec::new()),
     };
     let open_loop = run.users.is_none() && !trace.has_waits();
@@ -131,7 +140,7 @@ pub fn simulate(
         }
         _ => events::run(&mut simulation, &mut pools, &mut questions)?,
     }
-    Ok(simulation.outcome(pools[0].router.reasons()))
+    Ok(simulation.outcome(&pools))
 }
 
 /// Contents of requests as a pool's replicas, and its router, tell them apart.
@@ -186,6 +195,8 @@ struct Simulation<'a> {
     leaps: u64,
     speculated: Speculated,
     stalled: Vec<u32>,
+    /// By replica.
+    busy_ps: Vec<i64>,
     log: Log,
 }
 
@@ -279,6 +290,7 @@ impl<'a> Simulation<'a> {
                 }
             }
         }
+        self.busy_ps.push(worker.busy_ps());
         let (ledgers, series) = worker.into_records();
         self.series.append(series);
         for (rank, ledger) in ledgers.into_iter().enumerate() {
@@ -293,8 +305,14 @@ impl<'a> Simulation<'a> {
         Ok(())
     }
 
-    fn outcome(self, route_reasons: &'static [&'static str]) -> Outcome {
+    fn outcome(self, pools: &[Pool]) -> Outcome {
+        let used = |pool: &Pool| PoolUse {
+            role: pool.setting.role,
+            replicas: pool.replicas.len() as u32,
+            busy_ps: pool.replicas.clone().map(|replica| self.busy_ps[replica as usize]).sum(),
+        };
         Outcome {
+            pools: pools.iter().map(used).collect(),
             requests: self.requests,
             gaps: self.gaps,
             series: self.series,
@@ -303,7 +321,7 @@ impl<'a> Simulation<'a> {
             speculated: self.speculated,
             stalled: self.stalled,
             log: self.log,
-            route_reasons,
+            route_reasons: pools[0].router.reasons(),
         }
     }
 }

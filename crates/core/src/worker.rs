@@ -35,6 +35,8 @@ pub struct Worker<'a> {
     /// The last decision found nothing to do; only results, an arrival or its own alarm can change that.
     asleep: bool,
     stopped: Option<Stop>,
+    /// How long passes were under way.
+    busy_ps: i64,
 }
 
 /// Why a worker went on no further.
@@ -61,6 +63,7 @@ impl<'a> Worker<'a> {
             ready_ps: 0,
             asleep: true,
             stopped: None,
+            busy_ps: 0,
         }
     }
 
@@ -70,6 +73,10 @@ impl<'a> Worker<'a> {
 
     pub fn stopped(&self) -> Option<Stop> {
         self.stopped
+    }
+
+    pub fn busy_ps(&self) -> i64 {
+        self.busy_ps
     }
 
     pub fn into_ledger(self) -> Ledger {
@@ -111,6 +118,7 @@ impl<'a> Worker<'a> {
     fn take_results(&mut self, results: &mut Results) {
         let Some(mut pass) = self.executing.take() else { return };
         self.scheduler.update(&mut pass, self.queued.as_deref_mut(), results);
+        self.busy_ps += pass.end_ps - pass.start_ps;
         self.ready_ps = pass.end_ps;
         self.asleep = false;
         self.spare.push(pass);
@@ -137,6 +145,7 @@ impl<'a> Worker<'a> {
         self.asleep = false;
         let mut pass = self.spare.pop().unwrap_or_default();
         if self.scheduler.schedule(now_ps, start_ps, results, &mut pass) {
+            self.asleep = false;
             if self.executing.is_none() { self.executing = Some(pass) } else { self.queued = Some(pass) }
         } else {
             self.spare.push(pass);

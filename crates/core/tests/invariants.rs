@@ -110,6 +110,8 @@ fn offloading(dice: &mut Dice) -> Vllm {
 }
 
 fn trtllm(dice: &mut Dice) -> Trtllm {
+    let drafts = dice.pick(&[0, 0, 2]);
+    let pauses = if drafts > 0 { CapacityPolicy::GuaranteedNoEvict } else { CapacityPolicy::MaxUtilization };
     Trtllm {
         version: trtllm::Version::V1_2,
         max_batch_size: dice.roll(1, 10) as u32,
@@ -121,13 +123,17 @@ fn trtllm(dice: &mut Dice) -> Trtllm {
         enable_block_reuse: !dice.chance(4),
         capacity_scheduler_policy: dice.pick(&[
             CapacityPolicy::GuaranteedNoEvict,
-            CapacityPolicy::MaxUtilization,
-            CapacityPolicy::MaxUtilization,
+            pauses,
+            pauses,
             CapacityPolicy::StaticBatch,
         ]),
         context_chunking_policy: dice.pick(&[ChunkingPolicy::FirstComeFirstServed, ChunkingPolicy::EqualProgress]),
         batch_wait_timeout_iters: dice.pick(&[0, 0, 3]),
         batch_wait_tokens: 60,
+        max_draft_len: drafts,
+        acceptance: (drafts > 0).then(|| serde_json::from_str(ACCEPTANCE).expect("a table")),
+        num_extra_kv_tokens: drafts / 2,
+        max_concurrency: if drafts > 0 { dice.pick(&[None, Some(3)]) } else { None },
     }
 }
 
@@ -151,6 +157,7 @@ fn hicache(dice: &mut Dice, page_size: u32) -> HiCache {
 }
 
 fn sglang(dice: &mut Dice) -> Sglang {
+    let drafts = dice.pick(&[0, 0, 2, 3]);
     let page_size = dice.pick(&[1, 1, 4, 16]);
     let disable_radix_cache = dice.chance(4);
     let hicache = (!disable_radix_cache && dice.chance(2)).then(|| hicache(dice, page_size));
@@ -162,7 +169,7 @@ fn sglang(dice: &mut Dice) -> Sglang {
         context_length: 200,
         chunked_prefill_size: dice.pick(&[None, Some(16), Some(48), Some(128)]),
         max_prefill_tokens: dice.pick(&[64, 4096]),
-        enable_mixed_chunk: dice.chance(3),
+        enable_mixed_chunk: drafts == 0 && dice.chance(3),
         schedule_policy: dice.pick(&[sglang::Policy::Fcfs, sglang::Policy::Lpm]),
         schedule_conservativeness: dice.pick(&[0.0, 0.0, 0.1, 1.0]),
         disable_radix_cache,
@@ -170,9 +177,13 @@ fn sglang(dice: &mut Dice) -> Sglang {
         schedule_low_priority_values_first: dice.chance(2),
         priority_scheduling_preemption_threshold: dice.roll(0, 1) as i32,
         disable_priority_preemption: dice.chance(4),
-        disable_overlap_schedule: dice.chance(2),
+        disable_overlap_schedule: drafts > 0 || dice.chance(2),
         ignore_eos: dice.chance(3),
+        speculative_num_draft_tokens: if drafts > 0 { drafts + 1 } else { 0 },
+        acceptance: (drafts > 0).then(|| serde_json::from_str(ACCEPTANCE).expect("a table")),
+        decode_reserve_tokens: if drafts > 0 { 2 * (drafts + 1) } else { 0 },
         hicache,
+        disaggregation: None,
     }
 }
 

@@ -60,6 +60,7 @@ impl Run {
             "last_token_ps" => column(py, &requests.last_token_ps, i64::to_le_bytes)?,
             "end_ps" => column(py, &requests.end_ps, i64::to_le_bytes)?,
             "replica" => column(py, &requests.replica, u32::to_le_bytes)?,
+            "rank" => column(py, &requests.rank, u32::to_le_bytes)?,
             "input_tokens" => column(py, &trace.input_tokens, u32::to_le_bytes)?,
             "output_tokens" => column(py, &requests.output_tokens, u32::to_le_bytes)?,
             "cached_tokens" => column(py, &requests.cached_tokens, u32::to_le_bytes)?,
@@ -69,6 +70,12 @@ impl Run {
             "preemptions" => column(py, &requests.preemptions, u32::to_le_bytes)?,
             "route_reason" => column(py, &requests.route_reason, u32::to_le_bytes)?,
             "route_overlap_tokens" => column(py, &requests.route_overlap_tokens, u32::to_le_bytes)?,
+            "prefill_replica" => column(py, &requests.handovers.prefill_replica, u32::to_le_bytes)?,
+            "prefilled_ps" => column(py, &requests.handovers.prefilled_ps, i64::to_le_bytes)?,
+            "decode_routed_ps" => column(py, &requests.handovers.decode_routed_ps, i64::to_le_bytes)?,
+            "transfer_start_ps" => column(py, &requests.handovers.transfer_start_ps, i64::to_le_bytes)?,
+            "transfer_end_ps" => column(py, &requests.handovers.transfer_end_ps, i64::to_le_bytes)?,
+            "transferred_tokens" => column(py, &requests.handovers.transferred_tokens, u32::to_le_bytes)?,
             "status" => PyBytes::new(py, &requests.status),
             "reason" => PyBytes::new(py, &requests.reason),
             _ => return Err(PyKeyError::new_err(name.to_owned())),
@@ -101,7 +108,15 @@ impl Run {
         let (inputs, limits) = (&trace.input_tokens, &trace.max_output_tokens);
         let summarize = || {
             let trajectories = if trace.has_waits() { trace.trajectories() } else { Vec::new() };
-            metrics::summarize(&outcome.requests, inputs, limits, &trajectories, &outcome.gaps, &options)
+            metrics::summarize(
+                &outcome.requests,
+                inputs,
+                limits,
+                &trajectories,
+                &outcome.gaps,
+                &outcome.pools,
+                &options,
+            )
         };
         Ok(py.detach(summarize).to_json())
     }

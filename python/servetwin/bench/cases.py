@@ -161,6 +161,12 @@ def _beside_peer(simulate: float, process: float | None = None) -> tuple[Target,
     return tuple(targets)
 
 
+def _data_ranks(count: int) -> dict[str, Any]:
+    """Of a mixture of experts, whose ranks wait for each other in vLLM; its requests have 163,840 tokens at most."""
+    spec = _spec(1) | {"model": "deepseek-v3", "parallel": {"data": count, "expert": count}}
+    return spec | {"engine": spec["engine"] | {"max_model_len": 163_840}}
+
+
 def _kv_aware(replicas: int) -> dict[str, Any]:
     return _spec(replicas, router={"kind": "kv_aware"})
 
@@ -192,15 +198,17 @@ _TOOLAGENT = Case(
 _SMALL_CACHES = Case("tier-plain", "a with 2,048 blocks a replica", _spec(8, num_gpu_blocks=2048), CONVERSATION)
 _FEW_REPLICAS = Case("r-8", "1,000 requests each on 8 replicas", _generated(8, 8 * REQUESTS_A_REPLICA))
 
+_CONVERSATION = Case(
+    "a",
+    "Mooncake conversation (12,031 requests), 8 replicas",
+    _spec(8),
+    CONVERSATION,
+    peer=(),
+    targets=_beside_peer(100, 15),
+)
+
 CASES: tuple[Case, ...] = (
-    Case(
-        "a",
-        "Mooncake conversation (12,031 requests), 8 replicas",
-        _spec(8),
-        CONVERSATION,
-        peer=(),
-        targets=_beside_peer(100, 15),
-    ),
+    _CONVERSATION,
     _TOOLAGENT,
     Case(
         "c",
@@ -292,6 +300,14 @@ CASES: tuple[Case, ...] = (
             baseline=Baseline(Case(f"n-{router}-8", f"r-8 with {router}", _routed(router, 8)), _cost_growth),
         )
         for router in ("kv_aware", "least_requests", "cache_aware", "llm_d", "power_of_two", "prefix_hash")
+    ),
+    Case(
+        "dp",
+        "a on one replica of 8 data ranks in step",
+        _data_ranks(8),
+        CONVERSATION,
+        targets=(Target("plain_ratio", 5, at_least=False),),
+        baseline=Baseline(_CONVERSATION, _plain_ratio),
     ),
     Case(
         "p",

@@ -8,6 +8,7 @@ from .lookup import find_gpu, find_model, gpu, model
 from .memory import Memory, memory
 from .models import Model, Stored
 from .named import MODELS
+from .parallel import Ranks, describe_data, ranks
 from .resolve import resolve_engine
 
 __all__ = [
@@ -17,13 +18,16 @@ __all__ = [
     "Gpu",
     "Memory",
     "Model",
+    "Ranks",
     "ResolvedEngine",
     "Stored",
+    "describe_data",
     "find_gpu",
     "find_model",
     "gpu",
     "memory",
     "model",
+    "ranks",
     "read_config",
     "resolve_engine",
 ]

@@ -10,9 +10,11 @@ from ..errors import SpecError
 from ..spec import Spec
 from .formats import BF16, FP8, Format
 from .gpus import Gpu
+from .layers import Experts
 from .lookup import needed
 from .memory import Memory
 from .models import Model, Stored
+from .parallel import ranks
 
 
 @dataclass(frozen=True)
@@ -63,12 +65,17 @@ def check_model(spec: Spec, model: Model) -> None:
             wanted="a model with full attention, such as llama-3.1-8b or deepseek-v3",
         )
     tensor = spec.parallel.tensor
-    widths = {layer.mlp.intermediate for layer in model.stack}
-    if any(width % tensor for width in widths):
+    shared = ranks(spec, model)
+    widths = {
+        layer.mlp.intermediate
+        for layer in model.stack
+        if layer.mlp.intermediate % (shared.expert_slices if isinstance(layer.mlp, Experts) else tensor)
+    }
+    if widths:
         raise spec.source.problem(
             ("parallel", "tensor"),
             f"MLPs of {' and '.join(f'{width:,}' for width in sorted(widths))} cannot be shared by this many ranks",
-            found=str(tensor),
+            found=str(shared.stage if shared.data > 1 else tensor),
         )
     if model.heads % tensor or max(tensor, model.kv_heads) % min(tensor, model.kv_heads):
         raise spec.source.problem(
@@ -144,9 +151,9 @@ def weights_do_not_fit(spec: Spec, room: Memory) -> SpecError:
     return spec.source.problem(
         ("model",),
         f"does not fit: {room.arithmetic()}{on_ranks(spec)}",
-        wanted="more or larger GPUs (parallel.tensor)",
+        wanted="more or larger GPUs (parallel.tensor, or for experts parallel.data)",
     )
 
 
 def on_ranks(spec: Spec) -> str:
-    return f" on each of {spec.parallel.tensor} ranks" if spec.parallel.tensor > 1 else ""
+    return f" on each of {spec.parallel.gpus} GPUs" if spec.parallel.gpus > 1 else ""

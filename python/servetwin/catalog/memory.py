@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from ..units import GIB
 from .formats import Format
 from .gpus import Gpu
-from .layers import Dense, Experts, LatentAttention, Mixer
+from .layers import Dense, Experts, LatentAttention, Mixer, Part
 from .models import Model, Stored
+from .parallel import Ranks
 
 CONTEXT_BYTES = int(0.12 * GIB)
 """CUDA context and libraries of one rank, beyond what is there before the engine starts.
@@ -72,7 +73,7 @@ def memory(
     model: Model,
     gpu: Gpu,
     *,
-    tensor: int,
+    ranks: Ranks,
     utilization: float,
     stored: Stored,
     kv: Format,
@@ -80,37 +81,73 @@ def memory(
     sequences: int,
     kv_share: float = 1.0,
 ) -> Memory:
-    """One rank's memory when `tensor` ranks share a replica; weights as `stored`, the cache in `kv`."""
+    """The memory of one of the `ranks` of a replica; weights as `stored`, the cache in `kv`."""
     return Memory(
         total=gpu.memory_bytes,
         usable=int(gpu.memory_bytes * utilization),
-        weights=model.weight_bytes(stored, tensor),
-        activations=activation_bytes(model, tensor=tensor, budget_tokens=budget_tokens, sequences=sequences),
-        runtime=CONTEXT_BYTES + GRAPH_BYTES + communication_bytes(tensor),
-        kv_per_token=model.cache_bytes(1, kv, tensor),
+        weights=weight_bytes(model, stored, ranks),
+        activations=activation_bytes(model, ranks=ranks, budget_tokens=budget_tokens, sequences=sequences),
+        runtime=CONTEXT_BYTES + GRAPH_BYTES + communication_bytes(ranks.stage * ranks.pipeline),
+        kv_per_token=cache_bytes(model, kv, ranks),
         kv_share=kv_share,
     )
 
 
-def activation_bytes(model: Model, *, tensor: int, budget_tokens: int, sequences: int) -> int:
+def weight_bytes(model: Model, stored: Stored, ranks: Ranks) -> int:
+    """On the GPU that holds most: experts are shared by all ranks of a stage, all else by those of one data rank.
+
+    Of pipeline stages, the one with most layers; embedding and head are at either end.
+    """
+
+    def size(part: Part, count: int) -> int:
+        return sum(
+            layers * stored.of(part).size(matrix.rank_elements(count))
+            for layers, matrix in matrices
+            if matrix.part is part
+        )
+
+    matrices = list(model.layer_matrices())
+    inner = sum(size(part, ranks.stage if part is Part.EXPERTS else ranks.tensor) for part in Part)
+    if ranks.pipeline == 1:
+        return inner + model.weight_bytes(stored, ranks.tensor) - sum(size(part, ranks.tensor) for part in Part)
+    return _of_stage(inner, model, ranks) + stored.of(Part.HEAD).size(model.head.rank_elements(ranks.tensor))
+
+
+def cache_bytes(model: Model, kv: Format, ranks: Ranks) -> int:
+    """Of one token, on one GPU: of pipeline stages, the one with most layers."""
+    return _of_stage(model.cache_bytes(1, kv, ranks.tensor), model, ranks)
+
+
+def _of_stage(size: int, model: Model, ranks: Ranks) -> int:
+    most = -(-model.layers // ranks.pipeline)
+    return -(-size * most // model.layers)
+
+
+def activation_bytes(model: Model, *, ranks: Ranks, budget_tokens: int, sequences: int) -> int:
     """The peak of vLLM's profiling pass on one rank.
 
     For each of `budget_tokens` four hidden states and what its widest MLP holds at once, in 2 bytes; where keys and
     values are made from a latent, a workspace of them; and for `sequences` rows of logits in float32, twice (logits
     and probabilities).
     """
-    widest = max(_mlp_numbers(layer.mlp, model.hidden, tensor) for layer in model.stack)
-    latent = max((_latent_workspace(layer.mixer, model.max_positions, tensor) for layer in model.stack), default=0)
+    widest = max(_mlp_numbers(layer.mlp, model.hidden, ranks) for layer in model.stack)
+    latent = max(
+        (_latent_workspace(layer.mixer, model.max_positions, ranks.tensor) for layer in model.stack), default=0
+    )
     logits = 2 * 4 * sequences * model.vocab
     return 2 * budget_tokens * (widest + 4 * model.hidden) + latent + logits
 
 
-def _mlp_numbers(mlp: Dense | Experts, hidden: int, tensor: int) -> int:
-    """Of one token: gate, up and product; of each of its experts, the larger of input pair and output beside it."""
+def _mlp_numbers(mlp: Dense | Experts, hidden: int, ranks: Ranks) -> int:
+    """Of one token: gate, up and product; of each of its experts, the larger of input pair and output beside it.
+
+    A rank computes its share of the experts of all data ranks' tokens.
+    """
     if isinstance(mlp, Dense):
-        return 3 * mlp.intermediate // tensor
-    inner = mlp.intermediate // tensor
-    return mlp.active * (max(2 * inner, hidden) + inner) + 3 * mlp.shared_intermediate // tensor
+        return 3 * mlp.intermediate // ranks.tensor
+    inner = mlp.intermediate // ranks.expert_slices
+    routed = mlp.active * (max(2 * inner, hidden) + inner) * ranks.data // ranks.expert
+    return routed + 3 * mlp.shared_intermediate // ranks.tensor
 
 
 def _latent_workspace(mixer: Mixer, positions: int, tensor: int) -> int:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import assert_never
 
 from ..spec import Spec
 from ..spec.engine import SglangEngine, TrtllmEngine, VllmEngine
 from .engine import ResolvedEngine
+from .lookup import find_model
+from .parallel import check_ranks
 from .sglang import resolve_sglang
 from .trtllm import resolve_trtllm
 from .vllm import resolve_vllm
@@ -14,6 +17,14 @@ from .vllm import resolve_vllm
 
 def resolve_engine(spec: Spec) -> ResolvedEngine:
     """Raises SpecError for an unknown model or GPU, for what the engine refuses at start, and for what does not fit."""
+    check_ranks(spec, find_model(spec))
+    resolved = _resolved(spec)
+    if spec.parallel.data == 1:
+        return resolved
+    return replace(resolved, rules=f"unrecorded of data ranks together; of one rank {resolved.rules}")
+
+
+def _resolved(spec: Spec) -> ResolvedEngine:
     engine = spec.engine
     match engine:
         case VllmEngine():

@@ -20,8 +20,9 @@ from .engine import (
 )
 from .gpus import Gpu
 from .lookup import find_gpu, find_model
-from .memory import Memory, communication_bytes
+from .memory import Memory, cache_bytes, communication_bytes, weight_bytes
 from .models import Model
+from .parallel import Ranks, ranks
 
 _CHUNKS = ((20, 2048), (60, 4096), (160, 8192))
 """GiB of GPU memory below which the chunk is of so many tokens (handle_gpu_memory_settings)."""
@@ -41,6 +42,9 @@ _PREFILL_GRAPHS = (*range(4, 33, 4), *range(48, 257, 16), *range(288, 513, 32), 
 CONTEXT_BYTES = GIB // 2
 """Of a CUDA context, before the weights are loaded: an assumption, as it varies by driver."""
 
+DATA_CONSERVATIVENESS = 0.3
+"""What enable_dp_attention multiplies schedule_conservativeness with (_handle_data_parallelism)."""
+
 RECORDED = "recorded: every step agrees with recordings of the real scheduler"
 OVERLAP = (
     "unrecorded for the overlap loop, SGLang's default (recorded with disable_overlap_schedule: true, step by step)"
@@ -53,11 +57,13 @@ def resolve_sglang(spec: Spec, engine: SglangEngine) -> ResolvedEngine:
     if model is not None:
         check_model(spec, model)
     context = request_limit(spec, model, "context_length", engine.context_length)
-    chunk = _chunk(engine, gpu)
+    shared = ranks(spec, model)
+    whole_chunk = _chunk(engine, gpu)
+    chunk = _rank_chunk(spec, engine, whole_chunk, shared)
     page = engine.page_size
     room = None
     if engine.max_total_tokens is None:
-        room = _memory(spec, engine, *model_and_gpu(spec, model, gpu, "max_total_tokens"), chunk)
+        room = _memory(spec, engine, *model_and_gpu(spec, model, gpu, "max_total_tokens"), whole_chunk)
         if room.kv <= 0:
             raise weights_do_not_fit(spec, room)
         pool = room.kv // room.kv_per_token
@@ -65,7 +71,7 @@ def resolve_sglang(spec: Spec, engine: SglangEngine) -> ResolvedEngine:
         pool = engine.max_total_tokens
     pool = pool // page * page
     _check_pool(spec, engine, pool, room)
-    rows = _max_running_requests(engine, pool, context)
+    rows = _max_running_requests(engine, pool, context, shared)
     options = {
         "name": engine.name,
         "version": engine.version,
@@ -77,7 +83,8 @@ def resolve_sglang(spec: Spec, engine: SglangEngine) -> ResolvedEngine:
         "max_prefill_tokens": engine.max_prefill_tokens,
         "enable_mixed_chunk": engine.enable_mixed_chunk,
         "schedule_policy": engine.schedule_policy,
-        "schedule_conservativeness": engine.schedule_conservativeness,
+        "schedule_conservativeness": engine.schedule_conservativeness
+        * (DATA_CONSERVATIVENESS if shared.data > 1 else 1),
         "disable_radix_cache": engine.disable_radix_cache,
         "enable_priority_scheduling": engine.enable_priority_scheduling,
         "disable_priority_preemption": engine.disable_priority_preemption,
@@ -114,6 +121,21 @@ def _chunk(engine: SglangEngine, gpu: Gpu | None) -> int | None:
     return next((chunk for below, chunk in _CHUNKS if gpu.smi_mib < below * 1024), _LARGEST_CHUNK)
 
 
+def _rank_chunk(spec: Spec, engine: SglangEngine, chunk: int | None, shared: Ranks) -> int | None:
+    """Data ranks in step divide it among themselves (_handle_data_parallelism)."""
+    if chunk is None or shared.data == 1:
+        return chunk
+    if chunk // shared.data < engine.page_size or chunk // shared.data % engine.page_size:
+        raise spec.source.problem(
+            ("engine", "chunked_prefill_size"),
+            f"{shared.data} data ranks divide it, and {chunk // shared.data} is no multiple of page_size "
+            f"({engine.page_size})",
+            found=str(chunk),
+            wanted=f"a multiple of {shared.data * engine.page_size}",
+        )
+    return chunk // shared.data
+
+
 def decode_graph_rows(gpu: Gpu | None, tensor: int) -> int:
     """The most rows that decode graphs are captured for, by default."""
     if gpu is None:
@@ -131,31 +153,34 @@ def prefill_graph_sizes(chunk: int | None) -> tuple[int, ...]:
     return tuple(size for size in sizes if size <= largest)
 
 
-def mem_fraction_static(engine: SglangEngine, gpu: Gpu, tensor: int, chunk: int | None) -> float:
+def mem_fraction_static(engine: SglangEngine, gpu: Gpu, shared: Ranks, chunk: int | None) -> float:
     """The share of the memory for weights and cache, as handle_gpu_memory_settings derives it."""
     if engine.mem_fraction_static is not None:
         return engine.mem_fraction_static
-    graphs = decode_graph_rows(gpu, tensor)
+    graphs = decode_graph_rows(gpu, shared.stage)
     if engine.max_running_requests is not None:
         graphs = min(graphs, engine.max_running_requests)
     # Prefill graphs are captured up to the chunk, or none where it is off, and never above a given pool.
     prefills = len(prefill_graph_sizes(min(chunk or 0, engine.max_total_tokens or chunk or 0)))
-    reserved = 512 + 1.5 * max(chunk or engine.max_prefill_tokens, 2048) + tensor / 8 * 1024 + 2 * graphs + 8 * prefills
+    computed = max(chunk or engine.max_prefill_tokens, 2048)
+    reserved = 512 + 1.5 * computed + shared.stage / 8 * 1024 + 2 * graphs + 8 * prefills
+    if shared.data > 1:
+        reserved += graphs * shared.data * (4.5 if graphs > 300 else 3)
     if gpu.smi_mib > 60 * 1024:
         reserved = max(reserved, 10 * 1024)
     return round((gpu.smi_mib - reserved) / gpu.smi_mib, 3)
 
 
 def _memory(spec: Spec, engine: SglangEngine, model: Model, gpu: Gpu, chunk: int | None) -> Memory:
-    tensor = spec.parallel.tensor
-    fraction = mem_fraction_static(engine, gpu, tensor, chunk)
+    shared = ranks(spec, model)
+    fraction = mem_fraction_static(engine, gpu, shared, chunk)
     return Memory(
         total=gpu.memory_bytes,
-        usable=int((gpu.memory_bytes - CONTEXT_BYTES - communication_bytes(tensor)) * fraction),
-        weights=model.weight_bytes(stored_weights(spec, model), tensor),
+        usable=int((gpu.memory_bytes - CONTEXT_BYTES - communication_bytes(shared.stage)) * fraction),
+        weights=weight_bytes(model, stored_weights(spec, model), shared),
         activations=0,
         runtime=0,
-        kv_per_token=model.cache_bytes(1, cache_format(model, engine.kv_cache_dtype), tensor),
+        kv_per_token=cache_bytes(model, cache_format(model, engine.kv_cache_dtype), shared),
     )
 
 
@@ -174,8 +199,8 @@ def _check_pool(spec: Spec, engine: SglangEngine, pool: int, room: Memory | None
         )
 
 
-def _max_running_requests(engine: SglangEngine, pool: int, context: int) -> int:
+def _max_running_requests(engine: SglangEngine, pool: int, context: int, shared: Ranks) -> int:
     """resolve_max_num_reqs."""
     if engine.max_running_requests is not None:
-        return min(engine.max_running_requests, pool // 2)
+        return min(max(engine.max_running_requests // shared.data, 1), pool // 2)
     return min(max(min(int(pool / context * 512), 4096), 2048), pool // 2)

@@ -23,6 +23,7 @@ from .gpus import Gpu
 from .lookup import find_gpu, find_model
 from .memory import Memory, memory
 from .models import Model
+from .parallel import ranks
 
 RULES = "unrecorded: read from its source, not checked against recordings"
 
@@ -81,7 +82,7 @@ def _memory(spec: Spec, engine: TrtllmEngine, model: Model, gpu: Gpu) -> Memory:
     return memory(
         model,
         gpu,
-        tensor=spec.parallel.tensor,
+        ranks=ranks(spec, model),
         utilization=1.0,
         stored=stored_weights(spec, model),
         kv=cache_format(model, engine.kv_cache_config.dtype),

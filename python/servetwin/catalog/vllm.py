@@ -20,6 +20,7 @@ from .gpus import Gpu
 from .lookup import find_gpu, find_model
 from .memory import Memory, memory
 from .models import Model
+from .parallel import ranks
 from .speculation import acceptance, check_mtp
 from .tiers import vllm_offload
 
@@ -127,7 +128,7 @@ def _memory(
     return memory(
         model,
         gpu,
-        tensor=spec.parallel.tensor,
+        ranks=ranks(spec, model),
         utilization=engine.gpu_memory_utilization or _UTILIZATION[engine.version],
         stored=stored_weights(spec, model),
         kv=cache_format(model, engine.kv_cache_dtype),

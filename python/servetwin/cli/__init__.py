@@ -16,7 +16,7 @@ from . import failures
 COMMANDS = ("simulate", "report", "compare", "timeline", "bench")
 """Modules of this package that hold one command, a function of the same name."""
 
-GROUPS = ("spec", "trace", "catalog", "accuracy", "conformance")
+GROUPS = ("spec", "trace", "catalog", "accuracy", "profile", "conformance")
 """Modules that hold several, in a `typer.Typer` named `app`."""
 
 EPILOG = (

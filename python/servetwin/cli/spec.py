@@ -33,6 +33,7 @@ def check(
         engine, seen = pool.engine, pool.spec
         memory = "as given" if engine.memory is None else engine.memory.arithmetic()
         gpus = seen.gpus // seen.replicas
+        ranks = f" on each of {seen.parallel.data} data ranks" if seen.parallel.data > 1 else ""
         if spec.pools is not None:
             typer.echo(f" {pool.role}")
         _say(
@@ -41,7 +42,7 @@ def check(
                 "replicas": f"{seen.replicas:,}, with {gpus} GPU{'s' * (gpus > 1)} each",
                 "limits": f"{engine.rows:,} sequences and {engine.pass_tokens:,} tokens a pass, "
                 f"{engine.request_tokens:,} tokens a request",
-                "kv cache": f"{engine.kv_cache}, {memory}",
+                "kv cache": f"{engine.kv_cache}{ranks}, {memory}",
                 "timing": f"{seen.timing.kind}, {pool.timing.evidence.value}",
             }
         )
@@ -146,7 +147,6 @@ def flags(
 ) -> None:
     """List an engine's flags: the field of a spec each becomes, or why it does not matter or is refused."""
     from ..launch import find_table
-    from ..spec.check import ONE_YET
 
     table = find_table(engine, version)
     wanted = (flag or "").lstrip("-").replace("_", "-")
@@ -155,5 +155,4 @@ def flags(
         raise InputError("no such flag", field=flag, wanted="a part of a flag's name")
     width = max(len(one.name) for one in shown)
     for one in shown:
-        only = ", only 1 yet" if one.what in {f"parallel.{name}" for name in ONE_YET} else ""
-        typer.echo(f"--{one.name:<{width}}  {one.status:<14}  {one.what}{only}")
+        typer.echo(f"--{one.name:<{width}}  {one.status:<14}  {one.what}")

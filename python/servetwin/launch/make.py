@@ -61,6 +61,7 @@ def import_line(
     if replicas is not None:
         spec["replicas"] = replicas
     _speculation(spec, acceptance)
+    _ranks(spec)
     notes += _without_effect(table, given, command)
     if version is None and command.release is not None and modelled_release(name, command.release) is None:
         notes.append(f"version: the rules of {command.release} are not modelled; those of {table.version} are taken")
@@ -153,6 +154,23 @@ def _spec(table: Table, given: Arguments, model_config: str | None) -> dict[str,
     if "model" not in spec:
         raise InputError(f"no model in the line of {TITLES[table.engine]}", field="line", wanted="its name")
     return spec
+
+
+def _ranks(spec: dict[str, Any]) -> None:
+    """vLLM says only whether experts are shared among all ranks; SGLang's tp-size counts those of all data ranks."""
+    parallel, engine = spec.get("parallel", {}), spec["engine"]
+    tensor, data = parallel.get("tensor", 1), parallel.get("data", 1)
+    if engine["name"] == "vllm" and "expert" in parallel:
+        parallel["expert"] = tensor * data if parallel["expert"] else 1
+    if engine["name"] == "sglang" and engine.get("enable_dp_attention") and data > 1:
+        if tensor % data:
+            raise InputError(
+                "SGLang refuses data ranks that cannot be given the same number of its tensor ranks",
+                field="--dp-size",
+                found=f"{data} of {tensor}",
+                wanted="a divisor of --tp-size",
+            )
+        parallel["tensor"] = tensor // data
 
 
 def _speculation(spec: dict[str, Any], acceptance: float | None) -> None:

@@ -156,13 +156,15 @@ class DecodeGrid:
     def value(self, rows: int, context: int) -> int:
         """`context` of all rows together."""
         knots = [knot * rows for knot in self.contexts]
-        k = min(_last_at_most(knots, context), max(len(knots) - 2, 0))
+        k = _last_at_most(knots, context)
         cell = Cell.of(self.rows, rows)
         value = cell.between([row[k] for row in self.ps])
         if len(knots) == 1:
             return value
-        grown = cell.between([row[k + 1] for row in self.ps]) - value
-        slope = max(grown // (knots[k + 1] - knots[k]), 0)
+        # Beyond the last knot the last slope goes on.
+        start = min(k, len(knots) - 2)
+        grown = cell.between([row[start + 1] for row in self.ps]) - cell.between([row[start] for row in self.ps])
+        slope = max(grown // (knots[start + 1] - knots[start]), 0)
         return value + slope * (context - knots[k])
 
 
@@ -190,22 +192,22 @@ class MixedGrid:
     tokens: tuple[int, ...]
     reach: tuple[tuple[int, ...], ...]
     rows: tuple[int, ...]
-    contexts: tuple[int, ...]
+    contexts: tuple[tuple[int, ...], ...]
     ps: tuple[tuple[int, ...], ...]
 
     def value(self, f: Features) -> int:
         reach = f.prefill_work // f.prefill_tokens
         mean = (f.context - f.prefill_context) // f.decode_rows
-        rows, contexts = Cell.of(self.rows, f.decode_rows), Cell.of(self.contexts, mean)
+        rows = Cell.of(self.rows, f.decode_rows)
 
-        def at(table: tuple[int, ...], j: int) -> int:
-            width = len(self.contexts)
-            starts = [(j * len(self.rows) + r) * width for r in range(len(self.rows))]
-            return rows.between([contexts.between(table[start : start + width]) for start in starts])
+        def at(table: tuple[int, ...], contexts: tuple[int, ...], j: int) -> int:
+            starts = [(j * len(self.rows) + r) * len(contexts) for r in range(len(self.rows))]
+            cell = Cell.of(contexts, mean)
+            return rows.between([cell.between(table[start : start + len(contexts)]) for start in starts])
 
         by_tokens = [
-            Cell.of(knots, reach).between([at(table, j) for j in range(len(knots))])
-            for knots, table in zip(self.reach, self.ps, strict=True)
+            Cell.of(knots, reach).between([at(table, contexts, j) for j in range(len(knots))])
+            for knots, contexts, table in zip(self.reach, self.contexts, self.ps, strict=True)
         ]
         return max(Cell.of(self.tokens, f.prefill_tokens).between(by_tokens), 0)
 

@@ -13,6 +13,7 @@ from rich.text import Text
 from ..errors import printable
 from ..result.result import Result
 from .console import Output
+from .pools import pool_lines
 from .text import stalled_requests
 
 Line = tuple[str, str, str]
@@ -36,6 +37,8 @@ DISTRIBUTIONS = {
     "Inter Token Latency (ms)": "itl_ms",
     "Request Latency (ms)": "e2e_ms",
     "Queue Time (ms)": "queue_ms",
+    "Hand-over Time (ms)": "handover_ms",
+    "KV Transfer Time (ms)": "transfer_ms",
     "Trajectory Time (ms)": "trajectory_ms",
     "Output Tokens/s per User": "output_tokens_per_s_per_user",
 }
@@ -227,7 +230,11 @@ def _evidence(result: Result) -> Iterator[Line]:
     evidence = EVIDENCE.get(timing["evidence"], timing["evidence"])
     assumptions = ", ".join(f"{name} {value}" for name, value in timing["assumptions"].items())
     yield "timing", f"{timing['kind']}, evidence {evidence}: {assumptions}", ""
-    yield "kv cache", f"{engine['kv_cache']}, {engine['kv_capacity']}", ""
+    if "pools" in known:
+        for label, text in pool_lines(result):
+            yield label, text, ""
+    else:
+        yield "kv cache", f"{engine['kv_cache']}, {engine['kv_capacity']}", ""
     if "gpu_hour" in known:
         yield "gpu hour", f"{known['gpu_hour']['price']:g}, {known['gpu_hour']['source']}", ""
     yield "max tokens", _max_tokens(known), ""

@@ -30,6 +30,16 @@ REQUEST_COLUMNS: dict[str, Code] = {
 }
 """One entry a request. -1, or the greatest replica, stands for never."""
 
+HANDOVER_COLUMNS: dict[str, Code] = {
+    "prefill_replica": "I",
+    "prefilled_ps": "q",
+    "decode_routed_ps": "q",
+    "transfer_start_ps": "q",
+    "transfer_end_ps": "q",
+    "transferred_tokens": "I",
+}
+"""Likewise, where some replicas compute prompts and others decode."""
+
 TIER_COLUMNS = ("host_tokens", "disk_tokens", "shared_tokens")
 """Of the cached tokens, those loaded from below the GPU's memory. Empty where the run keeps nothing there."""
 
@@ -45,6 +55,9 @@ REASONS = (
     "the request before it did not complete",
     "no user came free to send it",
     "its router kept it back to the end",
+    "no decode replica can ever hold it",
+    "prompt and output limit exceed the context of the decode replicas",
+    "its hand-over took too long",
 )
 """By the core's code; why a request did not complete."""
 
@@ -63,8 +76,13 @@ def request_table(run: Run, trace: Trace) -> pa.Table:
     if trace.has_failed:
         columns["recorded_failed"] = _array(trace.column("failed"), "B").cast(pa.bool_())
     columns |= {name: _array(run.column(name), code) for name, code in REQUEST_COLUMNS.items()}
+    if run.column("prefill_replica"):
+        columns |= {name: _array(run.column(name), code) for name, code in HANDOVER_COLUMNS.items()}
     if trace.has_waits:
         columns["trajectory"] = _array(trace.column("trajectory"), "I")
+    rank = _array(run.column("rank"), "I")
+    if len(rank):
+        columns["rank"] = rank
     if run.route_reasons:
         columns["route_reason"] = _named(_array(run.column("route_reason"), "I"), run.route_reasons)
     for name in TIER_COLUMNS:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .check_engine import check_engine
+from .check_parallel import check_parallel
 from .check_pools import check_pools
 from .check_router import check_router
 from .check_tiers import check_tiers
@@ -18,7 +19,7 @@ SHARES_TOLERANCE = 1e-6
 def check(spec: Spec) -> None:
     """Raises SpecError for the first thing wrong."""
     for name, pool in spec.by_pool.items():
-        _parallel(pool)
+        check_parallel(pool)
         check_engine(pool)
         check_router(pool)
         check_tiers(pool, name)
@@ -29,25 +30,12 @@ def check(spec: Spec) -> None:
     _service_level(spec)
 
 
-ONE_YET = ("pipeline", "data", "expert")
-"""Fields of `parallel` that are there to be refused above 1."""
-
-
-def _parallel(spec: Spec) -> None:
-    for name in ONE_YET:
-        size = getattr(spec.parallel, name)
-        if size > 1:
-            raise spec.source.problem(
-                ("parallel", name), f"{name} parallelism is not yet modelled", found=str(size), wanted="1"
-            )
-
-
 def _cluster(spec: Spec) -> None:
     cluster = spec.cluster
     if cluster is None or spec.gpus <= cluster.nodes * cluster.gpus_per_node:
         return
     pools = spec.by_pool.values()
-    needs = " and ".join(f"{pool.replicas} replicas of {pool.gpus // pool.replicas} GPUs" for pool in pools)
+    needs = " and ".join(f"{pool.replicas} replicas of {pool.parallel.gpus} GPUs" for pool in pools)
     raise spec.source.problem(
         ("replicas",) if spec.pools is None else ("pools",),
         f"{needs} need {spec.gpus} GPUs, but the cluster has "

@@ -20,12 +20,20 @@ from .workload import ClosedWorkload, Recorded, TraceWorkload, Workload
 
 
 class Parallel(SpecModel):
-    """GPUs of one replica, by how they share the work. Only `tensor` is modelled."""
+    """GPUs of one replica, by how they share the work.
+
+    `tensor` ranks share the attention of one of `data` ranks, which have requests and a cache of their own; `expert`
+    of all of these share whole experts.
+    """
 
     tensor: Count = 1
     pipeline: Count = 1
     data: Count = 1
     expert: Count = 1
+
+    @property
+    def gpus(self) -> int:
+        return self.tensor * self.data * self.pipeline
 
 
 class Cluster(SpecModel):
@@ -119,7 +127,7 @@ class Spec(SpecModel):
         """GPUs of all replicas."""
         if self.pools is not None:
             return sum(pool.gpus for pool in self.by_pool.values())
-        return self.replicas * self.parallel.tensor
+        return self.replicas * self.parallel.gpus
 
     @property
     def users(self) -> int | None:

@@ -49,24 +49,34 @@ class AnalyticTiming(HostTiming):
 
     Where operators were measured on the GPU, or one of its generation, a pass is composed of curves fitted to them.
     With an efficiency given, or where nothing was measured, it is a roofline: the shares of the data sheet's arithmetic
-    and memory rates that a pass reaches, 0.7 and 0.8 if not given.
+    and memory rates that a pass reaches, 0.7 and 0.8 if not given. `allow_extrapolation` prices operators that nothing
+    was measured of by assumption. `expert_skew` is the exponent of the power law that experts' loads follow, 0 alike.
     """
 
     kind: Literal["analytic"] = "analytic"
     compute_efficiency: Efficiency | None = None
     memory_efficiency: Efficiency | None = None
+    allow_extrapolation: bool = False
+    expert_skew: Annotated[float, Field(ge=0, le=3)] | None = None
 
 
-class AiconfiguratorTiming(SpecModel):
+class TableTiming(HostTiming):
+    """Timings of one's own, or of others: a file of whole passes, or a folder of layers (LLMServingSim's format)."""
+
+    kind: Literal["table"]
+    path: str
+
+
+class AiconfiguratorTiming(HostTiming):
     """NVIDIA's AIConfigurator's sums of kernels, from its core (`pip install 'servetwin[aiconfigurator]'`).
 
     `backend_version` names the engine's version its timings are of, as it does: current, previous, next or a number.
-    `host_ms` is what a pass costs on top.
     """
 
     kind: Literal["aiconfigurator"]
     backend_version: str = "current"
-    host_ms: NotNegative = 0.5
 
 
-Timing = Annotated[LinearTiming | PolynomialTiming | AnalyticTiming | AiconfiguratorTiming, Field(discriminator="kind")]
+Timing = Annotated[
+    LinearTiming | PolynomialTiming | AnalyticTiming | TableTiming | AiconfiguratorTiming, Field(discriminator="kind")
+]

@@ -23,7 +23,7 @@ from ..catalog.layers import CompressedAttention, Dense, Experts, GatedDelta, Gr
 from ..catalog.parallel import Ranks
 from .base import Evidence
 from .mixers import MixerCost
-from .operators import basis, operator_curve
+from .operators import attention_kind, basis, operator_curve
 from .operators.fitted import kinds, provenance
 from .priced import ASSUMED_EFFICIENCY, KERNEL_S, STREAM_EFFICIENCY, Cost, Priced
 
@@ -66,7 +66,7 @@ class Composed:
         assumed: dict[str, float | str] = {
             "model": self.model.name,
             "gpu": self.gpu.title,
-            "operators": provenance(),
+            "operators": provenance() if self._priced.like else "none measured",
             "small_kernel_us": KERNEL_S * 1e6,
             "stream_efficiency": STREAM_EFFICIENCY,
         }
@@ -139,9 +139,13 @@ class Composed:
         )
 
     @property
+    def stage_layers(self) -> int:
+        return ceil(self.model.layers / self.ranks.pipeline)
+
+    @property
     def _share(self) -> float:
         """Of the layers, those of the fullest stage."""
-        return ceil(self.model.layers / self.ranks.pipeline) / self.model.layers
+        return self.stage_layers / self.model.layers
 
     def _mixer(self, layer: Layer) -> MixerCost:
         return MixerCost(
@@ -168,7 +172,8 @@ class Composed:
         priced, ranks, hidden = self._priced, self.ranks, self.model.hidden
         every, inner = tokens * ranks.data, mlp.intermediate // ranks.expert_slices
         cost = priced.gemm(BF16, tokens, mlp.count, hidden)
-        cost += priced.experts(self.stored.experts, hidden, mlp, inner, ranks.expert, every, self.skew)
+        kind = experts_kind(self.stored, self._priced.like)
+        cost += priced.experts(kind, self.stored.experts, hidden, mlp, inner, ranks.expert, every, self.skew)
         if mlp.shared_intermediate:
             cost += self._gated(self.stored.shared_experts, mlp.shared_intermediate, tokens)
         if ranks.data == 1:
@@ -202,11 +207,11 @@ def lacking(model: Model, gpu: Gpu, ranks: Ranks, stored: Stored) -> list[str]:
     """Of the operators of a pass, those that nothing was measured of on this GPU or one like it, and what was."""
     like = basis(gpu.name)
     if like is None:
-        return [f"operators of {gpu.title}"]
+        return ["any operator"]
     wanted: dict[tuple[str, str], None] = {}
     for layer in model.stack:
         wanted |= dict.fromkeys(_of_mixer(layer, stored))
-        wanted |= dict.fromkeys(_of_mlp(layer, stored))
+        wanted |= dict.fromkeys(_of_mlp(layer, stored, like))
     if ranks.tensor > 1 and not kinds("all_reduce", like):
         wanted["all_reduce", str(ranks.tensor)] = None
     if ranks.data > 1 and model.has_experts and not kinds("collective", like):
@@ -220,14 +225,24 @@ def _of_mixer(layer: Layer, stored: Stored) -> list[tuple[str, str]]:
         return [("gemm", kind), (f"{mixer.family}_prompt", kind), (f"{mixer.family}_decode", kind)]
     if isinstance(mixer, GatedDelta):
         return [("gemm", kind), ("gated_delta", "prompt_rule"), ("gated_delta", "decode_rule")]
-    return [("gemm", kind), ("prefill_attention", "bf16"), ("decode_attention", "bf16")]
+    attention = attention_kind(mixer.window)
+    return [("gemm", kind), ("prefill_attention", attention), ("decode_attention", attention)]
 
 
-def _of_mlp(layer: Layer, stored: Stored) -> list[tuple[str, str]]:
+def experts_kind(stored: Stored, like: str | None) -> str:
+    """Of the curves: experts in MXFP4 of checkpoints that are otherwise in FP8 take activations in MXFP8, where the
+    GPU multiplies them (DeepSeek V4 on Blackwell)."""
+    mixed = f"{stored.experts.name}_mxfp8"
+    if stored.attention.arithmetic == "fp8" and like is not None and operator_curve("experts", mixed, like):
+        return mixed
+    return stored.experts.name
+
+
+def _of_mlp(layer: Layer, stored: Stored, like: str) -> list[tuple[str, str]]:
     if isinstance(layer.mlp, Dense):
         return [("gemm", stored.mlp.name)]
     shared = [("gemm", stored.shared_experts.name)] if layer.mlp.shared_intermediate else []
-    return [("experts", stored.experts.name), *shared]
+    return [("experts", experts_kind(stored, like)), *shared]
 
 
 def _without(operator: str, kind: str, like: str) -> str:

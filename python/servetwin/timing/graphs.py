@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from math import ceil, log2
 from typing import assert_never
 
-from ..catalog import ResolvedEngine
+from ..catalog import ResolvedEngine, ranks
 from ..catalog.sglang import decode_graph_rows, prefill_graph_sizes
 from ..spec import Spec
 from ..spec.engine import SglangEngine, TrtllmEngine, VllmEngine
@@ -74,7 +74,7 @@ def _vllm(options: VllmEngine, engine: ResolvedEngine) -> Captured:
 def _sglang(spec: Spec, options: SglangEngine, engine: ResolvedEngine) -> Captured:
     if options.disable_cuda_graph:
         return Captured()
-    largest = options.cuda_graph_max_bs_decode or decode_graph_rows(engine.gpu, spec.parallel.tensor)
+    largest = options.cuda_graph_max_bs_decode or decode_graph_rows(engine.gpu, ranks(spec, engine.model).stage)
     if options.cuda_graph_bs_decode is not None:
         sizes: Iterable[int] = options.cuda_graph_bs_decode
     elif options.disable_cuda_graph_padding:

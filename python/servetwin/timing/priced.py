@@ -13,6 +13,7 @@ from .operators import (
     Load,
     all_gather,
     all_reduce,
+    attention_kind,
     basis,
     convolution,
     decode_attention,
@@ -79,19 +80,17 @@ class Priced:
         return self._cost("gemm", stored.name, lambda gpu: gemm(gpu, stored, m, n, k))
 
     def experts(
-        self, stored: Format, hidden: int, mlp: Experts, inner: int, ranks: int, tokens: int, skew: float
+        self, kind: str, stored: Format, hidden: int, mlp: Experts, inner: int, ranks: int, tokens: int, skew: float
     ) -> Cost:
-        """Of `tokens` tokens of all ranks together, on the fullest of `ranks`."""
-        return self._cost(
-            "experts", stored.name, lambda gpu: experts(gpu, stored, hidden, mlp, inner, ranks, tokens, skew)
-        )
+        """Of `tokens` tokens of all ranks together, on the fullest of `ranks`; `kind` as `experts_kind` has it."""
+        return self._cost("experts", kind, lambda gpu: experts(gpu, stored, hidden, mlp, inner, ranks, tokens, skew))
 
     def prefill_attention(
         self, rows: int, tokens: int, heads: int, kv_heads: int, dim: int, kv: Format, window: int | None
     ) -> Cost:
         return self._cost(
             "prefill_attention",
-            "bf16",
+            attention_kind(window),
             lambda gpu: prefill_attention(gpu, rows, tokens, heads, kv_heads, dim, kv, window),
         )
 
@@ -100,7 +99,7 @@ class Priced:
     ) -> Cost:
         return self._cost(
             "decode_attention",
-            "bf16",
+            attention_kind(window),
             lambda gpu: decode_attention(gpu, rows, context, heads, kv_heads, dim, kv, window),
         )
 

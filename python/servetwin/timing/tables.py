@@ -50,12 +50,12 @@ class PromptGrid:
 
 @dataclass(frozen=True)
 class MixedGrid:
-    """By tokens; then by reach, rows and mean context in one."""
+    """By tokens; then by reach, rows and mean context in one, with knots for each number of tokens."""
 
     tokens: tuple[int, ...]
     reach: tuple[tuple[int, ...], ...]
     rows: tuple[int, ...]
-    contexts: tuple[int, ...]
+    contexts: tuple[tuple[int, ...], ...]
     ps: tuple[tuple[int, ...], ...]
 
 
@@ -68,6 +68,18 @@ class PassTables:
     decode: DecodeGrid
     prompt: PromptGrid
     mixed: MixedGrid | None = None
+
+    @classmethod
+    def of(cls, values: dict[str, Any]) -> PassTables:
+        """From what `asdict` made of one."""
+        mixed = values["mixed"]
+        return cls(
+            Line(**_frozen(values["tokens"])),
+            Line(**_frozen(values["sequences"])),
+            DecodeGrid(**_frozen(values["decode"])),
+            PromptGrid(**_frozen(values["prompt"])),
+            None if mixed is None else MixedGrid(**_frozen(mixed)),
+        )
 
     def lower(self, host: Host, captured: Captured, layers: int, limits: PassLimits, error_share: float) -> Lowered:
         launches = host.launches
@@ -104,3 +116,9 @@ def _reached(table: tuple[tuple[int, ...], ...], *beyond: float) -> int:
     for share in beyond:
         greatest *= max(share, 1.0)
     return int(greatest)
+
+
+def _frozen(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _frozen(inner) for name, inner in value.items()}
+    return tuple(map(_frozen, value)) if isinstance(value, (list, tuple)) else value

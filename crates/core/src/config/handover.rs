@@ -1,6 +1,6 @@
 //! Links, and how a prompt's KV gets from a prefill replica to a decode replica.
 
-use super::{Role, Router, Run, fault};
+use super::{Engine, Role, Router, Run, fault};
 use crate::error::InputError;
 use crate::workload::HORIZON_PS;
 use serde::Deserialize;
@@ -80,6 +80,18 @@ fn check_handover(run: &Run, handover: &Handover) -> Result<(), InputError> {
     fault(handover.bytes_per_token == 0, "bytes_per_token must be at least 1")?;
     let keeps_back = |router: &Router| matches!(router, Router::KvAware(options) if options.queue_threshold.is_some());
     fault(keeps_back(&run.pools[1].router), "the router of a decode pool keeps nothing back")?;
+    let sglang = |role: Role| {
+        run.pools.iter().find(|pool| pool.role == role).and_then(|pool| match &pool.engine {
+            Engine::Sglang(engine) => Some(engine),
+            _ => None,
+        })
+    };
+    if sglang(Role::Prefill).is_some() || sglang(Role::Decode).is_some() {
+        fault(handover.order != Order::DestinationFirst, "SGLang reserves at the destination first")?;
+        fault(handover.local_prefill_tokens.is_some(), "SGLang's decode replicas compute no prompts")?;
+        let options = sglang(Role::Decode).map(|engine| engine.disaggregation.is_some());
+        fault(options != Some(true), "both pools run SGLang, and the decode pool has its disaggregation options")?;
+    }
     for pool in &run.pools {
         let ports = pool.ports.len();
         fault(ports != 0 && ports != pool.replicas as usize, "ports are none, or one a replica")?;

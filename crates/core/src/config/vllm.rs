@@ -129,6 +129,9 @@ impl Vllm {
         fault(self.max_num_batched_tokens > i32::MAX as u32, "max_num_batched_tokens is above 2^31 - 1")?;
         let drafts = self.num_speculative_tokens;
         speculation::check(drafts, self.acceptance.as_ref())?;
+        if let Some(Acceptance::Drawn(drawn)) = &self.acceptance {
+            fault(drawn.longest() != drafts, "acceptance.counts needs one more than num_speculative_tokens")?;
+        }
         let schedule = &self.num_speculative_tokens_per_batch_size;
         fault(!schedule.is_sorted_by(|a, b| a.0 < b.0), "num_speculative_tokens_per_batch_size is not in order")?;
         let others = self.num_lookahead_tokens > 0 || self.eagle_block_drop || !schedule.is_empty();

@@ -120,7 +120,7 @@ fn summary(options: &str) -> Summary {
         Gaps { start_ps: S, step_ps: 0, count: 10, weight: 1 },
         Gaps { start_ps: 5 * S, step_ps: 0, count: 4, weight: 1 },
     ];
-    summarize(&requests, &input_tokens, &[], &[], &gaps, &SummaryOptions::from_json(options).unwrap())
+    summarize(&requests, &input_tokens, &[], &[], &gaps, &[], &SummaryOptions::from_json(options).unwrap())
 }
 
 fn assert_values(summary: &Summary, wanted: &[(&str, f64)]) {
@@ -285,7 +285,7 @@ fn senseless_options() {
 
 #[test]
 fn a_run_without_requests_that_count() {
-    let summary = summarize(&Requests::new(2), &[1, 1], &[], &[], &[], &SummaryOptions::default());
+    let summary = summarize(&Requests::new(2), &[1, 1], &[], &[], &[], &[], &SummaryOptions::default());
     assert_values(&summary, &[("requests", 2.0), ("never_arrived", 2.0), ("duration_s", 0.0), ("availability", 0.0)]);
 }
 
@@ -318,7 +318,7 @@ fn summary_speed() {
         let mut best = f64::INFINITY;
         for _ in 0..5 {
             let start = std::time::Instant::now();
-            let summary = summarize(&requests, &input_tokens, &[], &[], &gaps, &options);
+            let summary = summarize(&requests, &input_tokens, &[], &[], &gaps, &[], &options);
             best = best.min(start.elapsed().as_secs_f64());
             assert!(summary.get("slo.met").is_some());
         }

@@ -13,6 +13,7 @@ use crate::config::Engine;
 use crate::scheduler::{AnyScheduler, Ledger, Results, Scheduler, Setting};
 use crate::step_time::{Features, Stretch, Timeline};
 use crate::worker::{Phase, Stop};
+use crate::workload::HORIZON_PS;
 
 /// More passes than any run has.
 const ENDLESS: i64 = i64::MAX / 2;
@@ -34,6 +35,8 @@ pub struct InStep<'a> {
     ready_ps: i64,
     span: Option<Span>,
     stopped: Option<Stop>,
+    /// How long passes were under way.
+    busy_ps: i64,
     spare: Vec<Run>,
     repriced: Timeline,
     scratch: Timeline,
@@ -82,6 +85,7 @@ impl<'a> InStep<'a> {
             ready_ps: 0,
             span: None,
             stopped: None,
+            busy_ps: 0,
             spare: Vec::new(),
             repriced: Timeline::default(),
             scratch: Timeline::default(),
@@ -110,6 +114,10 @@ impl<'a> InStep<'a> {
     }
 
     pub fn process(&mut self, (time_ps, phase): (i64, Phase), results: &mut Results) {
+        if time_ps > HORIZON_PS {
+            self.stopped = Some(Stop::Horizon);
+            return;
+        }
         match (phase, self.span.is_some()) {
             (Phase::Results, true) => self.end_span(results),
             (Phase::Results, false) => self.take_results(results),
@@ -191,10 +199,10 @@ impl<'a> InStep<'a> {
         }
     }
 
-    /// A rank that wakes up by itself decides as if something came to it then.
+    /// A rank that looks up by itself decides as if something came to it then.
     fn cut_at_wakes(&mut self) {
         for index in 0..self.ranks.len() {
-            if let (Some(wake_ps), Some(span)) = (self.ranks[index].wakes(), &mut self.span)
+            if let (Some(wake_ps), Some(span)) = (self.ranks[index].scheduler.next_wake_ps(), &mut self.span)
                 && (span.start_ps + 1..=span.end_ps()).contains(&wake_ps)
             {
                 match self.ranks[index].executing {
@@ -241,6 +249,7 @@ impl<'a> InStep<'a> {
             }
         }
         self.wave += span.passes;
+        self.busy_ps += end_ps - span.start_ps;
         self.ready_ps = end_ps;
         self.take_results(results);
     }
@@ -312,6 +321,10 @@ impl<'a> InStep<'a> {
     /// Passes of the span that start before `time_ps`.
     fn started(&self, time_ps: i64) -> i64 {
         self.span.as_ref().map_or(0, |span| span.times.started_before(time_ps - span.start_ps))
+    }
+
+    pub fn busy_ps(&self) -> i64 {
+        self.busy_ps
     }
 
     pub fn stopped(&self) -> Option<Stop> {

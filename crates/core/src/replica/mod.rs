@@ -129,6 +129,15 @@ impl<'a> Replica<'a> {
         }
     }
 
+    /// How long passes were under way: on average over ranks that go their own way.
+    pub fn busy_ps(&self) -> i64 {
+        match &self.ranks {
+            Ranks::One(worker) => worker.busy_ps(),
+            Ranks::Apart(workers) => workers.iter().map(Worker::busy_ps).sum::<i64>() / workers.len() as i64,
+            Ranks::InStep(ranks) => ranks.busy_ps(),
+        }
+    }
+
     /// Calls `look` with the scheduler of each rank, and the passes of an unsettled run decided before `time_ps`.
     fn each(&self, time_ps: i64, mut look: impl FnMut(&AnyScheduler<'a>, i64)) {
         match &self.ranks {

@@ -75,7 +75,8 @@ impl<'a> Setting<'a> {
     fn speculates(self) -> bool {
         match self.engine {
             Engine::Vllm(engine) => engine.num_speculative_tokens > 0,
-            Engine::Sglang(_) | Engine::Trtllm(_) => false,
+            Engine::Sglang(engine) => engine.acceptance.is_some(),
+            Engine::Trtllm(engine) => engine.acceptance.is_some(),
         }
     }
 
@@ -115,6 +116,16 @@ pub fn chains(trace: &Trace, engine: &Engine) -> Chains {
         }
         Engine::Trtllm(engine) if engine.enable_block_reuse => Chains::new(trace, engine.tokens_per_block),
         Engine::Trtllm(_) => Chains::unshared(),
+    }
+}
+
+/// Whether [`chains`] and [`blocks`] are the same for both.
+pub fn caches_alike(one: &Engine, other: &Engine) -> bool {
+    match (one, other) {
+        (Engine::Vllm(one), Engine::Vllm(other)) => {
+            (one.enable_prefix_caching, one.block_size) == (other.enable_prefix_caching, other.block_size)
+        }
+        _ => false,
     }
 }
 

@@ -1,6 +1,8 @@
 //! A pass, or a run of them, from its decision to its results.
 
-use crate::decode_set::DecodeSet;
+use crate::decode_set::{DecodeSet, Verify};
+use crate::gaps::GapList;
+use crate::record::Speculated;
 use crate::step_time::{Features, StepTime, Stretch, Timeline};
 use crate::workload::HORIZON_PS;
 
@@ -33,6 +35,8 @@ pub struct Pass {
     pub(super) returning: Vec<u32>,
     /// Rows whose request ended before this pass did: their token is dropped.
     pub(super) dead: i64,
+    /// A request of whose prompt it computes a part but not the last, and where that ends.
+    pub(super) partial: Option<(u32, u32)>,
     /// Its entries in the log: the first, if there is a log.
     pub(super) logged: Option<usize>,
 }
@@ -67,6 +71,23 @@ impl Pass {
     /// Whether it is a run of passes that only decode.
     pub fn is_run(&self) -> bool {
         self.is_run
+    }
+
+    /// Notes what its rows of the decode set gave, if they verify drafts: `beyond` tokens of it nobody wanted.
+    pub(super) fn count_bursts(
+        &self,
+        verify: Option<Verify>,
+        beyond: i64,
+        gaps: &mut GapList,
+        speculated: &mut Speculated,
+    ) {
+        let Some(verify) = verify else { return };
+        let verifications = self.decoding * self.passes;
+        gaps.push_within_bursts(self.given - verifications - beyond);
+        if verify.drafts > 0 {
+            let verified = verifications as u64;
+            speculated.add(verified, verified * u64::from(verify.drafts), self.given as u64 - verified);
+        }
     }
 
     pub(super) fn set_end(&mut self) {
@@ -113,6 +134,7 @@ impl Pass {
         self.decoding = 0;
         self.given = 0;
         self.dead = 0;
+        self.partial = None;
         self.is_run = false;
         self.logged = None;
     }

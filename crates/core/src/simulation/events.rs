@@ -25,6 +25,16 @@ enum Next {
     Worker(u32),
 }
 
+type Event = ((i64, Phase), Next);
+
+/// The lesser of two, if there are two.
+fn sooner(one: Option<Event>, other: Option<Event>) -> Option<Event> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
+}
+
 /// All that has a part in the loop. Workers are numbered through all pools.
 pub(super) struct Events<'e, 'a, 'p> {
     pub(super) s: &'e mut Simulation<'a>,
@@ -96,24 +106,20 @@ impl<'a> Events<'_, 'a, '_> {
     }
 
     /// The next event of all.
-    fn next(&mut self) -> Option<((i64, Phase), Next)> {
+    fn next(&mut self) -> Option<Event> {
         let arrival = self.arrivals.next_ps().map(|time_ps| ((time_ps, Phase::Arrival), Next::Arrival));
         let worker = self.agenda.first().map(|(event, replica)| (event, Next::Worker(replica)));
         let moved = self.moves.next().map(|(time_ps, _)| ((time_ps, Phase::Transfer), Next::Move));
-        let mut next = arrival.into_iter().chain(worker).chain(moved).min();
+        let mut next = sooner(sooner(arrival, worker), moved);
         // Nobody looks at telemetry once all requests have been sent to their last replica.
         let to_come = self.arrivals.left > 0 || self.handovers.as_ref().is_some_and(|handovers| handovers.to_route > 0);
         if to_come && let Some(((next_ps, _), _)) = next {
             for (index, pool) in self.pools.iter_mut().enumerate() {
-                if let Some(tick) = pool.telemetry.next_tick(next_ps) {
-                    next = next.into_iter().chain([(tick, Next::Tick(index))]).min();
-                }
+                next = sooner(next, pool.telemetry.next_tick(next_ps).map(|tick| (tick, Next::Tick(index))));
             }
         }
         for (index, pool) in self.pools.iter().enumerate() {
-            if let Some(release) = pool.release {
-                next = next.into_iter().chain([(release, Next::Held(index))]).min();
-            }
+            next = sooner(next, pool.release.map(|release| (release, Next::Held(index))));
         }
         next
     }

@@ -90,15 +90,18 @@ impl DecodeGrid {
         if last == 0 {
             return Piece { first: at(0), step: 0, limit: i64::MAX };
         }
-        let k = last_at_most(&self.contexts, |knot| knot * rows <= context).min(last - 1);
-        let (start, end) = (self.contexts[k] * rows, self.contexts[k + 1] * rows);
+        let k = last_at_most(&self.contexts, |knot| knot * rows <= context);
+        let start = self.contexts[k] * rows;
         let value = at(k);
-        let slope = (at(k + 1) - value).div_euclid(end - start).max(0);
+        // Beyond the last knot the last slope goes on.
+        let (from, to) = if k < last { (k, k + 1) } else { (last - 1, last) };
+        let width = (self.contexts[to] - self.contexts[from]) * rows;
+        let grown = if k < last { at(to) - value } else { value - at(from) };
+        let slope = grown.div_euclid(width).max(0);
         Piece {
             first: narrow(i128::from(value) + i128::from(slope) * i128::from(context - start)),
             step: slope.saturating_mul(rows),
-            // The slope of the last two knots goes on beyond them.
-            limit: if k + 1 < last { (end - 1 - context) / rows + 1 } else { i64::MAX },
+            limit: if k < last { (start + width - 1 - context) / rows + 1 } else { i64::MAX },
         }
     }
 }
@@ -133,8 +136,9 @@ pub struct MixedGrid {
     pub tokens: Vec<i64>,
     pub reach: Vec<Vec<i64>>,
     pub rows: Vec<i64>,
-    pub contexts: Vec<i64>,
-    /// By tokens, reach, rows and context, all in one.
+    /// Knots for each number of tokens.
+    pub contexts: Vec<Vec<i64>>,
+    /// By tokens; then by reach, rows and context, all in one.
     pub ps: Vec<Vec<i64>>,
 }
 
@@ -142,13 +146,13 @@ impl MixedGrid {
     fn value(&self, features: &Features) -> i64 {
         let reach = features.prefill_work / features.prefill_tokens;
         let mean = (features.context - features.prefill_context) / features.decode_rows;
-        let (rows, context) = (Cell::of(&self.rows, features.decode_rows), Cell::of(&self.contexts, mean));
-        let (width, size) = (self.contexts.len(), self.contexts.len() * self.rows.len());
+        let rows = Cell::of(&self.rows, features.decode_rows);
         let tokens = Cell::of(&self.tokens, features.prefill_tokens);
         let value = tokens.between(|i| {
-            let table = &self.ps[i];
+            let (table, width) = (&self.ps[i], self.contexts[i].len());
+            let context = Cell::of(&self.contexts[i], mean);
             Cell::of(&self.reach[i], reach)
-                .between(|j| rows.between(|r| context.between(|k| table[j * size + r * width + k])))
+                .between(|j| rows.between(|r| context.between(|k| table[(j * self.rows.len() + r) * width + k])))
         });
         value.max(0)
     }
@@ -236,7 +240,8 @@ impl Tabulated {
             ascend(&line.at)
                 && line.start_ps.len() == line.at.len()
                 && line.slope_fps.len() == line.at.len()
-                && line.start_ps.iter().chain(&line.slope_fps).all(|&value| value >= 0)
+                && line.start_ps.iter().all(|&value| value >= 0)
+                && line.slope_fps[line.at.len() - 1] >= 0
         };
         let table = |rows: &[Vec<i64>], count: usize, width: &dyn Fn(usize) -> usize| {
             rows.len() == count
@@ -265,9 +270,9 @@ impl Tabulated {
             return Err("tables of step_time must have ascending knots and a time for each");
         }
         if let Some(mixed) = mixed {
-            let size = mixed.rows.len() * mixed.contexts.len();
-            let known = by_reach(&mixed.tokens, &mixed.reach) && ascend(&mixed.rows) && ascend(&mixed.contexts);
-            if !known || !table(&mixed.ps, mixed.tokens.len(), &|i| mixed.reach[i].len() * size) {
+            let known = by_reach(&mixed.tokens, &mixed.reach) && by_reach(&mixed.tokens, &mixed.contexts);
+            let size = |i: usize| mixed.reach[i].len() * mixed.rows.len() * mixed.contexts[i].len();
+            if !known || !ascend(&mixed.rows) || !table(&mixed.ps, mixed.tokens.len(), &size) {
                 return Err("tables of step_time must have ascending knots and a time for each");
             }
         }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...catalog import FORMATS, Gpu
-from ...timing.operators import decode_attention, gemm, prefill_attention
+from ...timing.operators import attention_kind, decode_attention, gemm, prefill_attention
 from .base import Row, Timing, fifth, timing
 
 GEMM_TYPES = {"bfloat16": "bf16", "fp8": "fp8", "fp8_block": "fp8_block", "nvfp4": "nvfp4"}
@@ -43,7 +43,7 @@ def read_prefill(gpu: Gpu, row: Row) -> Timing | None:
     kv_heads, dim, window = int(row["num_key_value_heads"]), int(row["head_dim"]), row.get("window_size") or None
     return timing(
         gpu,
-        "bf16",
+        attention_kind(window),
         lambda one: prefill_attention(one, rows, tokens, heads, kv_heads, dim, FORMATS[kv], window),
         row,
         fifth(tokens, heads, kv_heads, dim),
@@ -57,7 +57,7 @@ def read_decode(gpu: Gpu, row: Row) -> Timing | None:
     kv_heads, dim, window = int(row["num_key_value_heads"]), int(row["head_dim"]), row.get("window_size") or None
     return timing(
         gpu,
-        "bf16",
+        attention_kind(window),
         lambda one: decode_attention(one, rows, context, heads, kv_heads, dim, FORMATS[kv], window),
         row,
         fifth(context, heads, kv_heads, dim),

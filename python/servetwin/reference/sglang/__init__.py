@@ -5,8 +5,8 @@ Start with `engine.py`, the clock; then `scheduler.py`, what goes into each pass
 records, to the last picosecond.
 """
 
-from .config import EngineConfig
+from .config import Channel, EngineConfig, HiCacheConfig
 from .engine import run
 from .records import PassRecord, RequestRecord, RunRecord, Stuck
 
-__all__ = ["EngineConfig", "PassRecord", "RequestRecord", "RunRecord", "Stuck", "run"]
+__all__ = ["Channel", "EngineConfig", "HiCacheConfig", "PassRecord", "RequestRecord", "RunRecord", "Stuck", "run"]

@@ -83,6 +83,8 @@ class Admission:
         # While it is being looked at, what it found in the cache is not there to be evicted.
         self._cache.lock_match(request)
         extend = self._extend_of(request)
+        if request.host_prefix > 0 and not isinstance(extend, Verdict) and not self._cache.load_back(request):
+            extend = self._extend_of(request)
         if isinstance(extend, Verdict):
             self._cache.unlock(request)
             return extend
@@ -95,9 +97,11 @@ class Admission:
     def _extend_of(self, request: RequestState) -> int | Verdict:
         """How many of its tokens to prefill in this pass."""
         config = self._config
-        extend = len(request.tokens) - request.prefix
+        prefix = request.prefix + request.host_prefix
+        extend = len(request.tokens) - prefix
         outputs = min(max(request.max_new_tokens - request.num_outputs, 0), CLIP_MAX_NEW_TOKENS)
-        if extend + outputs + config.page_size >= self.slots_left:
+        # What is loaded from the host needs slots as well.
+        if extend + request.host_prefix + outputs + config.page_size >= self.slots_left:
             return Verdict.NO_TOKEN
         if self._chunk_left is None:
             # Nothing can cut the first prompt short, so it may exceed the budget.
@@ -105,8 +109,8 @@ class Admission:
             return Verdict.OTHER if too_long else extend
         if config.ceil_page(extend) <= self._chunk_left:
             return extend
-        end = config.floor_page(request.prefix + config.floor_page(self._chunk_left))
-        return end - request.prefix if end > request.prefix else Verdict.OTHER
+        end = config.floor_page(prefix + config.floor_page(self._chunk_left))
+        return end - prefix if end > prefix else Verdict.OTHER
 
     def _add(self, request: RequestState, extend: int, *, reserve_outputs: bool) -> None:
         request.extend_end = request.prefix + extend

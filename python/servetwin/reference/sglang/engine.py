@@ -50,6 +50,7 @@ class Worker:
         self.overlaps = not config.disable_overlap_schedule
         self.step_time = step_time
         self.scheduler = Scheduler(config)
+        self.copies = self.scheduler.cache.copies
         arrivals = [(r.arrival_ps, r) for r in requests if r.arrival_ps is not None]
         self.arrivals = deque(sorted(arrivals, key=lambda arrival: arrival[0]))
         self.passes: list[PassRecord] = []
@@ -63,6 +64,8 @@ class Worker:
         launched: InFlight | None = None
         while max_passes is None or len(self.passes) < max_passes:
             self._add_arrivals()
+            if self.copies is not None:
+                self.copies.end(self.now)
             plan = self.scheduler.schedule()
             before, launched = launched, self._launch(plan)
             due = before if self.overlaps else launched
@@ -76,6 +79,11 @@ class Worker:
                 if not self.arrivals:
                     break
                 self.now = max(self.now, self.arrivals[0][0])
+                continue
+            if self.copies is not None and self.copies.first_end_ps is not None:
+                # Memory that a copy keeps comes free when it ends.
+                arrivals = [self.arrivals[0][0]] if self.arrivals else []
+                self.now = max(self.now, min([self.copies.first_end_ps, *arrivals]))
                 continue
             empty_turns += 1
             if empty_turns > EMPTY_TURNS_ALLOWED:
@@ -100,7 +108,9 @@ class Worker:
                 record = self._record(plan, self.now, 0)
                 record.available_end, record.evictable_end = record.available, record.evictable
             return None
-        dt_ps = self.step_time.picoseconds(features(plan))
+        dt_ps = self.step_time.picoseconds(features(plan, self.scheduler.config.drafts))
+        if self.copies is not None:
+            dt_ps = self.copies.pass_ps(dt_ps, max(self.now, self.device_free))
         record = self._record(plan, max(self.now, self.device_free), dt_ps)
         self.device_free = record.t_ps + dt_ps
         for request in plan.prefills:
@@ -121,11 +131,14 @@ class Worker:
             if request.finished:
                 noted.finish_ps = self.now
                 record.finished.append(noted.id)
+        if self.copies is not None:
+            # Copies to the host wait for what has been launched meanwhile.
+            self.copies.submit(max(self.now, self.device_free))
         record.available_end = self.scheduler.cache.available
         record.evictable_end = self.scheduler.cache.evictable
 
     def _record(self, plan: Pass, t_ps: int, dt_ps: int) -> PassRecord:
-        scheduler = self.scheduler
+        scheduler, drafts = self.scheduler, self.scheduler.config.drafts
         record = PassRecord(
             t_ps=t_ps,
             dt_ps=dt_ps,
@@ -133,7 +146,7 @@ class Worker:
             kind=plan.kind,
             scheduled=[
                 *([r.spec.index, r.extend_tokens, r.prefix] for r in plan.prefills),
-                *([r.spec.index, 1, r.kv_tokens - 1] for r in plan.decodes),
+                *([r.spec.index, 1 + drafts, r.kv_tokens - (drafts == 0)] for r in plan.decodes),
             ],
             waiting=len(scheduler.waiting),
             running=len(scheduler.running),
@@ -150,16 +163,17 @@ class Worker:
         return record
 
 
-def features(plan: Pass) -> Features:
+def features(plan: Pass, drafts: int) -> Features:
     """What the step time depends on, once the pass's slots are allotted."""
-    decode_context = sum(request.kv_tokens for request in plan.decodes)
+    # Without drafts, the slot of the newest token is counted already.
+    decode_context = sum(request.kv_tokens + (1 + drafts if drafts else 0) for request in plan.decodes)
     whole = [request for request in plan.prefills if request is not plan.chunked]
     return Features(
         prefill_tokens=sum(r.extend_tokens for r in plan.prefills),
         prefill_work=sum(r.extend_tokens * (r.prefix + r.extend_end) for r in plan.prefills),
         prefill_context=sum(r.extend_end for r in plan.prefills),
         decode_rows=len(plan.decodes),
-        draft_tokens=0,
+        draft_tokens=drafts * len(plan.decodes),
         context=sum(r.extend_end for r in plan.prefills) + decode_context,
         sequences=len(plan.rows),
         ready_context=sum(r.extend_end for r in whole) + decode_context,

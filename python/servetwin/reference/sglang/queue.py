@@ -65,7 +65,11 @@ class WaitingQueue:
                 in_queue.insert(request.tokens, len(request.tokens))
 
         def key(request: RequestState) -> float:
-            return float("inf") if request in held_back else -min(request.prefix, len(request.tokens) - 1)
+            return (
+                float("inf")
+                if request in held_back
+                else -min(request.prefix + request.host_prefix, len(request.tokens) - 1)
+            )
 
         self._requests.sort(key=key)
 

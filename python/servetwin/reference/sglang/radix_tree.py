@@ -29,10 +29,12 @@ class Node:
 class RadixTree:
     """Tokens are counted, but which slots of the pool hold them is not followed."""
 
+    node_type = Node
+
     def __init__(self, page_size: int) -> None:
         self._page_size = page_size
         self._clock = count(1)
-        self._root = Node(None, (), self._tick())
+        self._root = self.node_type(None, (), self._tick())
         self._leaves: set[Node] = set()
         """Nodes that could be evicted at once."""
         self.evictable = 0
@@ -58,22 +60,27 @@ class RadixTree:
         self._access_path(node)
         return length, node
 
-    def insert(self, tokens: Sequence[int], end: int) -> tuple[int, Node]:
+    def insert(self, tokens: Sequence[int], end: int, owned: int = 0, entered: int = 0) -> tuple[int, Node]:
         """Stores the first `end` tokens, floored to a page.
 
-        Returns how many of them were there before, and the last node.
+        The first `owned` are the tree's already, and their slots those that it has; the first
+        `entered` were inserted for the same request before. Returns of how many other tokens the
+        tree has slots already, and the last node.
         """
         end = self._floor_page(end)
-        node, length = self._root, 0
+        node, length, duplicates = self._root, 0, 0
         node.accessed = self._tick()
         while length < end and (child := self._child(node, tokens, length)) is not None:
             child.accessed = self._tick()
-            shared = self._shared(child, tokens, length, end)
+            start, shared = length, self._shared(child, tokens, length, end)
             length += shared
             node = child if shared == len(child.key) else self._split(child, shared)
+            if self._visit(node, length, entered):
+                duplicates += max(length - max(start, owned), 0)
         if length < end:
             node = self._add(node, tuple(tokens[length:end]))
-        return length, node
+            self._visit(node, end, entered)
+        return duplicates, node
 
     def lock(self, node: Node) -> None:
         while node.parent is not None:
@@ -109,6 +116,10 @@ class RadixTree:
         self.evictable -= freed
         return freed
 
+    def _visit(self, node: Node, end: int, entered: int) -> bool:
+        """A node that ends at `end` is inserted (again). Returns whether its tokens had slots."""
+        return True
+
     def _child(self, node: Node, tokens: Sequence[int], start: int) -> Node | None:
         return node.children.get(tuple(tokens[start : start + self._page_size]))
 
@@ -123,7 +134,7 @@ class RadixTree:
         """Puts a new node above, for the first `length` tokens. The rest counts as accessed."""
         parent = child.parent
         assert parent is not None
-        above = Node(parent, child.key[:length], self._tick())
+        above = self.node_type(parent, child.key[:length], self._tick())
         above.locks = child.locks
         parent.children[tuple(child.key[: self._page_size])] = above
         child.key = child.key[length:]
@@ -133,7 +144,7 @@ class RadixTree:
         return above
 
     def _add(self, parent: Node, key: tuple[int, ...]) -> Node:
-        leaf = Node(parent, key, self._tick())
+        leaf = self.node_type(parent, key, self._tick())
         parent.children[key[: self._page_size]] = leaf
         self.evictable += len(key)
         self._update(leaf)

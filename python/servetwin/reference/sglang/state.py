@@ -30,12 +30,23 @@ class RequestState:
     """Its tokens when it was last looked at for a prefill; 0 if it never was."""
     prefix: int = 0
     """Tokens with KV before its current or next prefill."""
+    host_prefix: int = 0
+    """Tokens beyond whose KV is on the host."""
     extend_end: int = 0
     """Where that prefill ends."""
     kv_tokens: int = 0
+    allocated: int = 0
+    """Slots it holds: whole pages, for more than its KV where it verifies drafts."""
+    has_decoded: bool = False
+    """Since it was last prefilled."""
+    verified: int = 0
+    """Passes in which it had drafts to verify."""
     owned_by_tree: int = 0
     matched: Node | None = None
-    """Where its last match in the tree ended."""
+    """Where its last match in the tree ended, and where what of it is on the host did."""
+    host_matched: Node | None = None
+    entered: int = 0
+    """Tokens that it has entered into the tree since it was admitted."""
     locked: Node | None = None
     holds_row: bool = False
     """It has one of the engine's `max_running_requests` rows."""

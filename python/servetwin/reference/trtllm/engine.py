@@ -77,16 +77,19 @@ class Worker:
                 noted.cached = row.computed_before
             elif row.request in plan.resumed:
                 noted.cached_resume.append(row.computed_before)
+        decoded = [row.request for row in plan.rows if row.decodes]
         for request in plan.paused:
             self.records[request.spec.index].preemptions += 1
         self.now += record.dt_ps
-        for request in self.scheduler.update(plan):
+        for request, given in self.scheduler.update(plan):
             noted = self.records[request.spec.index]
             if request.spec.outputs:
                 if noted.first_token_ps is None:
                     noted.first_token_ps = self.now
-                noted.n_out += 1
-                noted.output_times.append([self.now, 1])
+                noted.n_out += given
+                noted.output_times.append([self.now, given])
+                if plan.drafts and request in decoded:
+                    record.accepted[request.spec.index] = given - 1
             if request.finished:
                 noted.finish_ps = self.now
                 record.finished.append(noted.id)
@@ -99,7 +102,10 @@ class Worker:
             t_ps=self.now,
             dt_ps=self.step_time.picoseconds(features(plan)) if plan.rows else 0,
             scheduled_at_ps=self.now,
-            scheduled=[[row.request.spec.index, row.tokens, row.computed_before, 0] for row in plan.rows],
+            scheduled=[
+                [row.request.spec.index, row.tokens, row.computed_before, plan.drafts * row.decodes]
+                for row in plan.rows
+            ],
             free=scheduler.cache.pool.num_free,
             free_end=None,
             running=running,
@@ -121,7 +127,7 @@ def features(plan: Pass) -> Features:
         prefill_work=sum(row.tokens * (2 * row.computed_before + row.tokens) for row in contexts),
         prefill_context=sum(row.computed_before + row.tokens for row in contexts),
         decode_rows=len(plan.rows) - len(contexts),
-        draft_tokens=0,
+        draft_tokens=plan.drafts * (len(plan.rows) - len(contexts)),
         context=sum(row.computed_before + row.tokens for row in plan.rows),
         sequences=len(plan.rows),
         ready_context=sum(row.computed_before + row.tokens for row in ready),

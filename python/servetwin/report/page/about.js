@@ -67,6 +67,8 @@ function knownSection() {
     ["Schedule", level(engine.rules), `${engine.name} ${engine.version}: ${String(engine.rules).replace(/^\w+: /, "")}`],
     ["Pass times", timing.evidence, `${timing.kind}: ${Object.entries(timing.assumptions || {}).map(([name, value]) => `${name} ${value}`).join(", ")}`],
     ["KV cache", level(engine.kv_capacity), said["kv cache"]],
+    ...Object.keys(view.provenance.pools || {}).map((role) => [`Pool ${role}`, null, said[role]]),
+    ["Hand-over", null, said.handover],
     ["Output limits", null, said["max tokens"]],
     ["Workload", null, said.workload],
     ["Router", null, Object.entries(router || {}).map(([name, value]) => (name === "kind" ? value : `${name} ${typeof value === "object" ? JSON.stringify(value) : value}`)).join(", ")],

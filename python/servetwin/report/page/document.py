@@ -10,6 +10,7 @@ from typing import Any
 
 from ..._core import __version__
 from ...result.result import Result
+from ..pools import total_replicas
 from .view import view
 
 HERE = Path(__file__).parent
@@ -21,7 +22,8 @@ REPORT = (*COMMON, "report.js", "replicas.js", "slowest.js", "about.js")
 def report_page(result: Result) -> str:
     """The report of one result, as HTML that needs nothing else. The same for the same result."""
     spec, workload = result.provenance["spec"], result.provenance["workload"]
-    title = f"{spec.get('model', 'servetwin')}, {spec.get('replicas', 1)} replicas, {workload['requests']:,} requests"
+    replicas = total_replicas(result.provenance)
+    title = f"{spec.get('model', 'servetwin')}, {replicas} replicas, {workload['requests']:,} requests"
     return page(title, REPORT, {"view": view(result)})
 
 

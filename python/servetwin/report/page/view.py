@@ -93,9 +93,16 @@ def _kinds(written: Any, short: Any) -> Any:
 def blocks(result: Result) -> int | None:
     """The cache blocks of a replica that requests can use: vLLM's but the null block, SGLang's pages, TensorRT-LLM's.
 
-    None for an engine whose options do not tell.
+    None for an engine whose options do not tell, and for pools that differ.
     """
-    engine = result.provenance["engine"]
+    pools = result.provenance.get("pools")
+    if pools is None:
+        return _blocks(result.provenance["engine"])
+    of_pools = {_blocks(pool["engine"]) for pool in pools.values()}
+    return of_pools.pop() if len(of_pools) == 1 else None
+
+
+def _blocks(engine: dict[str, Any]) -> int | None:
     if "num_gpu_blocks" in engine:
         return int(engine["num_gpu_blocks"]) - 1
     if "max_total_tokens" in engine:

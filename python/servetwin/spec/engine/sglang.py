@@ -43,6 +43,7 @@ class SglangEngine(SpecModel):
     schedule_low_priority_values_first: bool = False
     priority_scheduling_preemption_threshold: Annotated[int, Field(ge=0, le=2**31 - 1)] = 10
     ignore_eos: bool = False
+    enable_dp_attention: bool = False
     disable_cuda_graph: bool = False
     disable_prefill_cuda_graph: bool = False
     disable_cuda_graph_padding: bool = False

@@ -39,7 +39,7 @@ class Acceptance(SpecModel):
             raise ValueError(f"acceptance.conditional has {len(self.conditional)} chances for {drafts} drafts")
         if self.mean_length is not None and self.mean_length > drafts + 1:
             raise ValueError(
-                f"acceptance.mean_length is {self.mean_length:g}: {drafts} drafts give at most {drafts + 1} tokens a pass"
+                f"acceptance.mean_length is {self.mean_length:g}, and {drafts} drafts give at most {drafts + 1} tokens"
             )
 
 

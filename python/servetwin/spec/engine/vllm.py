@@ -36,6 +36,9 @@ METHODS = (
 """SpeculativeConfig.method in 0.32 (vllm/config/speculative.py); the names of single models' mtp aside."""
 
 
+DraftsByRequests = Annotated[list[tuple[Count, Count, CountOrZero]], Field(min_length=1)]
+
+
 class Speculative(Speculation):
     """`--speculative-config`, and what it does not tell.
 
@@ -45,9 +48,7 @@ class Speculative(Speculation):
 
     method: Literal["ngram", "eagle", "eagle3", "mtp"]
     num_speculative_tokens: Annotated[int, Field(ge=1, le=NGRAM_DRAFTS_MAX)]
-    num_speculative_tokens_per_batch_size: (
-        Annotated[list[tuple[Count, Count, CountOrZero]], Field(min_length=1)] | None
-    ) = None
+    num_speculative_tokens_per_batch_size: DraftsByRequests | None = None
     disable_eagle_block_drop: bool = False
 
     @field_validator("method", mode="before")
@@ -101,6 +102,7 @@ class VllmEngine(SpecModel):
     watermark: Annotated[float, Field(ge=0, lt=1)] = 0.0
     scheduler_reserve_full_isl: bool = True
     async_scheduling: bool | None = None
+    dp_sync_interval: Count = 32
     speculative: Speculative | None = None
     kv_offloading_size: Positive | None = None
     kv_offloading_backend: Literal["native"] = "native"

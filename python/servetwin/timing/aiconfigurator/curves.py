@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,7 @@ from ...catalog.parallel import Ranks, ranks
 from ...errors import SpecError
 from ...spec import Spec
 from ...spec.timing import AiconfiguratorTiming
-from ..base import Evidence, Lowered, PassLimits
-from ..composed_lowering import lower_affine
+from ..base import Evidence
 from ..mixers import alike
 from .names import CACHES, EXPERTS, PRODUCTS, models, system
 
@@ -46,14 +45,15 @@ Operator = tuple[str, float, float, str]
 
 @dataclass(frozen=True)
 class Aiconfigurator:
-    """Implements `PassCurves` on a compiled engine of AIConfigurator's."""
+    """Implements `Curves` on a compiled engine of AIConfigurator's."""
 
-    handle: Any
+    handle: Any = field(repr=False)
+    deployment: str
+    """All that the engine was compiled for."""
     model: str
     gpu: str
     backend: str
     version: str
-    host_ms: float
     modules: bool
     """Whether its attention comes with the products around it."""
 
@@ -68,7 +68,6 @@ class Aiconfigurator:
             "gpu": self.gpu,
             "operators": f"{self.version}, kernels of {self.backend}",
             "measured_share": round(self.measured_share, 3),
-            "host_ms": self.host_ms,
         }
 
     @cached_property
@@ -76,9 +75,6 @@ class Aiconfigurator:
         """Of the time of a usual pass, that of operators which were timed, not derived."""
         found = [*self._prompt_operators(1, 2048, 0), *self._decode_operators(64, 2048)]
         return sum(ms for _, ms, _, source in found if source == "silicon") / sum(ms for _, ms, _, _ in found)
-
-    def lower(self, limits: PassLimits) -> Lowered:
-        return lower_affine(self, self.host_ms, limits)
 
     def tokens_s(self, tokens: int) -> float:
         operators = self._decode_operators(tokens, 1) if tokens <= DECODES else self._prompt_operators(1, tokens, 0)
@@ -168,11 +164,11 @@ def aiconfigurator(spec: Spec, engine: ResolvedEngine, options: AiconfiguratorTi
     mixers = [layer.mixer for layer in engine.model.stack]
     return Aiconfigurator(
         handle,
+        f"{engine.model!r} {ranks(spec, engine.model)} {engine.stored} {engine.kv}",
         name,
         gpu,
         f"{spec.engine.name} {options.backend_version}",
         f"{package.__name__} {_version(package.__name__)}",
-        options.host_ms,
         any(isinstance(mixer, LatentAttention | CompressedAttention) for mixer in mixers),
     )
 
@@ -181,7 +177,7 @@ def _compiled(spec: Spec, engine: ResolvedEngine, package: Any, name: str, gpu: 
     module = importlib.import_module(f"{package.__name__}.sdk")
     try:
         handle = module.EngineHandle.compile(
-            name, gpu, spec.engine.name, backend_version=version, **_options(spec, engine, ranks(spec))
+            name, gpu, spec.engine.name, backend_version=version, **_options(spec, engine, ranks(spec, engine.model))
         )
         # What it has no timings of it says only when it is asked.
         for mode in ("static_ctx", "static_gen"):

@@ -5,7 +5,7 @@ smooth curve. The curves' coefficients, a file an operator in `coefficients/`, a
 `bench/accuracy/fit_operators.py`; `fitted.py` finds the one for a GPU.
 """
 
-from .attention import decode_attention, prefill_attention
+from .attention import attention_kind, decode_attention, prefill_attention
 from .collective import all_gather, all_reduce, combine, dispatch
 from .curve import Curve
 from .delta import convolution, delta_rule
@@ -19,6 +19,7 @@ __all__ = [
     "Load",
     "all_gather",
     "all_reduce",
+    "attention_kind",
     "basis",
     "combine",
     "convolution",

@@ -9,6 +9,11 @@ from ...catalog.formats import Format
 from .load import TILE, Load, idle
 
 
+def attention_kind(window: int | None) -> str:
+    """Of the curves: kernels of windows are others."""
+    return "bf16" if window is None else "window"
+
+
 def prefill_attention(
     gpu: Gpu,
     rows: int,

@@ -64,9 +64,14 @@ impl Sglang<'_> {
 
     /// What all rows of the batch are expected to take yet, for all the scheduler knows.
     fn sum_promises(&mut self) -> i64 {
+        if self.decoding.verify().is_some() {
+            let left = |&slot: &u32| i64::from(self.rows[slot as usize].limit) - i64::from(self.known(slot));
+            return self.running.iter().map(|slot| left(slot).min(CLIP_TOKENS)).sum();
+        }
         match self.on_way {
             OnWay::Nothing => self.promises.sum(self.k),
             OnWay::All => self.promises.sum(self.k - 1),
+            OnWay::Decodes => unreachable!("a decode replica computes no prompts"),
             OnWay::Prefills => {
                 let left = |&slot: &u32| self.rows[slot as usize].limit_at() - self.k as i64;
                 let joined = self.fresh.iter().filter(|&&slot| self.rows[slot as usize].joined_by == self.decision);

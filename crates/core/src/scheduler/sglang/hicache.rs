@@ -54,6 +54,11 @@ impl Copies {
         !self.under_way.is_empty()
     }
 
+    /// Whether the pass being decided waits for some.
+    pub(super) fn is_loading(&self) -> bool {
+        !self.loading.is_empty()
+    }
+
     /// The first end of those under way.
     pub(super) fn first_end_ps(&self) -> Option<i64> {
         self.under_way.iter().map(|&(end_ps, _)| end_ps).min()
@@ -69,7 +74,6 @@ impl Copies {
 impl Sglang<'_> {
     /// Takes notice of the copies that have ended. SGLang looks once a turn of its loop.
     pub(super) fn end_copies(&mut self, now_ps: i64) {
-        self.submit_backups(now_ps);
         let (Some(copies), tree) = (&mut self.copies, &mut self.tree) else { return };
         copies.under_way.retain(|&(end_ps, node)| {
             if end_ps <= now_ps {

@@ -43,10 +43,12 @@ impl Sglang<'_> {
     }
 
     /// Frees what a row holds beside the tree, `stored` tokens in all, and unlocks its prefix.
-    pub(super) fn release(&mut self, slot: u32, stored: u32) {
+    pub(super) fn free_row(&mut self, slot: u32, stored: u32) {
         let row = &mut self.rows[slot as usize];
-        self.available += self.s.engine.ceil_page(stored) - row.protected;
+        let held = self.s.engine.ceil_page(stored).max(row.pages * self.s.engine.page_size);
+        self.available += held - row.protected;
         row.protected = 0;
+        row.pages = 0;
         let node = std::mem::replace(&mut row.node, ROOT);
         self.tree.unlock(node);
     }
@@ -55,15 +57,22 @@ impl Sglang<'_> {
     pub(super) fn check_memory(&self) {
         let engine = self.s.engine;
         let (mut held, mut locks) = (0, Vec::new());
-        let prefilling = self.chunked.iter().chain(&self.joining);
-        for &slot in prefilling.chain(&self.running).chain(&self.draining) {
+        let prefilling = self.chunked.iter().chain(&self.joining).chain(&self.sender.sending);
+        let received = self.receiver.reserved.iter().map(|(slot, _)| slot).chain(&self.receiver.ready);
+        for &slot in prefilling.chain(&self.running).chain(&self.draining).chain(received) {
             let row = &self.rows[slot as usize];
             let stored = match row.state {
                 State::Decoding => row.stored(self.k),
                 State::Draining => row.prompt + row.target - 1,
+                State::Reserved => row.prompt,
+                State::Ready => row.tokens() - 1,
                 _ => row.extend_end,
             };
-            held += engine.ceil_page(stored) - row.protected;
+            let pages = match row.state {
+                State::Decoding => self.decoding.held(slot, stored, engine.page_size),
+                _ => stored.div_ceil(engine.page_size),
+            };
+            held += pages * engine.page_size - row.protected;
             locks.push(row.node);
         }
         assert_eq!(self.available + self.tree.on_device() + held, engine.max_total_tokens);

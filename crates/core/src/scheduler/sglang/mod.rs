@@ -10,7 +10,7 @@
 //! Files in the order of a pass: `schedule` (what kind of pass, or a run of decodes), `prefill` (who
 //! is admitted) with `queue` (the order), `budget`, `ignore_eos` and `preempt`, `decode` with `retract`,
 //! `results`; `memory` moves tokens between pool, tree and rows, and `hicache` between device and
-//! host; `row`, `promise` and `ratio` hold data, `trail` the log of passes.
+//! host; `sender` and `receiver` are the two sides of hand-overs between replicas; `row`, `promise` and `ratio` hold data, `trail` the log of passes.
 
 mod budget;
 mod decode;
@@ -22,24 +22,28 @@ mod prefill;
 mod promise;
 mod queue;
 mod ratio;
+mod receiver;
 mod results;
 mod retract;
 mod row;
 mod schedule;
+mod sender;
 mod trail;
 
-use super::{Ledger, Pass, Results, Scheduler, Setting};
-use crate::config::sglang as config;
-use crate::decode_set::DecodeSet;
+use super::{Ledger, Move, Pass, Results, Scheduler, Setting};
+use crate::config::{Role, sglang as config};
+use crate::decode_set::{Burst, DecodeSet, Verify};
 use crate::gaps::GapList;
 use crate::kv::radix::RadixTree;
 use crate::log::Log;
 use crate::log::sglang::PassRecord;
-use crate::record::Reason;
+use crate::record::{Reason, Speculated};
 use hicache::Copies;
-use promise::Promises;
+use promise::{CLIP_TOKENS, Promises};
 use ratio::NewTokenRatio;
+use receiver::Receiver;
 use row::{Row, State, Waiting};
+use sender::Sender;
 use std::collections::VecDeque;
 
 impl Setting<'_, config::Sglang> {
@@ -55,9 +59,16 @@ impl Setting<'_, config::Sglang> {
             let pool_is_shorter = engine.max_total_tokens < engine.context_length;
             return Some(if pool_is_shorter { Reason::Pool } else { Reason::Context });
         }
+        let limit = engine.limit(prompt, limit);
+        if let Some(options) = &engine.disaggregation {
+            // Alone, it would wait for ever by the test of `receiver.rs`, and all behind it.
+            let decodes = u64::from(engine.ceil_page(prompt)) + u64::from(options.num_reserved_decode_tokens);
+            let whole = u64::from(prompt) + u64::from(limit).min(CLIP_TOKENS as u64);
+            return (decodes.max(whole) > u64::from(engine.max_total_tokens)).then_some(Reason::Pool);
+        }
         // Alone, it would leave too little by the test of `ignore_eos.rs`.
-        let paged = engine.ceil_page(prompt) + engine.page_size;
-        let left = engine.max_total_tokens.saturating_sub(paged + engine.limit(prompt, limit));
+        let limit = if self.role == Role::Prefill { 1 } else { limit };
+        let left = engine.max_total_tokens.saturating_sub(engine.ceil_page(prompt) + engine.page_size + limit);
         let plays_through = engine.ignore_eos && engine.disable_radix_cache;
         (plays_through && left <= 1).then_some(Reason::Pool)
     }
@@ -72,6 +83,8 @@ enum OnWay {
     Prefills,
     /// Tokens of all rows of the batch.
     All,
+    /// Tokens of all rows that have not joined just now.
+    Decodes,
 }
 
 /// The kind of the last pass scheduled.
@@ -88,7 +101,7 @@ pub struct Sglang<'a> {
     copies: Option<Copies>,
     /// Free slots of the pool, in tokens.
     available: u32,
-    rows: Vec<Row>,
+    rows: Vec<Row<'a>>,
     vacant: Vec<u32>,
     waiting: VecDeque<Waiting>,
     entries: u64,
@@ -103,6 +116,8 @@ pub struct Sglang<'a> {
     /// Rows that joined since the last pass that decoded.
     fresh: Vec<u32>,
     draining: Vec<u32>,
+    sender: Sender,
+    receiver: Receiver,
     on_way: OnWay,
     /// Requests that have been taken out while a token was on its way: it is dropped.
     dropped: Vec<u32>,
@@ -128,6 +143,7 @@ pub struct Sglang<'a> {
     /// Passes, or runs of them, that are decided and whose results are not in.
     in_flight: u32,
     gaps: GapList,
+    speculated: Speculated,
     passes: u64,
     leaps: u64,
     log: Vec<PassRecord>,
@@ -146,12 +162,14 @@ impl<'a> Sglang<'a> {
             waiting: VecDeque::new(),
             entries: 0,
             running: Vec::new(),
-            decoding: DecodeSet::new(engine.page_size, None),
+            decoding: DecodeSet::new(engine.page_size, verify(engine)),
             promises: Promises::default(),
             chunked: None,
             joining: Vec::new(),
             fresh: Vec::new(),
             draining: Vec::new(),
+            sender: Sender::default(),
+            receiver: Receiver::default(),
             on_way: OnWay::Nothing,
             dropped: Vec::new(),
             decision: 0,
@@ -169,6 +187,7 @@ impl<'a> Sglang<'a> {
             last_end_ps: 0,
             in_flight: 0,
             gaps: GapList::new(gap_limit),
+            speculated: Speculated::default(),
             passes: 0,
             leaps: 0,
             log: Vec::new(),
@@ -185,6 +204,15 @@ impl<'a> Sglang<'a> {
         row.state = State::Decoding;
         row.joined = self.k;
         row.joined_by = self.decision;
+        if let Some(drawn) = self.s.engine.drawn() {
+            let draws = drawn.draws(drawn.longest());
+            let burst = Burst::new(draws, draws.start(row.request) + row.verified, row.given, self.k);
+            row.finish_at = burst.finish_at(row.target, self.k);
+            row.burst = Some(burst);
+            row.pages = row.extend_end.div_ceil(self.s.engine.page_size);
+            self.decoding.insert(row.member(slot));
+            return; // promises are added up row by row
+        }
         row.finish_at = self.k + u64::from(row.target - row.given);
         self.decoding.insert(row.member(slot));
         self.promises.insert(row.limit_at(), slot, self.k);
@@ -192,9 +220,25 @@ impl<'a> Sglang<'a> {
 
     /// A row stops decoding; the caller takes it off the list.
     fn stop_decoding(&mut self, slot: u32) {
-        let row = &self.rows[slot as usize];
+        self.note_pages(slot);
+        let row = &mut self.rows[slot as usize];
         self.decoding.remove(row.member(slot));
-        self.promises.remove(row.limit_at(), slot);
+        if row.burst.is_some() {
+            row.verified += self.k - row.joined;
+        } else {
+            self.promises.remove(row.limit_at(), slot);
+            if self.is_decode_replica() {
+                self.forget_length(slot);
+            }
+        }
+    }
+
+    /// Notes the pages that a decoding row holds.
+    fn note_pages(&mut self, slot: u32) {
+        let row = &mut self.rows[slot as usize];
+        if row.burst.is_some() {
+            row.pages = self.decoding.held(slot, 0, self.s.engine.page_size);
+        }
     }
 
     /// Tokens that the scheduler knows a row of the batch has given.
@@ -210,6 +254,17 @@ impl<'a> Sglang<'a> {
     }
 }
 
+/// How rows verify drafts, if they do.
+fn verify(engine: &config::Sglang) -> Option<Verify<'_>> {
+    let drawn = engine.drawn()?;
+    Some(Verify {
+        draws: drawn.draws(drawn.longest()),
+        drafts: engine.speculative_num_draft_tokens - 1,
+        slots: engine.decode_reserve_tokens,
+        most: u32::MAX,
+    })
+}
+
 impl Scheduler for Sglang<'_> {
     fn has_work(&self) -> bool {
         !self.running.is_empty()
@@ -217,6 +272,8 @@ impl Scheduler for Sglang<'_> {
             || !self.joining.is_empty()
             || self.chunked.is_some()
             || !self.draining.is_empty()
+            || self.sender.has_news()
+            || self.receiver.has_news()
     }
 
     fn arrive(&mut self, request: u32, arrival_ps: i64) -> bool {
@@ -224,7 +281,12 @@ impl Scheduler for Sglang<'_> {
             self.ratio.reset(); // the engine was idle
         }
         let tokens = self.prompt(request);
-        self.enqueue(Waiting { request, slot: None, tokens, entry: 0, noted: 0, prefix: 0 });
+        let waiting = Waiting { request, slot: None, tokens, entry: 0, noted: 0, prefix: 0 };
+        if self.is_prefill_replica() {
+            self.sender.arrived.push_back(waiting);
+            return true;
+        }
+        self.enqueue(waiting);
         let full = self.batch_is_full || self.running.len() >= self.s.engine.max_running_requests as usize;
         // A log shows the queue's length in each pass.
         self.s.log_passes || self.s.engine.preempts() || !full
@@ -232,6 +294,27 @@ impl Scheduler for Sglang<'_> {
 
     fn kept_busy(&mut self, until_ps: i64) {
         self.last_end_ps = self.last_end_ps.max(until_ps);
+    }
+
+    /// A request behind another that waits for memory changes nothing.
+    fn arrive_remote(&mut self, request: u32, _arrival_ps: i64) -> bool {
+        self.receiver.unreserved.push_back(request);
+        self.receiver.unreserved.len() == 1 || self.s.engine.enable_priority_scheduling
+    }
+
+    fn transferred(&mut self, request: u32, _kind: Move, _now_ps: i64) -> bool {
+        self.note_arrival(request);
+        true
+    }
+
+    fn release(&mut self, request: u32, _now_ps: i64) -> bool {
+        self.note_release(request);
+        true
+    }
+
+    fn abort(&mut self, request: u32, _now_ps: i64) -> bool {
+        self.give_up(request);
+        true
     }
 
     fn schedule(&mut self, now_ps: i64, start_ps: i64, results: &mut Results, pass: &mut Pass) -> bool {
@@ -251,11 +334,12 @@ impl Scheduler for Sglang<'_> {
     }
 
     fn running(&self) -> u32 {
-        (self.running.len() + self.joining.len() + self.draining.len() + usize::from(self.chunked.is_some())) as u32
+        let admitted = self.running.len() + self.draining.len() + self.rows_held();
+        admitted as u32
     }
 
     fn waiting(&self) -> u32 {
-        self.waiting.len() as u32
+        (self.waiting.len() + self.sender.arrived.len() + self.receiver.waiting()) as u32
     }
 
     fn used_blocks(&self, passes: i64) -> u32 {
@@ -296,9 +380,11 @@ impl Scheduler for Sglang<'_> {
     }
 
     fn unfinished(&self) -> Vec<u32> {
-        let admitted = self.chunked.iter().chain(&self.joining).chain(&self.draining).chain(&self.running);
+        let prefilling = self.chunked.iter().chain(&self.joining).chain(&self.sender.sending);
+        let admitted = prefilling.chain(&self.draining).chain(&self.running).chain(self.receiver.rows());
         let admitted = admitted.map(|&slot| self.rows[slot as usize].request);
-        admitted.chain(self.waiting.iter().map(|waiting| waiting.request)).collect()
+        let waiting = self.waiting.iter().chain(&self.sender.arrived).map(|waiting| waiting.request);
+        admitted.chain(waiting).chain(self.receiver.unreserved.iter().copied()).collect()
     }
 
     fn log_stuck(&mut self, now_ps: i64) {
@@ -312,7 +398,7 @@ impl Scheduler for Sglang<'_> {
             gaps: self.gaps,
             passes: self.passes,
             leaps: self.leaps,
-            speculated: Default::default(),
+            speculated: self.speculated,
             log: Log::Sglang(self.log),
         }
     }

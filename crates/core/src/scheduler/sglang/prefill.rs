@@ -28,7 +28,7 @@ pub(super) struct Extend {
     pub(super) is_chunk: bool,
 }
 
-impl Sglang<'_> {
+impl<'a> Sglang<'a> {
     /// Prefills what may be admitted. False if there is nothing.
     pub(super) fn prefill(&mut self, results: &mut Results, pass: &mut Pass) -> bool {
         let engine = self.s.engine;
@@ -39,7 +39,7 @@ impl Sglang<'_> {
             if self.batch_is_full || self.waiting.is_empty() {
                 return false;
             }
-            if self.running.len() >= engine.max_running_requests as usize && !engine.preempts() {
+            if self.rows_taken() >= engine.max_running_requests as usize && !engine.preempts() {
                 self.batch_is_full = true;
                 return false;
             }
@@ -63,7 +63,7 @@ impl Sglang<'_> {
             self.failure = Some("SGLang fails here: prefill out of memory");
             return false;
         }
-        self.run_prefill(&batch, pass);
+        self.run_prefill(&batch, results, pass);
         true
     }
 
@@ -95,7 +95,7 @@ impl Sglang<'_> {
             if budget.is_spent() && self.has_capacity(budget) {
                 break;
             }
-            if batch.len() + self.running.len() >= engine.max_running_requests as usize {
+            if batch.len() + self.rows_taken() >= engine.max_running_requests as usize {
                 self.batch_is_full = true;
             }
             if self.batch_is_full
@@ -196,13 +196,7 @@ impl Sglang<'_> {
         let waiting = self.waiting[index];
         let request = waiting.request;
         let slot = waiting.slot.unwrap_or_else(|| {
-            let slot = self.vacant.pop().unwrap_or(self.rows.len() as u32);
-            let row = self.new_row(request);
-            if slot as usize == self.rows.len() {
-                self.rows.push(row)
-            } else {
-                self.rows[slot as usize] = row
-            }
+            let slot = self.place_row(self.new_row(request));
             results.requests.scheduled_ps[request as usize] = pass.decided_ps;
             results.requests.cached_tokens[request as usize] = hit.tokens;
             slot
@@ -221,7 +215,22 @@ impl Sglang<'_> {
         slot
     }
 
-    fn new_row(&self, request: u32) -> Row {
+    /// Requests that have a place, but for those of the batch being made.
+    fn rows_taken(&self) -> usize {
+        self.running.len() + self.joining.len() + self.sender.sending.len()
+    }
+
+    pub(super) fn place_row(&mut self, row: Row<'a>) -> u32 {
+        let slot = self.vacant.pop().unwrap_or(self.rows.len() as u32);
+        if slot as usize == self.rows.len() {
+            self.rows.push(row)
+        } else {
+            self.rows[slot as usize] = row
+        }
+        slot
+    }
+
+    pub(super) fn new_row(&self, request: u32) -> Row<'a> {
         let limit = self.limit(request);
         let trace = self.s.trace;
         let aborted =
@@ -244,6 +253,9 @@ impl Sglang<'_> {
             joined: 0,
             joined_by: 0,
             finish_at: 0,
+            burst: None,
+            verified: 0,
+            pages: 0,
             noted: 0,
             last_emit_ps: NEVER,
         }
@@ -255,6 +267,9 @@ impl Sglang<'_> {
 
     pub(super) fn limit(&self, request: u32) -> u32 {
         let trace = self.s.trace;
+        if self.is_prefill_replica() {
+            return 1;
+        }
         self.s.engine.limit(trace.input_tokens[request as usize], trace.max_output_tokens[request as usize])
     }
 
@@ -278,7 +293,7 @@ impl Sglang<'_> {
         true
     }
 
-    fn run_prefill(&mut self, batch: &[u32], pass: &mut Pass) {
+    fn run_prefill(&mut self, batch: &[u32], results: &mut Results, pass: &mut Pass) {
         let mut features = Features::default();
         for &slot in batch {
             let row = &mut self.rows[slot as usize];
@@ -292,8 +307,11 @@ impl Sglang<'_> {
                 row.given += 1;
                 pass.sampling.push(Sample { slot, drafts: 0 });
                 self.joining.push(slot);
+            } else {
+                pass.partial = Some((row.request, row.extend_end));
             }
         }
+        self.send_cached(batch, pass, results);
         self.log_prefills(batch, pass);
         let mixes = self.s.engine.mixes() && !self.running.is_empty();
         if mixes {

@@ -11,6 +11,7 @@ impl Sglang<'_> {
     pub(super) fn take_results(&mut self, pass: &mut Pass, mut next: Option<&mut Pass>, results: &mut Results) {
         self.take_run(pass);
         self.in_flight -= 1;
+        self.end_copies(pass.last_start_ps); // of a turn in which nothing was decided
         let end_ps = pass.end_ps;
         let ended = results.ended.len();
         if pass.decoding > 0 && !pass.is_run {
@@ -26,6 +27,9 @@ impl Sglang<'_> {
                 }
             }
         }
+        let verifying = self.decoding.finishing_by(pass.serial).map(|slot| &self.rows[slot as usize]);
+        let beyond = verifying.filter_map(|row| Some(row.burst?.given(pass.serial) - i64::from(row.target))).sum();
+        pass.count_bursts(self.decoding.verify(), beyond, &mut self.gaps, &mut self.speculated);
         if pass.decoding > 0 {
             self.last_decode_ps = end_ps;
         }
@@ -40,6 +44,7 @@ impl Sglang<'_> {
             self.end(slot, end_ps, next.as_deref_mut(), results);
         }
         self.last_end_ps = end_ps;
+        self.send_part(pass, results);
         // With overlap, copies to the host wait for the pass that has been launched meanwhile.
         self.submit_backups(next.as_deref().map_or(end_ps, |next| next.start_ps + next.times.time(1)));
         self.close_log(pass, next.as_deref(), &results.ended[ended..]);
@@ -48,6 +53,10 @@ impl Sglang<'_> {
 
     /// The token that ends a prefill.
     fn deliver_prefilled(&mut self, slot: u32, end_ps: i64, next: Option<&mut Pass>, results: &mut Results) {
+        if self.is_prefill_replica() {
+            self.hold_for_transfer(slot, results);
+            return;
+        }
         let row = &mut self.rows[slot as usize];
         let request = row.request as usize;
         if results.requests.first_token_ps[request] == NEVER {
@@ -67,7 +76,7 @@ impl Sglang<'_> {
     }
 
     /// A request is complete.
-    fn end(&mut self, slot: u32, end_ps: i64, next: Option<&mut Pass>, results: &mut Results) {
+    pub(super) fn end(&mut self, slot: u32, end_ps: i64, next: Option<&mut Pass>, results: &mut Results) {
         let row = &self.rows[slot as usize];
         let (request, output) = (row.request as usize, row.target);
         let mut stored = row.prompt + output - 1;
@@ -85,12 +94,15 @@ impl Sglang<'_> {
                     }
                 }
                 self.leave_batch(slot);
+                if self.is_decode_replica() {
+                    self.note_departure(slot);
+                }
             }
             State::Prefilling => self.joining.retain(|&other| other != slot),
-            State::Draining | State::Waiting => {}
+            State::Draining | State::Waiting | State::Sending | State::Reserved | State::Ready => {}
         }
         self.checkpoint(slot, stored);
-        self.release(slot, stored);
+        self.free_row(slot, stored);
         self.batch_is_full = false;
         self.vacant.push(slot);
         results.ended.push(request as u32);

@@ -41,8 +41,8 @@ impl Sglang<'_> {
     fn has_room_for(&mut self, slots: &[u32]) -> bool {
         let page_size = self.s.engine.page_size;
         let k = self.k;
-        let due = slots.iter().filter(|&&slot| self.rows[slot as usize].stored(k).is_multiple_of(page_size));
-        let pages = due.count();
+        let demand = |&slot: &u32| self.decoding.demand_of(slot, self.rows[slot as usize].stored(k), page_size, k);
+        let pages = slots.iter().map(|slot| demand(slot) as usize).sum();
         self.make_room(self.tokens_of(pages))
     }
 
@@ -52,7 +52,7 @@ impl Sglang<'_> {
         let (stored, known) = (self.rows[slot as usize].stored(self.k), self.known(slot));
         self.vacated = true;
         self.stop_decoding(slot);
-        self.release(slot, stored);
+        self.free_row(slot, stored);
         self.make_room(others as u32 * RETRACT_DECODE_STEPS);
         let fresh = self.fresh.iter().position(|&other| other == slot);
         let row = &mut self.rows[slot as usize];
@@ -79,6 +79,10 @@ impl Sglang<'_> {
 
     /// Puts a row that was taken out at the end of the queue.
     pub(super) fn requeue(&mut self, slot: u32) {
+        if self.is_decode_replica() {
+            self.receiver.retracted.push_back(slot);
+            return;
+        }
         let row = &self.rows[slot as usize];
         let (request, tokens, noted) = (row.request, row.tokens(), row.noted);
         self.enqueue(Waiting { request, slot: Some(slot), tokens, entry: 0, noted, prefix: 0 });
@@ -88,6 +92,7 @@ impl Sglang<'_> {
     /// Gives the batch a new order.
     fn reorder(&mut self, kept: &[u32]) {
         for &slot in kept {
+            self.note_pages(slot);
             self.decoding.remove(self.rows[slot as usize].member(slot));
             self.rows[slot as usize].order = self.next_order;
             self.next_order += 1;

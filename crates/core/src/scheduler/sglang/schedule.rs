@@ -2,6 +2,7 @@
 
 use super::hicache::Copies;
 use super::{Kind, OnWay, Sglang};
+use crate::config::Role;
 use crate::scheduler::{Pass, Results};
 
 impl Sglang<'_> {
@@ -11,12 +12,19 @@ impl Sglang<'_> {
         pass.start_ps = start_ps;
         pass.decided_ps = now_ps;
         self.decision += 1;
+        self.submit_backups(now_ps);
         self.end_copies(now_ps);
         self.on_way = match self.last {
             _ if self.in_flight == 0 => OnWay::Nothing,
             Kind::Prefill => OnWay::Prefills,
+            Kind::Decode if self.is_decode_replica() => OnWay::Decodes,
             Kind::Mixed | Kind::Decode => OnWay::All,
         };
+        match self.s.role {
+            Role::Aggregated => {}
+            Role::Prefill => self.look_at_transfers(),
+            Role::Decode => self.receive(now_ps, results),
+        }
         self.join_batch();
         pass.waiting = self.waiting.len() as u32;
         let passes = self.run_length();
@@ -54,7 +62,7 @@ impl Sglang<'_> {
             self.batch_is_full = false;
         }
         let mixed = self.last == Kind::Mixed;
-        if self.joining.is_empty() {
+        if self.joining.is_empty() || self.is_prefill_replica() {
             return;
         }
         if mixed || self.running.is_empty() {
@@ -97,6 +105,7 @@ impl Sglang<'_> {
             (finish_at as i64 - self.k as i64).min((self.s.max_passes - self.passes).min(i64::MAX as u64) as i64);
         // A log shows in each pass what may be evicted.
         let leaps = self.s.leap && !(self.s.log_passes && self.copies.as_ref().is_some_and(Copies::are_under_way));
+        let passes = if self.is_decode_replica() { self.passes_without_receiving(passes) } else { passes };
         let wanted = if leaps { passes } else { passes.min(1) };
         if wanted <= 0 { 0 } else { self.passes_within_memory(wanted) }
     }
@@ -105,6 +114,10 @@ impl Sglang<'_> {
     /// begins by making room for a page a row, whatever it needs.
     fn passes_within_memory(&self, wanted: i64) -> i64 {
         let pages = i64::from(self.available / self.s.engine.page_size);
+        if self.decoding.verify().is_some() {
+            let spare = if self.s.engine.page_size == 1 { pages } else { pages - self.decoding.len() as i64 };
+            return if spare < 0 { 0 } else { self.decoding.passes_within(self.k, spare, wanted) };
+        }
         if self.tree.unused() == 0 {
             return self.decoding.passes_within(self.k, pages, wanted);
         }
@@ -121,8 +134,10 @@ impl Sglang<'_> {
         if self.s.log_passes {
             self.log_run(pass);
         }
-        self.available -= self.decoding.demand(self.k, pass.passes) as u32 * self.s.engine.page_size;
+        pass.given = self.decoding.given(self.k, pass.passes);
+        self.available -= self.decoding.take(self.k, pass.passes) as u32 * self.s.engine.page_size;
         self.ratio.decay(pass.passes);
+        self.count_turns(pass.passes - 1);
         self.k = pass.serial;
         self.last_decode_ps = pass.last_start_ps; // with overlap, the tokens of all but its last pass are out
         self.passes += pass.passes as u64;

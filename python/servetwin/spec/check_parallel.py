@@ -1,0 +1,64 @@
+"""Checks on how the GPUs of a replica share the work, as far as they need no model."""
+
+from __future__ import annotations
+
+from .deployment import Spec
+from .engine import SglangEngine, TrtllmEngine, VllmEngine
+
+
+def check_parallel(spec: Spec) -> None:
+    """Raises SpecError for the first thing wrong."""
+    _data(spec)
+    _expert(spec)
+    _pipeline(spec)
+
+
+def _data(spec: Spec) -> None:
+    engine, problem, data = spec.engine, spec.source.problem, spec.parallel.data
+    if data > 1 and isinstance(engine, TrtllmEngine):
+        raise problem(
+            ("parallel", "data"),
+            "TensorRT-LLM's attention data parallelism (enable_attention_dp) is not yet modelled",
+            found=str(data),
+            wanted="1, or replicas",
+        )
+    if data == 1 and isinstance(engine, SglangEngine) and engine.enable_dp_attention:
+        raise problem(
+            ("engine", "enable_dp_attention"),
+            "SGLang turns it off where dp_size is 1",
+            wanted="parallel.data above 1, or it left out",
+        )
+    if isinstance(engine, VllmEngine) and spec.was_set("engine", "dp_sync_interval"):
+        if engine.version == "0.19":
+            raise problem(("engine", "dp_sync_interval"), "vLLM 0.19 has no such option", wanted="it left out")
+        if data == 1:
+            raise problem(
+                ("engine", "dp_sync_interval"),
+                "never read where parallel.data is 1",
+                wanted="parallel.data above 1, or it left out",
+            )
+
+
+def _expert(spec: Spec) -> None:
+    parallel = spec.parallel
+    stage = parallel.tensor * parallel.data
+    if isinstance(spec.engine, VllmEngine):
+        allowed, rule = (
+            parallel.expert in (1, stage),
+            f"vLLM shares experts among all {stage} ranks of a stage, or none",
+        )
+    else:
+        allowed, rule = stage % parallel.expert == 0, f"the {stage} ranks of a stage cannot be divided by it"
+    if not allowed:
+        wanted = f"1 or {stage}" if stage > 1 else "1, or more ranks (parallel.tensor, parallel.data)"
+        raise spec.source.problem(("parallel", "expert"), rule, found=str(parallel.expert), wanted=wanted)
+
+
+def _pipeline(spec: Spec) -> None:
+    if spec.parallel.pipeline > 1:
+        raise spec.source.problem(
+            ("parallel", "pipeline"),
+            "micro-batches of pipeline stages are not yet modelled",
+            found=str(spec.parallel.pipeline),
+            wanted="1",
+        )

@@ -1,0 +1,210 @@
+"""Data ranks on worlds small enough to follow by hand; times are in milliseconds.
+
+A pass takes 10, 1 a prompt token and 2 a row that decodes, unless a test says otherwise.
+"""
+
+from __future__ import annotations
+
+import json
+from array import array
+from typing import Any
+
+import pytest
+
+from servetwin import _core
+
+MS = 10**9
+ZEROS = dict.fromkeys(("base_ps", "prefill_token_ps", "work_fps", "decode_row_ps", "context_ps", "sequence_ps"), 0)
+TIMES = {
+    "kind": "affine",
+    "host": ZEROS | {"base_ps": 10 * MS, "prefill_token_ps": MS, "decode_row_ps": 2 * MS},
+    "terms": [],
+}
+VLLM: dict[str, Any] = {
+    "name": "vllm",
+    "version": "0.32",
+    "max_num_seqs": 8,
+    "max_num_batched_tokens": 64,
+    "max_model_len": 1024,
+    "block_size": 16,
+    "num_gpu_blocks": 101,
+    "enable_prefix_caching": False,
+    "enable_chunked_prefill": True,
+    "long_prefill_token_threshold": 0,
+    "long_prefill_token_threshold_adaptive": False,
+    "scheduling_policy": "fcfs",
+    "watermark_blocks": 0,
+    "scheduler_reserve_full_isl": True,
+    "async_scheduling": False,
+    "num_speculative_tokens": 0,
+}
+SGLANG: dict[str, Any] = {
+    "name": "sglang",
+    "version": "0.5.23",
+    "page_size": 1,
+    "max_total_tokens": 4096,
+    "max_running_requests": 8,
+    "context_length": 1024,
+    "chunked_prefill_size": None,
+    "max_prefill_tokens": 1024,
+    "enable_mixed_chunk": False,
+    "schedule_policy": "fcfs",
+    "schedule_conservativeness": 0.3,
+    "disable_radix_cache": True,
+    "enable_priority_scheduling": False,
+    "disable_priority_preemption": False,
+    "schedule_low_priority_values_first": False,
+    "priority_scheduling_preemption_threshold": 10,
+    "disable_overlap_schedule": False,
+    "ignore_eos": False,
+}
+ASYNC = VLLM | {"async_scheduling": True}
+LEAPS = pytest.mark.parametrize("leap", [True, False], ids=["leap", "step"])
+
+
+def simulate(
+    *rows: tuple[int, int, int],
+    leap: bool,
+    engine: dict[str, Any] = VLLM,
+    times: dict[str, Any] = TIMES,
+    in_step: bool = True,
+    ranks: int = 2,
+    sync_passes: int = 0,
+    balance: str = "round_robin",
+) -> _core.Run:
+    """Rows of arrival in ms, prompt, output."""
+    kinds = {"round_robin": {"kind": "round_robin"}, "score": {"kind": "score", "interval_ps": 100 * MS}}
+    data = {"ranks": ranks, "in_step": in_step, "balance": kinds[balance], "sync_passes": sync_passes}
+    pool = {"role": "aggregated", "replicas": 1, "engine": engine, "step_time": times, "data": data}
+    run = {
+        "pools": [pool | {"router": {"kind": "round_robin"}}],
+        "seed": 0,
+        "leap": leap,
+        "stall_passes": 100,
+        "users": None,
+        "check_admission": True,
+        "max_passes": None,
+        "series_interval_ps": 5 * MS,
+    }
+    trace = _core.Trace.from_columns(
+        arrival_ps=[row[0] * MS for row in rows],
+        input_tokens=[row[1] for row in rows],
+        output_tokens=[row[2] for row in rows],
+        max_output_tokens=[row[2] for row in rows],
+        priority=[0] * len(rows),
+        after=[-1] * len(rows),
+        block_tokens=64,
+        block_ids=list(range(len(rows))),
+        block_offsets=list(range(len(rows) + 1)),
+    )
+    return _core.simulate(trace, json.dumps(run))
+
+
+def times(run: _core.Run, column: str) -> list[float]:
+    return [ps / MS for ps in array("q", run.column(f"{column}_ps"))]
+
+
+def gaps(run: _core.Run) -> list[float]:
+    """In order of size."""
+    found = [
+        (start + step * index) / MS
+        for start, step, count, weight in run.itl()
+        for index in range(count)
+        for _ in range(weight)
+    ]
+    return sorted(found)
+
+
+def ranks(run: _core.Run) -> list[int]:
+    return array("I", run.column("rank")).tolist()
+
+
+@LEAPS
+def test_a_pass_ends_with_the_slowest_rank(leap: bool) -> None:
+    run = simulate((0, 5, 4), (0, 20, 2), leap=leap)
+    assert ranks(run) == [0, 1]
+    # Prompts: 15 and 30, so 30. Then a row each: 12. Then one rank is left, and the other runs a dummy.
+    assert times(run, "first_token") == [30, 30]
+    assert times(run, "last_token") == [30 + 12 + 12 + 12, 42]
+    assert gaps(run) == [12, 12, 12, 12]
+    assert run.passes == 4 + 2, "dummies are no passes of a scheduler"
+
+
+@LEAPS
+def test_ranks_apart_do_not_wait_for_each_other(leap: bool) -> None:
+    run = simulate((0, 5, 4), (0, 20, 2), leap=leap, in_step=False)
+    assert times(run, "first_token") == [15, 30]
+    assert times(run, "last_token") == [15 + 3 * 12, 42]
+
+
+@LEAPS
+@pytest.mark.parametrize(
+    ("engine", "joins_at"),
+    [
+        (VLLM, 39),
+        # Its queue is looked at when the dummy pass ends, though the other rank has decided its next one by then.
+        (ASYNC, 39),
+        (SGLANG | {"disable_overlap_schedule": True}, 39),
+        # With overlap all ranks go through the loop together: what comes in [27, 39) joins the pass after the next.
+        (SGLANG, 51),
+    ],
+    ids=["vllm", "vllm-async", "sglang", "sglang-overlap"],
+)
+def test_an_idle_rank_joins_at_the_barrier(leap: bool, engine: dict[str, Any], joins_at: int) -> None:
+    run = simulate((0, 5, 10), (30, 20, 1), leap=leap, engine=engine)
+    # The first rank alone: 15, 27, 39, 51, ...; the second computes 20 tokens in 30, and the first waits for it.
+    assert times(run, "first_token") == [15, joins_at + 30]
+    assert times(run, "last_token")[0] == 15 + 9 * 12 + (30 - 12)
+    assert gaps(run) == [12] * 8 + [30]
+
+
+@LEAPS
+@pytest.mark.parametrize(("sync_passes", "starts_at"), [(0, 30), (2, 30), (4, 39)])
+def test_ranks_go_on_until_they_agree_that_nothing_is_left(leap: bool, sync_passes: int, starts_at: int) -> None:
+    # Two passes, to 15 and 27; with 4, dummies of 12 to 39 and 51, in the first of which another request comes.
+    run = simulate((0, 5, 2), (30, 20, 1), leap=leap, sync_passes=sync_passes)
+    assert times(run, "first_token") == [15, starts_at + 30]
+
+
+@LEAPS
+def test_after_the_last_dummy_ranks_sleep(leap: bool) -> None:
+    run = simulate((0, 5, 2), (52, 20, 1), leap=leap, sync_passes=4)
+    assert times(run, "first_token") == [15, 52 + 30]
+
+
+@LEAPS
+def test_graphs_are_padded_to_the_rank_with_most_rows(leap: bool) -> None:
+    """Tokens cost 1 each, and of each row its context, 1 a token; graphs of 1 and 4 rows were captured."""
+    line = {"at": [0], "start_ps": [0], "slope_fps": [MS << 20]}
+    none = {"at": [0], "start_ps": [0], "slope_fps": [0]}
+    tabulated = {
+        "kind": "tabulated",
+        "host": ZEROS,
+        "graphs": {"decode_sizes": [1, 4], "piecewise_sizes": [], "padded": True, "piecewise_ps": 0, "eager_ps": 0},
+        "tokens": line,
+        "sequences": none,
+        "decode": {"rows": [1, 100], "contexts": [1, 101], "ps": [[MS, 101 * MS], [100 * MS, 10100 * MS]]},
+        "prompt": {"tokens": [1], "reach": [[1]], "ps": [[0]]},
+        "mixed": None,
+    }
+    run = simulate((0, 50, 3), (0, 5, 3), (0, 1, 1), (0, 5, 3), leap=leap, times=tabulated)
+    # Prompts: 50 + 1 tokens on one rank, 10 on the other: 51. The third request ends with that pass.
+    # Then 1 row of 51 tokens and 2 rows of 6: alone 1 + 51, and padded to 4 as the others are, 4 + 51.
+    assert times(run, "first_token") == [51, 51, 51, 51]
+    assert times(run, "last_token") == [51 + 55 + 56, 51 + 55 + 56, 51, 51 + 55 + 56]
+
+
+@LEAPS
+def test_a_request_goes_where_fewest_wait_and_run(leap: bool) -> None:
+    rows = ((0, 5, 30), (0, 5, 1), (0, 5, 1), (150, 5, 1), (151, 5, 1), (152, 5, 1))
+    run = simulate(*rows, leap=leap, ranks=3, balance="score")
+    # All alike at first, so one each. At 100 one runs on the first rank, and what is sent from then on counts by four.
+    assert ranks(run) == [0, 1, 2, 1, 2, 0]
+
+
+@LEAPS
+def test_views_and_series_add_up_the_ranks(leap: bool) -> None:
+    run = simulate((0, 5, 4), (0, 20, 2), leap=leap)
+    running = array("I", run.series("running")).tolist()
+    # Every 5 ms: both run until 42, one until 66.
+    assert running == [2] * 9 + [1] * 5

@@ -1,0 +1,263 @@
+"""Prefill and decode pools of vLLM: times worked out by hand, and what happens first at equal times.
+
+Every pass takes 10 ms. A prompt of 16 tokens is one block of 16 MB, which the link carries in 10 ms.
+"""
+
+from __future__ import annotations
+
+import json
+from array import array
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from servetwin import _core
+
+MS = 10**9
+PASS = 10 * MS
+NEVER, NONE = -1, 2**32 - 1
+REJECTED = 1
+ENGINE: dict[str, Any] = {
+    "name": "vllm",
+    "version": "0.32",
+    "max_num_seqs": 8,
+    "max_num_batched_tokens": 64,
+    "max_model_len": 1024,
+    "block_size": 16,
+    "num_gpu_blocks": 101,
+    "enable_prefix_caching": False,
+    "enable_chunked_prefill": True,
+    "long_prefill_token_threshold": 0,
+    "long_prefill_token_threshold_adaptive": False,
+    "scheduling_policy": "fcfs",
+    "watermark_blocks": 0,
+    "scheduler_reserve_full_isl": True,
+    "async_scheduling": False,
+    "num_speculative_tokens": 0,
+}
+HANDOVER: dict[str, Any] = {
+    "order": "source_first",
+    "bootstrap_ps": 0,
+    "control_ps": 0,
+    "setup_ps": 0,
+    "timeout_ps": 1000 * MS,
+    "bytes_per_token": 10**6,
+    "links": [0],
+}
+LEAPS = pytest.mark.parametrize("leap", [True, False], ids=["leap", "step"])
+
+
+class Ran:
+    """A run's columns as lists of numbers."""
+
+    def __init__(self, run: Any) -> None:
+        self._run = run
+
+    def __getattr__(self, name: str) -> list[int]:
+        code = "q" if name.endswith("_ps") else "B" if name in ("status", "reason") else "I"
+        return array(code, self._run.column(name)).tolist()
+
+
+def run(
+    arrivals_ps: Sequence[int],
+    outputs: Sequence[int],
+    *,
+    leap: bool,
+    prompts: Sequence[int] | None = None,
+    prefill: dict[str, Any] | None = None,
+    decode: dict[str, Any] | None = None,
+    handover: dict[str, Any] | None = None,
+    link: dict[str, int] | None = None,
+    ports: Sequence[list[dict[str, Any]]] = ((), ()),
+    links: Sequence[dict[str, int]] = (),
+    replicas: tuple[int, int] = (1, 1),
+    routers: tuple[dict[str, Any], dict[str, Any]] | None = None,
+    witness: object | None = None,
+    priority: Sequence[int] | None = None,
+) -> Ran:
+    count = len(arrivals_ps)
+    prompts = prompts or [16] * count
+    trace = _core.Trace.from_columns(
+        arrival_ps=list(arrivals_ps),
+        input_tokens=list(prompts),
+        output_tokens=list(outputs),
+        max_output_tokens=list(outputs),
+        priority=list(priority or [0] * count),
+        after=[-1] * count,
+        block_tokens=1024,
+        block_ids=list(range(count)),
+        block_offsets=list(range(count + 1)),
+    )
+    flat = dict.fromkeys(("prefill_token_ps", "work_fps", "decode_row_ps", "context_ps", "sequence_ps"), 0)
+    step_time = {"kind": "affine", "host": {"base_ps": PASS, **flat}, "terms": []}
+    routers = routers or ({"kind": "round_robin"}, {"kind": "least_requests"})
+    config = {
+        "pools": [
+            {
+                "role": role,
+                "replicas": replicas[index],
+                "engine": ENGINE | ((prefill, decode)[index] or {}),
+                "step_time": step_time,
+                "router": routers[index],
+                "ports": list(ports[index]),
+            }
+            for index, role in enumerate(("prefill", "decode"))
+        ],
+        "links": [link or {"bytes_per_s": 1_600_000_000, "latency_ps": 0}, *links],
+        "handover": HANDOVER | (handover or {}),
+        "seed": 0,
+        "leap": leap,
+        "stall_passes": 100,
+        "users": None,
+        "check_admission": True,
+        "max_passes": None,
+        "series_interval_ps": 1000 * MS,
+    }
+    return Ran(_core.simulate(trace, json.dumps(config), router=witness))
+
+
+@LEAPS
+def test_the_way_of_one_request(leap: bool) -> None:
+    """Prompt, message, reservation, first contact, setup, latency, bytes, the last token again, and the rest."""
+    times = {"control_ps": 2 * MS, "bootstrap_ps": 5 * MS, "setup_ps": MS}
+    ran = run([0], [4], leap=leap, handover=times, link={"bytes_per_s": 1_600_000_000, "latency_ps": 3 * MS})
+    assert ran.prefilled_ps == [PASS]
+    assert ran.decode_routed_ps == [PASS + 2 * MS]
+    assert ran.transfer_start_ps == [PASS + 2 * MS + 5 * MS + MS + 3 * MS]
+    assert ran.transfer_end_ps == [ran.transfer_start_ps[0] + PASS]
+    assert ran.first_token_ps == [ran.transfer_end_ps[0] + PASS]
+    assert ran.end_ps == [ran.first_token_ps[0] + 3 * PASS]
+    assert (ran.prefill_replica, ran.replica, ran.output_tokens, ran.transferred_tokens) == ([0], [1], [4], [16])
+
+
+@LEAPS
+def test_two_replicas_meet_once(leap: bool) -> None:
+    ran = run([0, 100 * PASS], [1, 1], leap=leap, handover={"bootstrap_ps": 5 * MS})
+    waited = [start - routed for start, routed in zip(ran.transfer_start_ps, ran.decode_routed_ps, strict=True)]
+    assert waited == [5 * MS, 0]
+
+
+@LEAPS
+def test_transfers_share_the_link(leap: bool) -> None:
+    """Both prompts are computed in one pass; their 16 MB and 32 MB share 1.6 GB/s: 20 ms, then 10 ms alone."""
+    ran = run([0, 0], [1, 1], prompts=[16, 32], leap=leap)
+    assert ran.transfer_start_ps == [PASS, PASS]
+    assert ran.transfer_end_ps == [3 * PASS, 4 * PASS]
+
+
+@LEAPS
+def test_a_transfer_goes_by_nvlink_within_a_domain_and_by_the_network_beyond(leap: bool) -> None:
+    links = [{"bytes_per_s": speed, "latency_ps": 0} for speed in (16_000_000_000, 1_600_000_000) * 3]
+    port = [{"nvlink_domain": domain, "nvlink": 1 + 2 * n, "nic": 2 + 2 * n} for n, domain in enumerate((0, 0, 1))]
+    in_turn = ({"kind": "round_robin"}, {"kind": "round_robin"})
+    ran = run(
+        [0, 100 * PASS],
+        [1, 1],
+        leap=leap,
+        replicas=(1, 2),
+        links=links,
+        ports=(port[:1], port[1:]),
+        routers=in_turn,
+        handover={"links": []},
+    )
+    took = [end - start for start, end in zip(ran.transfer_start_ps, ran.transfer_end_ps, strict=True)]
+    assert (ran.replica, took) == ([1, 2], [MS, PASS])
+
+
+@LEAPS
+def test_a_computed_prompt_is_held_until_it_is_fetched(leap: bool) -> None:
+    """The prefill replica has room for one prompt: the next starts when it hears that the first was fetched."""
+    ran = run([0, 0], [1, 1], leap=leap, prefill={"num_gpu_blocks": 2}, handover={"control_ps": 2 * MS})
+    fetched_ps = ran.transfer_end_ps[0]
+    assert fetched_ps == PASS + 2 * MS + PASS
+    assert ran.scheduled_ps == [0, fetched_ps + 2 * MS]
+
+
+@LEAPS
+def test_room_for_the_whole_prompt_comes_before_its_transfer(leap: bool) -> None:
+    """The decode replica has three blocks: the second prompt of two waits there until the first request has ended."""
+    ran = run([0, 0], [3, 3], prompts=[32, 32], leap=leap, decode={"num_gpu_blocks": 4})
+    assert ran.prefilled_ps == [PASS, PASS]
+    assert ran.transfer_start_ps[1] == ran.end_ps[0]
+
+
+@LEAPS
+def test_what_takes_too_long_ends(leap: bool) -> None:
+    """16 MB at 1 MB/s take 16 s. The client is told after 50 ms, and the next prompt gets the room of the first."""
+    slow = {"bytes_per_s": 1_000_000, "latency_ps": 0}
+    ran = run([0, 0], [1, 1], leap=leap, prefill={"num_gpu_blocks": 2}, link=slow, handover={"timeout_ps": 50 * MS})
+    assert (ran.status, ran.reason) == ([REJECTED] * 2, [10] * 2)
+    assert ran.end_ps == [PASS + 50 * MS, 2 * PASS + 100 * MS]
+    assert ran.scheduled_ps == [0, PASS + 50 * MS]
+    assert ran.first_token_ps == [NEVER, NEVER]
+
+
+@LEAPS
+def test_short_prompts_stay(leap: bool) -> None:
+    ran = run([0, 0], [2, 2], prompts=[16, 33], leap=leap, handover={"local_prefill_tokens": 32})
+    assert ran.prefill_replica == [NONE, 0]
+    assert ran.transfer_end_ps[0] == NEVER
+    assert ran.first_token_ps[0] == PASS
+    assert ran.scheduled_ps[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("decode", "reason"), [({"num_gpu_blocks": 2}, 8), ({"max_model_len": 40}, 9)], ids=["blocks", "context"]
+)
+def test_what_no_decode_replica_can_hold_is_refused_on_arrival(decode: dict[str, Any], reason: int) -> None:
+    ran = run([0], [20], prompts=[32], leap=True, decode=decode)
+    assert (ran.status, ran.reason, ran.end_ps) == ([REJECTED], [reason], [0])
+
+
+@LEAPS
+def test_results_before_a_transfer(leap: bool) -> None:
+    """Request 0 ends as request 1 is sent to a decode replica: the router finds replica 1 empty again."""
+    alone = run([0], [2], leap=leap)
+    ran = run([0, alone.end_ps[0] - PASS], [2, 1], leap=leap, replicas=(1, 2))
+    assert ran.end_ps[0] == ran.decode_routed_ps[1]
+    assert ran.replica == [1, 1]
+
+
+class Witness:
+    """A router of one replica that keeps how many blocks it was shown in use."""
+
+    def __init__(self) -> None:
+        self.used_blocks: list[int] = []
+
+    def route(self, request: Any, replicas: Sequence[Any]) -> int:
+        self.used_blocks.append(replicas[0].used_blocks)
+        return 0
+
+
+@LEAPS
+def test_a_transfer_before_an_arrival(leap: bool) -> None:
+    """Request 1 arrives as the prompt of request 0 has been fetched: its router sees no block in use."""
+    witness = Witness()
+    routers = ({"kind": "python", "interval_ps": 0, "delay_ps": 0}, {"kind": "round_robin"})
+    ran = run([0, 2 * PASS, 2 * PASS + 1], [1, 1, 1], leap=leap, routers=routers, witness=witness)
+    assert ran.transfer_end_ps[0] == ran.arrival_ps[1] == 2 * PASS
+    assert witness.used_blocks == [0, 0, 1]
+
+
+@LEAPS
+def test_a_transfer_before_a_decision(leap: bool) -> None:
+    """The prompt of request 1 arrives as a pass of request 0 ends, and is in the next one."""
+    ran = run([0, 2 * PASS], [9, 1], leap=leap)
+    assert ran.transfer_end_ps == [2 * PASS, 4 * PASS]
+    assert ran.first_token_ps == [3 * PASS, 5 * PASS]
+
+
+@LEAPS
+def test_transfers_of_one_time_end_in_the_order_of_requests(leap: bool) -> None:
+    """Both prompts arrive at once at a replica with one place, whatever order they were sent in."""
+    ran = run(
+        [0, 0],
+        [1, 1],
+        leap=leap,
+        decode={"max_num_seqs": 1},
+        prefill={"scheduling_policy": "priority"},
+        priority=[1, 0],
+    )
+    assert ran.transfer_end_ps == [3 * PASS, 3 * PASS]
+    assert sorted(ran.first_token_ps) == [4 * PASS, 5 * PASS]
