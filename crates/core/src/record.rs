@@ -129,6 +129,8 @@ impl Requests {
 #[derive(Clone, Debug, Default)]
 pub struct Loaded {
     pub host: Vec<u32>,
+    pub disk: Vec<u32>,
+    pub shared: Vec<u32>,
 }
 
 /// Gaps between tokens: `count` gaps of `start_ps`, `start_ps + step_ps`, ..., each of `weight` rows.

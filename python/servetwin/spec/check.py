@@ -20,12 +20,12 @@ SHARES_TOLERANCE = 1e-6
 
 def check(spec: Spec) -> None:
     """Raises SpecError for the first thing wrong."""
-    for pool in spec.by_pool.values():
+    for name, pool in spec.by_pool.items():
         check_parallel(pool)
         check_engine(pool)
         check_speculation(pool, in_pools=spec.pools is not None)
         check_router(pool)
-        check_tiers(pool)
+        check_tiers(pool, name)
         _timing(pool)
     check_pools(spec)
     check_sglang_pools(spec)
