@@ -112,6 +112,7 @@ impl Run {
                 limits,
                 &trajectories,
                 &outcome.gaps,
+                &outcome.speculated,
                 &outcome.pools,
                 &options,
             )
