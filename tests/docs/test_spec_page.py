@@ -15,6 +15,7 @@ from servetwin.spec.deployment import Cluster, Parallel
 from servetwin.spec.engine import Acceptance, SglangEngine, Speculative, TrtllmEngine, VllmEngine
 from servetwin.spec.engine.speculation import Speculation
 from servetwin.spec.engine.trtllm import TrtllmKvCache, TrtllmQuantization, TrtllmScheduler
+from servetwin.spec.pools import Handover, NamedLink, Pool, Pools
 from servetwin.spec.router import (
     CacheAwareRouter,
     ConsistentHashingRouter,
@@ -72,7 +73,11 @@ TABLES: dict[str, type[BaseModel]] = {
     "`engine.quant_config`": TrtllmQuantization,
     "`engine.speculative`": Speculative,
     "`engine.speculative.acceptance`": Acceptance,
+    "`pools`": Pools,
+    "`pools.prefill` and `pools.decode`": Pool,
+    "`handover`": Handover,
     "`cluster`": Cluster,
+    "`cluster.links`": NamedLink,
     "`tiers`": Tiers,
     "`tiers.host`": HostTier,
     "`router` of kind `round_robin`": RoundRobinRouter,

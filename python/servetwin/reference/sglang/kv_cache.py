@@ -11,7 +11,6 @@ from .hicache_tree import HiCacheTree
 from .radix_tree import RadixTree
 from .state import RequestState
 
-
 LOAD_BACK_TOKENS = 10
 """Fewer are not worth a copy (SGLang's load_back_threshold)."""
 
