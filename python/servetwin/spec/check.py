@@ -6,6 +6,7 @@ from .check_engine import check_engine
 from .check_parallel import check_parallel
 from .check_pools import check_pools
 from .check_router import check_router
+from .check_speculation import check_speculation
 from .check_tiers import check_tiers
 from .deployment import Spec
 from .timing import LinearTiming
@@ -21,6 +22,7 @@ def check(spec: Spec) -> None:
     for pool in spec.by_pool.values():
         check_parallel(pool)
         check_engine(pool)
+        check_speculation(pool, in_pools=spec.pools is not None)
         check_router(pool)
         check_tiers(pool)
         _timing(pool)
