@@ -42,7 +42,7 @@ def resolve(spec: Spec) -> Deployment:
     """Everything that can be checked and derived without the workload. Raises SpecError."""
     pools = []
     for role, seen in spec.by_pool.items():
-        engine = resolve_engine(seen)
+        engine = resolve_engine(seen, role)
         timing = timing_model(seen, engine)
         limits = pass_limits(engine)
         lowered = with_drafting(seen, engine, lower(seen, timing, limits), limits)

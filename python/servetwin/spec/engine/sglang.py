@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from ..base import Count, Positive, PositiveShare, SpecModel
+from ..base import Count, CountOrZero, Positive, PositiveShare, SpecModel
 from ..lines import KeyPath
 from .speculation import DRAFTS_MAX, NGRAM_DRAFTS_MAX, Drafting, Speculation
 from .version import known_version
@@ -28,7 +28,10 @@ NGRAM_DRAFT_TOKENS = 12
 
 
 class SglangEngine(SpecModel):
-    """`ignore_eos` is a property of requests in SGLang; here it is one of all of them."""
+    """`ignore_eos` is a property of requests in SGLang; here it is one of all of them.
+
+    `hicache_size` is in gigabytes of 10⁹ bytes, a rank.
+    """
 
     name: Literal["sglang"]
     version: Literal["0.5.23"] = "0.5.23"
@@ -56,6 +59,13 @@ class SglangEngine(SpecModel):
     speculative_eagle_topk: Annotated[int, Field(ge=1, le=64)] | None = None
     speculative_num_draft_tokens: Annotated[int, Field(ge=2, le=NGRAM_DRAFTS_MAX)] | None = None
     speculation: Speculation | None = None
+    enable_hierarchical_cache: bool = False
+    hicache_ratio: Positive | None = None
+    hicache_size: Count | None = None
+    hicache_write_policy: Literal["write_through", "write_through_selective", "write_back"] = "write_through"
+    num_reserved_decode_tokens: CountOrZero = 512
+    disaggregation_decode_extra_slots: CountOrZero | None = None
+    disaggregation_decode_polling_interval: Count = 1
     enable_dp_attention: bool = False
     disable_cuda_graph: bool = False
     disable_prefill_cuda_graph: bool = False
@@ -105,7 +115,7 @@ class SglangEngine(SpecModel):
     @property
     def offloads(self) -> bool:
         """Whether it keeps blocks in host memory."""
-        return False
+        return self.enable_hierarchical_cache
 
     @property
     def shares_prefixes(self) -> bool:
