@@ -23,6 +23,7 @@ from servetwin.reference import (
     PromptGrid,
     Tabulated,
 )
+from servetwin.reference.acceptance import Drawn
 
 T = TypeVar("T")
 
@@ -117,6 +118,12 @@ def _times(choose: Chooser, count: int) -> tuple[int, ...]:
 def _line(choose: Chooser) -> Line:
     at = _knots(choose, 100)
     return Line(at, _times(choose, len(at)), tuple(choose.integer(0, 2**45) for _ in at))
+
+
+def drawn(choose: Chooser, drafts: int) -> Drawn:
+    counts = [choose.one_of((0, 1, 5, 40)) for _ in range(drafts + 1)]
+    counts[choose.integer(0, drafts)] += 1
+    return Drawn(tuple(counts), seed=choose.integer(0, 2**63))
 
 
 def gap(choose: Chooser) -> int:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from servetwin.conformance.scenario import Scenario, ScenarioRequest
 from servetwin.reference.sglang import Channel, EngineConfig, HiCacheConfig
 
-from .choosers import Chooser, DrawingChooser, SeededChooser, continued, gap, step_time
+from .choosers import Chooser, DrawingChooser, SeededChooser, continued, drawn, gap, step_time
 
 
 def random_scenario(seed: int) -> Scenario[EngineConfig]:
@@ -65,6 +65,8 @@ def engine_config(choose: Chooser) -> EngineConfig:
     chunk = choose.one_of((None, 16, 48, 128, 512))
     prioritised = choose.one_of((False, False, True))
     uncached = choose.one_of((False, False, False, True))
+    drafts = choose.one_of((0, 0, 1, 3, 7))
+    steps = choose.integer(1, drafts) if drafts else 0
     return EngineConfig(
         page_size=page_size,
         max_total_tokens=max_total_tokens,
@@ -72,7 +74,7 @@ def engine_config(choose: Chooser) -> EngineConfig:
         context_length=choose.one_of((100, 131072)),
         chunked_prefill_size=chunk,
         max_prefill_tokens=choose.one_of((30, 200, 16384)),
-        enable_mixed_chunk=chunk is not None and choose.one_of((False, False, True)),
+        enable_mixed_chunk=chunk is not None and not drafts and choose.one_of((False, False, True)),
         schedule_policy="fcfs" if prioritised else choose.one_of(("fcfs", "lpm")),
         schedule_conservativeness=choose.one_of((0.0, 0.05, 0.1, 0.3, 1.0, 2.0)),
         disable_radix_cache=uncached,
@@ -80,8 +82,11 @@ def engine_config(choose: Chooser) -> EngineConfig:
         disable_priority_preemption=prioritised and choose.integer(1, 4) == 1,
         schedule_low_priority_values_first=prioritised and choose.one_of((False, True)),
         priority_scheduling_preemption_threshold=choose.integer(0, 5),
-        disable_overlap_schedule=choose.one_of((True, False)),
+        disable_overlap_schedule=drafts > 0 or choose.one_of((True, False)),
         ignore_eos=choose.one_of((False, False, True)),
+        speculative_num_draft_tokens=drafts + 1 if drafts else 0,
+        acceptance=drawn(choose, steps) if drafts else None,
+        decode_reserve_tokens=(drafts + 1) * choose.one_of((1, 2)) if drafts else 0,
         hicache=None if uncached or choose.one_of((True, False)) else hicache(choose, page_size),
     )
 

@@ -7,14 +7,14 @@ from typing import get_args
 
 from hypothesis import strategies as st
 
-from servetwin.conformance.native import by_arrival, pass_log
+from servetwin.conformance.native import acceptance, by_arrival, pass_log
 from servetwin.conformance.scenario import Scenario, ScenarioRequest
 from servetwin.conformance.vllm.replay import from_log
 from servetwin.reference.trtllm import EngineConfig, run
 from servetwin.reference.trtllm.config import Chunking, Policy
 from servetwin.reference.vllm import RunRecord
 
-from .choosers import Chooser, DrawingChooser, SeededChooser, continued, gap, step_time
+from .choosers import Chooser, DrawingChooser, SeededChooser, continued, drawn, gap, step_time
 
 
 def random_scenario(seed: int) -> Scenario[EngineConfig]:
@@ -62,24 +62,31 @@ def engine_config(choose: Chooser) -> EngineConfig:
     chunked = choose.one_of((False, True))
     batch = choose.integer(1, 12)
     waits = choose.integer(1, 4) == 1
+    drafts = choose.one_of((0, 0, 1, 3))
+    policies = [policy for policy in get_args(Policy) if policy != "MAX_UTILIZATION" or not drafts]
     return EngineConfig(
         num_blocks=choose.integer(4, 60),
         max_seq_len=choose.one_of((64, 200, 131072)),
         max_batch_size=batch,
-        max_num_tokens=max(batch, block, choose.one_of((16, 32, 64, 128, 300))),
+        max_num_tokens=max(batch * (1 + drafts), block, choose.one_of((16, 32, 64, 128, 300))),
         enable_chunked_prefill=chunked,
         tokens_per_block=block,
         enable_block_reuse=choose.one_of((True, True, False)),
-        capacity_scheduler_policy=choose.one_of(get_args(Policy)),
+        capacity_scheduler_policy=choose.one_of(policies),
         context_chunking_policy=choose.one_of(get_args(Chunking)),
         batch_wait_timeout_iters=choose.integer(1, 6) if waits else 0,
         batch_wait_tokens=choose.integer(1, 100) if waits else 0,
+        max_draft_len=drafts,
+        acceptance=drawn(choose, drafts) if drafts else None,
+        num_extra_kv_tokens=choose.one_of((0, drafts - 1)) if drafts else 0,
+        max_concurrency=choose.one_of((None, 1, 3)) if drafts else None,
     )
 
 
 def lengths(choose: Chooser, config: EngineConfig) -> tuple[int, int, int]:
     """Prompt, real output and limit: what the engine does not turn away."""
-    whole = min(config.num_blocks * config.tokens_per_block, 250, config.max_seq_len)
+    beyond = config.max_draft_len + config.num_extra_kv_tokens
+    whole = max(min(config.num_blocks * config.tokens_per_block - beyond, 250, config.max_seq_len), 2)
     if not config.enable_chunked_prefill:
         whole = min(whole, config.max_num_tokens)
     n_in = choose.integer(1, max(1, whole - 1))
@@ -94,4 +101,6 @@ def reference(scenario: Scenario[EngineConfig]) -> RunRecord:
 
 def native(scenario: Scenario[EngineConfig]) -> RunRecord:
     order = by_arrival(scenario)
-    return from_log(pass_log(scenario, order, {"name": "trtllm", **asdict(scenario.config)}), order)
+    config = scenario.config
+    engine = {"name": "trtllm", **asdict(config), "acceptance": acceptance(config.acceptance)}
+    return from_log(pass_log(scenario, order, engine), order)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from servetwin.conformance.scenario import Scenario, ScenarioRequest
 from servetwin.reference.vllm import Cycle, Drawn, EngineConfig, HostConfig
 
-from .choosers import Chooser, DrawingChooser, SeededChooser, continued, gap, step_time
+from .choosers import Chooser, DrawingChooser, SeededChooser, continued, drawn, gap, step_time
 
 SHARED_OUTPUT_SHARE = 3
 """One scenario in so many spells its tokens, so that prompts can repeat earlier outputs."""
@@ -113,9 +113,7 @@ def engine_config(choose: Chooser) -> EngineConfig:
 def acceptance(choose: Chooser, drafts: int) -> Cycle | Drawn:
     if choose.integer(1, 4) == 1:
         return Cycle(tuple(choose.integer(0, drafts) for _ in range(choose.integer(1, 5))))
-    counts = [choose.one_of((0, 1, 5, 40)) for _ in range(drafts + 1)]
-    counts[choose.integer(0, drafts)] += 1
-    return Drawn(tuple(counts), seed=choose.integer(0, 2**63))
+    return drawn(choose, drafts)
 
 
 def drafts_by_batch(choose: Chooser, drafts: int) -> tuple[tuple[int, int], ...]:

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from .worlds import World, records, worlds
+from .worlds import World, drawn, records, worlds
 
 
 @st.composite
@@ -16,20 +16,26 @@ def engines(draw: st.DrawFn) -> dict[str, Any]:
     block = draw(st.sampled_from([1, 4, 8, 16, 64]))
     batch = draw(st.integers(1, 12))
     waits = draw(st.integers(0, 3)) == 0
+    drafts = draw(st.sampled_from([0, 0, 1, 3]))
+    policies = ["GUARANTEED_NO_EVICT", "STATIC_BATCH", *([] if drafts else ["MAX_UTILIZATION"])]
     return {
         "name": "trtllm",
         "version": "1.2",
         "max_batch_size": batch,
-        "max_num_tokens": max(batch, block, draw(st.sampled_from([16, 24, 40, 64, 300]))),
+        "max_num_tokens": max(batch * (1 + drafts), block, draw(st.sampled_from([16, 24, 40, 64, 300]))),
         "max_seq_len": draw(st.sampled_from([96, 160, 4096])),
         "enable_chunked_prefill": draw(st.booleans()),
         "tokens_per_block": block,
         "num_blocks": draw(st.integers(2, 60)) * max(1, 16 // block),
         "enable_block_reuse": draw(st.integers(0, 3)) > 0,
-        "capacity_scheduler_policy": draw(st.sampled_from(["GUARANTEED_NO_EVICT", "MAX_UTILIZATION", "STATIC_BATCH"])),
+        "capacity_scheduler_policy": draw(st.sampled_from(policies)),
         "context_chunking_policy": draw(st.sampled_from(["FIRST_COME_FIRST_SERVED", "EQUAL_PROGRESS"])),
         "batch_wait_timeout_iters": draw(st.integers(1, 6)) if waits else 0,
         "batch_wait_tokens": draw(st.integers(1, 100)) if waits else 0,
+        "max_draft_len": drafts,
+        "acceptance": draw(drawn(drafts)) if drafts else None,
+        "num_extra_kv_tokens": draw(st.sampled_from([0, drafts - 1])) if drafts else 0,
+        "max_concurrency": draw(st.sampled_from([None, 1, 3])) if drafts else None,
     }
 
 

@@ -15,7 +15,7 @@ from servetwin.spec import make_spec
 from servetwin.timing import timing_model
 from servetwin.timing.aiconfigurator import Aiconfigurator
 from servetwin.timing.aiconfigurator import curves as adapter
-from servetwin.timing.composed_model import ComposedModel
+from servetwin.timing.curves_model import CurvesModel
 
 SIZES = {"max_model_len": 32768, "num_gpu_blocks": 9000, "max_num_batched_tokens": 8192, "max_num_seqs": 256}
 LLAMA: dict[str, Any] = {
@@ -81,7 +81,7 @@ def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[dict[str, Any]
 def curves(options: dict[str, Any]) -> Aiconfigurator:
     spec = make_spec(options)
     found = timing_model(spec, resolve_engine(spec))
-    assert isinstance(found, ComposedModel)
+    assert isinstance(found, CurvesModel)
     assert isinstance(found.curves, Aiconfigurator)
     return found.curves
 

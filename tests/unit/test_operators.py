@@ -16,7 +16,7 @@ from servetwin.errors import InputError
 from servetwin.reference import Features, step_time
 from servetwin.spec import make_spec
 from servetwin.timing import Evidence, Lowered, lower, pass_limits, timing_model
-from servetwin.timing.composed_model import ComposedModel
+from servetwin.timing.curves_model import CurvesModel
 from servetwin.timing.operators import (
     Curve,
     Load,
@@ -81,11 +81,11 @@ def test_a_curve_goes_on_as_at_its_edge() -> None:
     assert outside.roofline_s <= curve.seconds(outside) < 3 * outside.roofline_s
 
 
-def composed(options: dict[str, Any]) -> tuple[ComposedModel, Lowered]:
+def composed(options: dict[str, Any]) -> tuple[CurvesModel, Lowered]:
     spec = make_spec(options)
     engine = resolve_engine(spec)
     model = timing_model(spec, engine)
-    assert isinstance(model, ComposedModel)
+    assert isinstance(model, CurvesModel)
     return model, lower(spec, model, pass_limits(engine))
 
 

@@ -12,13 +12,15 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from servetwin.catalog import MODELS
+from servetwin.catalog import MODELS, resolve_engine
 from servetwin.cli import app
 from servetwin.errors import InputError
 from servetwin.profile.gpu import TorchClock
 from servetwin.profile.plan import Attend, Grouped, Limits, Operation, Product, Task, plan, token_counts
 from servetwin.profile.run import TIMES, WARM_UP, measure
 from servetwin.profile.write import meta, write
+from servetwin.spec import make_spec
+from servetwin.timing import Evidence, lower, pass_limits, timing_model
 
 SMALL = Limits(tokens=512, rows=16, length=2048)
 
@@ -121,6 +123,24 @@ def test_the_folder_says_what_was_measured_on_what(tmp_path: Path) -> None:
     assert len(rows) == sum(task.table == "dense" for task in tasks)
     assert {row["layer"] for row in rows} >= {"qkv_proj", "o_proj", "layernorm", "rotary_emb", "embedding"}
     assert [file.name for file in folder.parent.iterdir()] == ["profile"]
+
+
+@pytest.mark.parametrize("model", ["qwen3-32b", "qwen3-30b-a3b"])
+def test_a_profile_is_a_table_to_run_with(model: str, tmp_path: Path) -> None:
+    measured = measure(tasks_of(model), Steady())
+    write(tmp_path / "p", 1, measured, meta(model, 1, SMALL, {"gpu": "NVIDIA H200"}, measured, "1.2.3"))
+    spec = make_spec(
+        {
+            "model": model,
+            "gpu": "h200",
+            "engine": {"max_model_len": 2048, "max_num_batched_tokens": 512, "max_num_seqs": 16},
+            "timing": {"kind": "table", "path": str(tmp_path / "p")},
+        }
+    )
+    engine = resolve_engine(spec)
+    timing = timing_model(spec, engine)
+    assert timing.evidence is Evidence.INTERPOLATED
+    assert lower(spec, timing, pass_limits(engine)).greatest_ps > 0
 
 
 def test_what_is_there_is_not_written_over(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ mod support;
 
 use servetwin_core::config::sglang::{self, HiCache, Sglang, WritePolicy};
 use servetwin_core::config::trtllm::{self, CapacityPolicy, ChunkingPolicy, Trtllm};
-use servetwin_core::config::vllm::{Offload, Policy, Version, Vllm};
+use servetwin_core::config::vllm::{Below, Offload, Place, Policy, Version, Vllm, WritePolicy as Writes};
 use servetwin_core::config::{Balance, Data, Engine, Role};
 use servetwin_core::kv::channel::Speed;
 use servetwin_core::record::{NEVER, Requests};
@@ -91,16 +91,28 @@ fn offloading(dice: &mut Dice) -> Vllm {
         bytes_per_s: dice.pick(&[2_000, 100_000, 10_000_000]),
         latency_ps: dice.pick(&[0, MS / 50, 3 * MS]),
     };
+    let places = dice.pick(&[[].as_slice(), &[Place::Disk], &[Place::Shared], &[Place::Disk, Place::Shared]]);
+    let mut behind = |place: &Place| Below {
+        place: *place,
+        blocks: dice.pick(&[2, 40, 900]),
+        write: speed(dice),
+        read: speed(dice),
+        write_policy: dice.pick(&[Writes::Through, Writes::OnEviction]),
+    };
+    let below = places.iter().map(&mut behind).collect();
     engine.offload = Some(Offload {
         blocks: dice.pick(&[1, 3, 12, 60, 400]),
         block_bytes: 10 * u64::from(engine.block_size),
         store: speed(dice),
         load: speed(dice),
+        below,
     });
     engine
 }
 
 fn trtllm(dice: &mut Dice) -> Trtllm {
+    let drafts = dice.pick(&[0, 0, 2]);
+    let pauses = if drafts > 0 { CapacityPolicy::GuaranteedNoEvict } else { CapacityPolicy::MaxUtilization };
     Trtllm {
         version: trtllm::Version::V1_2,
         max_batch_size: dice.roll(1, 10) as u32,
@@ -112,13 +124,17 @@ fn trtllm(dice: &mut Dice) -> Trtllm {
         enable_block_reuse: !dice.chance(4),
         capacity_scheduler_policy: dice.pick(&[
             CapacityPolicy::GuaranteedNoEvict,
-            CapacityPolicy::MaxUtilization,
-            CapacityPolicy::MaxUtilization,
+            pauses,
+            pauses,
             CapacityPolicy::StaticBatch,
         ]),
         context_chunking_policy: dice.pick(&[ChunkingPolicy::FirstComeFirstServed, ChunkingPolicy::EqualProgress]),
         batch_wait_timeout_iters: dice.pick(&[0, 0, 3]),
         batch_wait_tokens: 60,
+        max_draft_len: drafts,
+        acceptance: (drafts > 0).then(|| serde_json::from_str(ACCEPTANCE).expect("a table")),
+        num_extra_kv_tokens: drafts / 2,
+        max_concurrency: if drafts > 0 { dice.pick(&[None, Some(3)]) } else { None },
     }
 }
 
@@ -142,6 +158,7 @@ fn hicache(dice: &mut Dice, page_size: u32) -> HiCache {
 }
 
 fn sglang(dice: &mut Dice) -> Sglang {
+    let drafts = dice.pick(&[0, 0, 2, 3]);
     let page_size = dice.pick(&[1, 1, 4, 16]);
     let disable_radix_cache = dice.chance(4);
     let hicache = (!disable_radix_cache && dice.chance(2)).then(|| hicache(dice, page_size));
@@ -153,7 +170,7 @@ fn sglang(dice: &mut Dice) -> Sglang {
         context_length: 200,
         chunked_prefill_size: dice.pick(&[None, Some(16), Some(48), Some(128)]),
         max_prefill_tokens: dice.pick(&[64, 4096]),
-        enable_mixed_chunk: dice.chance(3),
+        enable_mixed_chunk: drafts == 0 && dice.chance(3),
         schedule_policy: dice.pick(&[sglang::Policy::Fcfs, sglang::Policy::Lpm]),
         schedule_conservativeness: dice.pick(&[0.0, 0.0, 0.1, 1.0]),
         disable_radix_cache,
@@ -161,8 +178,11 @@ fn sglang(dice: &mut Dice) -> Sglang {
         schedule_low_priority_values_first: dice.chance(2),
         priority_scheduling_preemption_threshold: dice.roll(0, 1) as i32,
         disable_priority_preemption: dice.chance(4),
-        disable_overlap_schedule: dice.chance(2),
+        disable_overlap_schedule: drafts > 0 || dice.chance(2),
         ignore_eos: dice.chance(3),
+        speculative_num_draft_tokens: if drafts > 0 { drafts + 1 } else { 0 },
+        acceptance: (drafts > 0).then(|| serde_json::from_str(ACCEPTANCE).expect("a table")),
+        decode_reserve_tokens: if drafts > 0 { 2 * (drafts + 1) } else { 0 },
         hicache,
         disaggregation: None,
     }
@@ -220,6 +240,7 @@ fn holds(engine: fn(&mut Dice) -> Engine, least_preemptions: u32) -> u32 {
         let host = Affine { base_ps: 5 * MS, prefill_token_ps: 50_000, context_ps: 900, ..Affine::default() };
         let step_time = StepTime::Affine { host, terms: Vec::new(), draft: Affine::default() };
         let chains = scheduler::chains(&trace, &engine);
+        let store = scheduler::store(&engine);
         let setting = Setting {
             trace: &trace,
             chains: &chains,
@@ -229,15 +250,14 @@ fn holds(engine: fn(&mut Dice) -> Engine, least_preemptions: u32) -> u32 {
             data: data(&mut dice),
             leap: dice.chance(2),
             max_passes: u64::MAX,
+            store: store.as_ref(),
             log_passes: false,
             log_blocks: dice.chance(3),
         };
         let limits = Limits { stall_passes: 300, interval_ps: 10 * MS, gap_limit: 50, series_limit: 8 };
         let mut worker = Replica::new(0, setting, limits);
         let mut requests = Requests::new(trace.len());
-        if scheduler::has_host_tier(&engine) {
-            requests.loaded.host = vec![0; trace.len()];
-        }
+        scheduler::open_loaded(&engine, &mut requests.loaded, trace.len());
         let (mut first_tokens, mut ended) = (Vec::new(), Vec::new());
         let mut refused = 0;
         let mut now = (0, Phase::Results);

@@ -38,6 +38,10 @@ def simulate(
             help="A router's name, or module:Class or file.py:Class.", metavar="NAME|FILE:CLASS", show_default=False
         ),
     ] = None,
+    allow_extrapolation: Annotated[
+        bool,
+        typer.Option("--allow-extrapolation", help="Price what nothing was measured of by assumption, and say so."),
+    ] = False,
     html: Annotated[
         bool, typer.Option("--html", help="Also write report.html into the folder: the result as a page.")
     ] = False,
@@ -62,7 +66,8 @@ def simulate(
         from ..result.store import check_writable, write
 
         check_writable(Path(out))
-    loaded = load_spec(spec, [*_router_override(router, set_ or ()), *(set_ or ())])
+    allowed = ["timing.allow_extrapolation=true"] if allow_extrapolation else []
+    loaded = load_spec(spec, [*_router_override(router, set_ or ()), *(set_ or ()), *allowed])
     if quiet:
         result = run(loaded, trace, leap=not no_leap)
     else:

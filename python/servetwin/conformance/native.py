@@ -7,6 +7,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from ..reference.acceptance import Acceptance, Cycle, Drawn
 from .scenario import Scenario, ScenarioRequest
 
 SERIES_INTERVAL_PS = 10**15
@@ -73,6 +74,17 @@ def prompt_blocks(request: ScenarioRequest, hash_block_tokens: int) -> list[Hash
     if request.hash_ids is not None:
         return list(request.hash_ids[:count])
     return [("seed", request.token_seed, index) for index in range(count)]
+
+
+def acceptance(outcomes: Acceptance | None) -> dict[str, Any] | None:
+    """How drafts are accepted, as the core takes it."""
+    match outcomes:
+        case None:
+            return None
+        case Cycle(pattern):
+            return {"kind": "cycle", "pattern": pattern}
+        case Drawn(counts, seed):
+            return {"kind": "drawn", "counts": counts, "seed": seed}
 
 
 def description(scenario: Scenario[Any], engine: dict[str, Any]) -> dict[str, Any]:

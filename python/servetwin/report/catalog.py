@@ -123,7 +123,7 @@ def _simulated(model: Model) -> str:
     unpaged, beyond = model.unpaged(), model.beyond_roofline()
     if unpaged:
         return f"refuses it, not yet simulated: {', '.join(unpaged)}"
-    return f"runs it with pass times of your own; analytic does not price {', '.join(beyond)}" if beyond else "runs it"
+    return f"runs it; analytic prices {', '.join(beyond)} on GPUs with measured operators" if beyond else "runs it"
 
 
 def _size(size: float) -> str:

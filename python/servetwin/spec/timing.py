@@ -11,20 +11,34 @@ from .base import NotNegative, SpecModel
 Efficiency = Annotated[float, Field(ge=1e-6, le=1)]
 
 
-class HostTiming(SpecModel):
+class RequestTiming(SpecModel):
+    """What the front end takes: for each request, for each token of its prompt, and until a token is with the client.
+
+    The first two lie before the router sees a request.
+    """
+
+    request_ms: NotNegative = 0.0
+    prompt_token_us: NotNegative = 0.0
+    stream_ms: NotNegative = 0.0
+
+
+class HostTiming(RequestTiming):
     """What the host adds to a pass: `host_ms` to each, `host_row_us` for each request in it.
 
     Where kernels are not replayed from a CUDA graph, their launches take `eager_layer_us` a layer, or
     `piecewise_layer_us` where all but the attention is; a pass lasts at least as long as its launches.
     """
 
+    request_ms: NotNegative = 1.0
+    prompt_token_us: NotNegative = 1.0
+    stream_ms: NotNegative = 0.5
     host_ms: NotNegative = 0.5
     host_row_us: NotNegative = 0.0
     eager_layer_us: NotNegative = 300.0
     piecewise_layer_us: NotNegative = 50.0
 
 
-class LinearTiming(SpecModel):
+class LinearTiming(RequestTiming):
     """base_ms + prefill_token_ms · prefill tokens + decode_row_ms · decode rows + context_token_ms · context.
 
     Context is the sum, over all rows of the pass, of the tokens in their cache after it. Exact: each
@@ -38,8 +52,8 @@ class LinearTiming(SpecModel):
     context_token_ms: NotNegative = 0.0
 
 
-class PolynomialTiming(SpecModel):
-    """DynoSim's uncalibrated default, composed as it does (prefill, then decode). It has no options."""
+class PolynomialTiming(RequestTiming):
+    """DynoSim's uncalibrated default, composed as it does (prefill, then decode)."""
 
     kind: Literal["polynomial"]
 
@@ -49,12 +63,22 @@ class AnalyticTiming(HostTiming):
 
     Where operators were measured on the GPU, or one of its generation, a pass is composed of curves fitted to them.
     With an efficiency given, or where nothing was measured, it is a roofline: the shares of the data sheet's arithmetic
-    and memory rates that a pass reaches, 0.7 and 0.8 if not given.
+    and memory rates that a pass reaches, 0.7 and 0.8 if not given. `allow_extrapolation` prices operators that nothing
+    was measured of by assumption. `expert_skew` is the exponent of the power law that experts' loads follow, 0 alike.
     """
 
     kind: Literal["analytic"] = "analytic"
     compute_efficiency: Efficiency | None = None
     memory_efficiency: Efficiency | None = None
+    allow_extrapolation: bool = False
+    expert_skew: Annotated[float, Field(ge=0, le=3)] | None = None
+
+
+class TableTiming(HostTiming):
+    """Timings of one's own, or of others: a file of whole passes, or a folder of layers (LLMServingSim's format)."""
+
+    kind: Literal["table"]
+    path: str
 
 
 class AiconfiguratorTiming(HostTiming):
@@ -67,14 +91,6 @@ class AiconfiguratorTiming(HostTiming):
     backend_version: str = "current"
 
 
-class TableTiming(HostTiming):
-    """Timings of one's own, or of others: a file of whole passes, or a folder of layers (LLMServingSim's format)."""
-
-    kind: Literal["table"]
-    path: str
-
-
 Timing = Annotated[
-    LinearTiming | PolynomialTiming | AnalyticTiming | TableTiming | AiconfiguratorTiming,
-    Field(discriminator="kind"),
+    LinearTiming | PolynomialTiming | AnalyticTiming | TableTiming | AiconfiguratorTiming, Field(discriminator="kind")
 ]

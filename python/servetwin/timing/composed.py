@@ -66,7 +66,7 @@ class Composed:
         assumed: dict[str, float | str] = {
             "model": self.model.name,
             "gpu": self.gpu.title,
-            "operators": provenance(),
+            "operators": provenance() if self._priced.like else "none measured",
             "small_kernel_us": KERNEL_S * 1e6,
             "stream_efficiency": STREAM_EFFICIENCY,
         }
@@ -207,7 +207,7 @@ def lacking(model: Model, gpu: Gpu, ranks: Ranks, stored: Stored) -> list[str]:
     """Of the operators of a pass, those that nothing was measured of on this GPU or one like it, and what was."""
     like = basis(gpu.name)
     if like is None:
-        return [f"operators of {gpu.title}"]
+        return ["any operator"]
     wanted: dict[tuple[str, str], None] = {}
     for layer in model.stack:
         wanted |= dict.fromkeys(_of_mixer(layer, stored))

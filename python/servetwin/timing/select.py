@@ -2,35 +2,28 @@
 
 from __future__ import annotations
 
+from math import ceil
 from typing import assert_never
 
-from ..catalog import Gpu, ResolvedEngine
+from ..catalog import ResolvedEngine
 from ..catalog.engine import check_fp8
 from ..catalog.parallel import ranks
 from ..spec import Spec
-from ..spec.timing import (
-    AiconfiguratorTiming,
-    AnalyticTiming,
-    HostTiming,
-    LinearTiming,
-    PolynomialTiming,
-    TableTiming,
-)
+from ..spec.timing import AiconfiguratorTiming, AnalyticTiming, HostTiming, LinearTiming, PolynomialTiming, TableTiming
 from ..units import HORIZON_PS
 from .base import Lowered, PassLimits, TimingModel
-from .composed import Composed, lacking
-from .composed_model import ComposedModel
+from .composed import SKEW, Composed, lacking
+from .curves_model import Curves, CurvesModel
 from .graphs import captured
 from .host import Host, Launches
 from .linear import Linear
+from .operators import basis
 from .polynomial import Polynomial
+from .refuse import check_links, check_without_effect, no_basis, without_effect
 from .roofline import Roofline
 
 COMPUTE_EFFICIENCY, MEMORY_EFFICIENCY = 0.7, 0.8
 """Of a roofline, where none is given."""
-
-MACHINE = 8
-"""GPUs of the largest machine; links that join more join a rack."""
 
 
 def timing_model(spec: Spec, engine: ResolvedEngine) -> TimingModel:
@@ -50,7 +43,7 @@ def _model(spec: Spec, engine: ResolvedEngine) -> TimingModel:
         case AiconfiguratorTiming():
             from .aiconfigurator import aiconfigurator
 
-            return ComposedModel(aiconfigurator(spec, engine, options), host(options), captured(spec, engine))
+            return _curves(spec, engine, aiconfigurator(spec, engine, options), options)
         case AnalyticTiming():
             return _analytic(spec, engine, options)
         case TableTiming():
@@ -63,7 +56,7 @@ def _model(spec: Spec, engine: ResolvedEngine) -> TimingModel:
 
 def _check_graphs(spec: Spec, model: TimingModel) -> None:
     """Raises SpecError for options of CUDA graphs where the model does not know what they change."""
-    if isinstance(model, ComposedModel) or getattr(model, "layers", 0) > 0:
+    if getattr(model, "layers", 0) > 0:
         return
     launches = [("timing", name) for name in ("eager_layer_us", "piecewise_layer_us")]
     for path in [*launches, *(("engine", name) for name in spec.engine.graph_options)]:
@@ -74,6 +67,12 @@ def _check_graphs(spec: Spec, model: TimingModel) -> None:
                 f"without effect: {rough} does not tell passes in CUDA graphs from others",
                 wanted="it left out, or timing of kind analytic on a GPU with measured operators",
             )
+
+
+def _curves(spec: Spec, engine: ResolvedEngine, curves: Curves, options: HostTiming) -> CurvesModel:
+    assert engine.model is not None
+    layers = ceil(engine.model.layers / spec.parallel.pipeline)
+    return CurvesModel(curves, host(options), captured(spec, engine), layers)
 
 
 def host(options: HostTiming) -> Host:
@@ -99,7 +98,7 @@ def lower(spec: Spec, model: TimingModel, limits: PassLimits) -> Lowered:
     return lowered
 
 
-def _analytic(spec: Spec, engine: ResolvedEngine, options: AnalyticTiming) -> ComposedModel | Roofline:
+def _analytic(spec: Spec, engine: ResolvedEngine, options: AnalyticTiming) -> CurvesModel | Roofline:
     if engine.model is None or engine.gpu is None:
         field = "model" if engine.model is None else "gpu"
         raise spec.source.problem(
@@ -108,45 +107,45 @@ def _analytic(spec: Spec, engine: ResolvedEngine, options: AnalyticTiming) -> Co
             wanted="model and gpu, or another timing, such as `timing: polynomial`",
         )
     check_fp8(spec, engine.gpu)
+    check_links(spec, engine)
     given = options.compute_efficiency is not None or options.memory_efficiency is not None
+    if given:
+        check_without_effect(spec, "an efficiency of the whole pass is given")
+        return _roofline(spec, engine, options)
     missing = lacking(engine.model, engine.gpu, ranks(spec, engine.model), engine.stored)
+    if missing and not options.allow_extrapolation:
+        if basis(engine.gpu.name) is None and not engine.model.beyond_roofline():
+            check_without_effect(spec, f"nothing was measured on {engine.gpu.title}")
+            return _roofline(spec, engine, options)
+        raise no_basis(spec, engine, missing)
+    if options.allow_extrapolation and not missing:
+        raise without_effect(spec, "allow_extrapolation", "everything was measured")
+    if options.expert_skew is not None and not engine.model.has_experts:
+        raise without_effect(spec, "expert_skew", f"{engine.model.name} has no experts")
+    skew = SKEW if options.expert_skew is None else options.expert_skew
+    shared = ranks(spec, engine.model)
+    return _curves(spec, engine, Composed(engine.model, engine.gpu, shared, engine.stored, engine.kv, skew), options)
+
+
+def _roofline(spec: Spec, engine: ResolvedEngine, options: AnalyticTiming) -> Roofline:
+    """Raises SpecError for a model that it does not price."""
+    assert engine.model is not None
+    assert engine.gpu is not None
     beyond = engine.model.beyond_roofline()
-    if beyond and (given or missing):
+    if beyond:
         raise spec.source.problem(
             ("timing",),
-            f"analytic does not yet price {', '.join(beyond)}",
+            f"a roofline of whole passes does not price {', '.join(beyond)}",
             found=engine.model.name,
-            wanted="timing of your own, such as `timing: {kind: linear, …}`, or a dense model",
+            wanted="no efficiencies, so that operators are priced each by itself; or timing of your own",
         )
-    domain, shared = _link_domain(spec, engine.gpu), ranks(spec, engine.model)
-    if shared.stage > domain:
-        raise spec.source.problem(
-            ("parallel", "tensor" if shared.tensor > domain else "data"),
-            f"{shared.stage} ranks do not fit into one domain of {domain} joined by {engine.gpu.link.name}; "
-            "collectives beyond it are not yet modelled",
-            wanted=f"at most {domain}, or another kind of timing",
-        )
-    model, gpu, tensor = engine.model, engine.gpu, spec.parallel.tensor
-    if not given and not missing:
-        curves = Composed(model, gpu, shared, engine.stored, engine.kv)
-        return ComposedModel(curves, host(options), captured(spec, engine))
     return Roofline(
-        model,
-        gpu,
-        tensor,
+        engine.model,
+        engine.gpu,
+        spec.parallel.tensor,
         engine.stored,
         engine.kv,
         options.compute_efficiency or COMPUTE_EFFICIENCY,
         options.memory_efficiency or MEMORY_EFFICIENCY,
         host(options),
     )
-
-
-def _link_domain(spec: Spec, gpu: Gpu) -> int:
-    """GPUs that reach each other directly: those of a machine, unless a rack joins more, or its links fewer."""
-    if spec.cluster is None:
-        return gpu.link.domain
-    if spec.cluster.nvlink_domain is not None:
-        return spec.cluster.nvlink_domain
-    rack = gpu.link.domain > MACHINE
-    return gpu.link.domain if rack else min(gpu.link.domain, spec.cluster.gpus_per_node)

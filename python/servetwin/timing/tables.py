@@ -60,6 +60,18 @@ class MixedGrid:
 
 
 @dataclass(frozen=True)
+class Measured:
+    """How far what the tables stand on was measured: up to so many tokens; for each batch that decodes, up to a mean
+    context; for each number of prompt tokens, up to a reach."""
+
+    tokens: int
+    rows: tuple[int, ...]
+    contexts: tuple[int, ...]
+    prompts: tuple[int, ...]
+    reach: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class PassTables:
     """Of all layers, in picoseconds; the host's share comes beside them."""
 
@@ -68,6 +80,21 @@ class PassTables:
     decode: DecodeGrid
     prompt: PromptGrid
     mixed: MixedGrid | None = None
+    measured: Measured | None = None
+    """None where nothing was."""
+
+    @classmethod
+    def of(cls, values: dict[str, Any]) -> PassTables:
+        """From what `asdict` made of one."""
+        mixed, measured = values["mixed"], values["measured"]
+        return cls(
+            Line(**_frozen(values["tokens"])),
+            Line(**_frozen(values["sequences"])),
+            DecodeGrid(**_frozen(values["decode"])),
+            PromptGrid(**_frozen(values["prompt"])),
+            None if mixed is None else MixedGrid(**_frozen(mixed)),
+            None if measured is None else Measured(**_frozen(measured)),
+        )
 
     def lower(self, host: Host, captured: Captured, layers: int, limits: PassLimits, error_share: float) -> Lowered:
         launches = host.launches
@@ -104,3 +131,9 @@ def _reached(table: tuple[tuple[int, ...], ...], *beyond: float) -> int:
     for share in beyond:
         greatest *= max(share, 1.0)
     return int(greatest)
+
+
+def _frozen(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _frozen(inner) for name, inner in value.items()}
+    return tuple(map(_frozen, value)) if isinstance(value, (list, tuple)) else value

@@ -1,6 +1,7 @@
 //! SGLang's options.
 
 use super::fault;
+use super::speculation::{self, Acceptance, Drawn};
 use crate::error::InputError;
 use crate::kv::channel::Speed;
 use serde::Deserialize;
@@ -68,6 +69,15 @@ pub struct Sglang {
     pub disable_overlap_schedule: bool,
     /// Whether requests generate up to their limit whatever comes: then the scheduler counts with all of it.
     pub ignore_eos: bool,
+    /// Tokens of a request in a verifying pass: the drafts, and one more. 0: no speculation.
+    #[serde(default)]
+    pub speculative_num_draft_tokens: u32,
+    /// Of the drafts of which one follows the other: a tree has more than that.
+    #[serde(default)]
+    pub acceptance: Option<Acceptance>,
+    /// Tokens beyond those stored for which a request holds pages while it decodes.
+    #[serde(default)]
+    pub decode_reserve_tokens: u32,
     #[serde(default)]
     pub hicache: Option<HiCache>,
     /// Of a decode replica.
@@ -105,6 +115,16 @@ impl Sglang {
             self.chunked_prefill_size.is_some_and(|chunk| chunk < self.page_size),
             "chunked_prefill_size is below one page",
         )?;
+        let drafts = self.speculative_num_draft_tokens.saturating_sub(1);
+        speculation::check(drafts, self.acceptance.as_ref())?;
+        if drafts > 0 {
+            fault(self.disaggregation.is_some(), "speculation on a decode replica")?;
+            let cycle = matches!(self.acceptance, Some(Acceptance::Cycle { .. }));
+            fault(cycle, "acceptance in cycles is vLLM's alone")?;
+            fault(self.mixes(), "speculation without mixed chunks")?;
+            fault(!self.disable_overlap_schedule, "speculation runs without overlap")?;
+            fault(self.decode_reserve_tokens <= drafts, "decode_reserve_tokens does not hold the drafts")?;
+        }
         if let Some(disaggregation) = &self.disaggregation {
             fault(!self.disable_radix_cache, "a decode replica with a radix cache")?;
             fault(disaggregation.polling_interval == 0, "disaggregation.polling_interval must be at least 1")?;
@@ -124,6 +144,14 @@ impl Sglang {
             !conservativeness.is_finite() || conservativeness < 0.0,
             "schedule_conservativeness must be a number of at least 0",
         )
+    }
+
+    /// What rows that verify drafts give, if they do.
+    pub fn drawn(&self) -> Option<&Drawn> {
+        match &self.acceptance {
+            Some(Acceptance::Drawn(drawn)) => Some(drawn),
+            _ => None,
+        }
     }
 
     /// The most tokens of one request, prompt and output, less the one that is never stored.

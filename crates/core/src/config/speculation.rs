@@ -34,24 +34,32 @@ pub struct Drawn {
 }
 
 impl Drawn {
-    /// Tokens that passes give which verify `drafts` drafts.
+    /// The most drafts that can be accepted.
+    pub fn longest(&self) -> u32 {
+        self.counts.len() as u32 - 1
+    }
+
+    /// Tokens that passes give which verify at most `drafts` drafts in a row.
     pub fn draws(&self, drafts: u32) -> &Draws {
         let tables = self.tables.get_or_init(|| vec![OnceLock::new(); self.counts.len()]);
         tables[drafts as usize].get_or_init(|| Draws::new(&self.counts, drafts, self.seed))
     }
 }
 
+/// Of `drafts` drafts a pass, of which perhaps only some follow each other.
+///
 /// # Errors
 /// As [`super::check`].
 pub(super) fn check(drafts: u32, acceptance: Option<&Acceptance>) -> Result<(), InputError> {
-    fault(drafts > DRAFTS_MAX, "num_speculative_tokens is above 64")?;
-    fault((drafts > 0) != acceptance.is_some(), "acceptance goes with num_speculative_tokens")?;
+    fault(drafts > DRAFTS_MAX, "drafts are above 64")?;
+    fault((drafts > 0) != acceptance.is_some(), "acceptance goes with drafts")?;
     match acceptance {
         None => Ok(()),
         Some(Acceptance::Cycle { pattern }) => fault(pattern.is_empty(), "acceptance.pattern is empty"),
         Some(Acceptance::Drawn(Drawn { counts, .. })) => {
             let outcomes: u64 = counts.iter().map(|&count| u64::from(count)).sum();
-            fault(counts.len() != drafts as usize + 1, "acceptance.counts needs one more than num_speculative_tokens")?;
+            fault(counts.is_empty(), "acceptance.counts is empty")?;
+            fault(counts.len() > drafts as usize + 1, "acceptance.counts accept more than there are drafts")?;
             fault(outcomes == 0 || outcomes > OUTCOMES_MAX, "acceptance.counts add up to 1 to 2^20")
         }
     }

@@ -1,6 +1,8 @@
 //! A pass, or a run of them, from its decision to its results.
 
-use crate::decode_set::DecodeSet;
+use crate::decode_set::{DecodeSet, Verify};
+use crate::gaps::GapList;
+use crate::record::{PassTime, Speculated};
 use crate::step_time::{Features, StepTime, Stretch, Timeline};
 use crate::workload::HORIZON_PS;
 
@@ -69,6 +71,30 @@ impl Pass {
     /// Whether it is a run of passes that only decode.
     pub fn is_run(&self) -> bool {
         self.is_run
+    }
+
+    /// Its time, as far as `step_time` was measured and beyond.
+    pub fn time(&self, step_time: &StepTime) -> PassTime {
+        let all = self.times.time(self.passes);
+        let measured = self.times.time(step_time.passes_measured(&self.features, self.passes));
+        PassTime { all_ps: all, extrapolated_ps: all - measured }
+    }
+
+    /// Notes what its rows of the decode set gave, if they verify drafts: `beyond` tokens of it nobody wanted.
+    pub(super) fn count_bursts(
+        &self,
+        verify: Option<Verify>,
+        beyond: i64,
+        gaps: &mut GapList,
+        speculated: &mut Speculated,
+    ) {
+        let Some(verify) = verify else { return };
+        let verifications = self.decoding * self.passes;
+        gaps.push_within_bursts(self.given - verifications - beyond);
+        if verify.drafts > 0 {
+            let verified = verifications as u64;
+            speculated.add(verified, verified * u64::from(verify.drafts), self.given as u64 - verified);
+        }
     }
 
     pub(super) fn set_end(&mut self) {

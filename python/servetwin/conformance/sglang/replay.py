@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ...reference.sglang import EngineConfig, PassRecord, RequestRecord, RunRecord, Stuck, run
-from ..native import by_arrival, pass_log
+from ..native import acceptance, by_arrival, pass_log
 from ..scenario import Scenario
 
 
@@ -29,7 +29,7 @@ def native(scenario: Scenario[EngineConfig]) -> RunRecord:
 
 def described(config: EngineConfig) -> dict[str, Any]:
     """As the core takes it."""
-    return {"name": "sglang", "version": "0.5.23", **asdict(config)}
+    return {"name": "sglang", "version": "0.5.23", **asdict(config), "acceptance": acceptance(config.acceptance)}
 
 
 def from_log(log: dict[str, Any], order: Sequence[int]) -> RunRecord:

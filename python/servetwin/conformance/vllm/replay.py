@@ -7,8 +7,6 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from ...reference.vllm import (
-    Cycle,
-    Drawn,
     EngineConfig,
     HostConfig,
     PassRecord,
@@ -17,7 +15,7 @@ from ...reference.vllm import (
     Stuck,
     run,
 )
-from ..native import by_arrival, pass_log
+from ..native import acceptance, by_arrival, pass_log
 from ..scenario import Scenario
 
 
@@ -56,13 +54,12 @@ def at_times(scenario: Scenario[EngineConfig]) -> Scenario[EngineConfig]:
 
 def described(config: EngineConfig) -> dict[str, Any]:
     """As the core takes it."""
-    acceptance: dict[str, Any] | None = None
-    match config.acceptance:
-        case Cycle(pattern):
-            acceptance = {"kind": "cycle", "pattern": pattern}
-        case Drawn(counts, seed):
-            acceptance = {"kind": "drawn", "counts": counts, "seed": seed}
-    return {"name": "vllm", **asdict(config), "acceptance": acceptance, "offload": offload(config.offload)}
+    return {
+        "name": "vllm",
+        **asdict(config),
+        "acceptance": acceptance(config.acceptance),
+        "offload": offload(config.offload),
+    }
 
 
 def offload(host: HostConfig | None) -> dict[str, Any] | None:

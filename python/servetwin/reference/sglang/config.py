@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ...errors import ServetwinError
+from ..acceptance import Acceptance, Cycle
 
 POLICIES = ("fcfs", "lpm")
 
@@ -57,6 +58,11 @@ class EngineConfig:
     """Whether requests say that they will use all their output tokens: a request's property in
     SGLang, that of all requests here."""
     hicache: HiCacheConfig | None = None
+    speculative_num_draft_tokens: int = 0
+    """Tokens of a request in a verifying pass: the drafts, and one more. 0: no speculation."""
+    acceptance: Acceptance | None = None
+    decode_reserve_tokens: int = 0
+    """Tokens beyond those with KV for which a request holds pages while it decodes."""
 
     def __post_init__(self) -> None:
         if self.schedule_policy not in POLICIES:
@@ -70,6 +76,15 @@ class EngineConfig:
         if not 1 <= self.max_running_requests <= self.max_total_tokens // 2:
             wanted = f"from 1 to half of max_total_tokens ({self.max_total_tokens // 2})"
             raise refused("max_running_requests", self.max_running_requests, wanted)
+        if self.drafts and (self.acceptance is None or isinstance(self.acceptance, Cycle)):
+            raise refused("acceptance", self.acceptance, "a table of outcomes")
+        if self.drafts and not (self.disable_overlap_schedule and not self.mixes):
+            raise refused("speculative_num_draft_tokens", self.speculative_num_draft_tokens, "the loop without overlap")
+
+    @property
+    def drafts(self) -> int:
+        """That each request verifies in a pass."""
+        return max(self.speculative_num_draft_tokens - 1, 0)
 
     @property
     def mixes(self) -> bool:

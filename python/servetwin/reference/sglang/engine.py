@@ -108,7 +108,7 @@ class Worker:
                 record = self._record(plan, self.now, 0)
                 record.available_end, record.evictable_end = record.available, record.evictable
             return None
-        dt_ps = self.step_time.picoseconds(features(plan))
+        dt_ps = self.step_time.picoseconds(features(plan, self.scheduler.config.drafts))
         if self.copies is not None:
             dt_ps = self.copies.pass_ps(dt_ps, max(self.now, self.device_free))
         record = self._record(plan, max(self.now, self.device_free), dt_ps)
@@ -138,7 +138,7 @@ class Worker:
         record.evictable_end = self.scheduler.cache.evictable
 
     def _record(self, plan: Pass, t_ps: int, dt_ps: int) -> PassRecord:
-        scheduler = self.scheduler
+        scheduler, drafts = self.scheduler, self.scheduler.config.drafts
         record = PassRecord(
             t_ps=t_ps,
             dt_ps=dt_ps,
@@ -146,7 +146,7 @@ class Worker:
             kind=plan.kind,
             scheduled=[
                 *([r.spec.index, r.extend_tokens, r.prefix] for r in plan.prefills),
-                *([r.spec.index, 1, r.kv_tokens - 1] for r in plan.decodes),
+                *([r.spec.index, 1 + drafts, r.kv_tokens - (drafts == 0)] for r in plan.decodes),
             ],
             waiting=len(scheduler.waiting),
             running=len(scheduler.running),
@@ -163,16 +163,17 @@ class Worker:
         return record
 
 
-def features(plan: Pass) -> Features:
+def features(plan: Pass, drafts: int) -> Features:
     """What the step time depends on, once the pass's slots are allotted."""
-    decode_context = sum(request.kv_tokens for request in plan.decodes)
+    # Without drafts, the slot of the newest token is counted already.
+    decode_context = sum(request.kv_tokens + (1 + drafts if drafts else 0) for request in plan.decodes)
     whole = [request for request in plan.prefills if request is not plan.chunked]
     return Features(
         prefill_tokens=sum(r.extend_tokens for r in plan.prefills),
         prefill_work=sum(r.extend_tokens * (r.prefix + r.extend_end) for r in plan.prefills),
         prefill_context=sum(r.extend_end for r in plan.prefills),
         decode_rows=len(plan.decodes),
-        draft_tokens=0,
+        draft_tokens=drafts * len(plan.decodes),
         context=sum(r.extend_end for r in plan.prefills) + decode_context,
         sequences=len(plan.rows),
         ready_context=sum(r.extend_end for r in whole) + decode_context,

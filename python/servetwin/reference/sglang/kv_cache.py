@@ -11,7 +11,6 @@ from .hicache_tree import HiCacheTree
 from .radix_tree import RadixTree
 from .state import RequestState
 
-
 LOAD_BACK_TOKENS = 10
 """Fewer are not worth a copy (SGLang's load_back_threshold)."""
 
@@ -78,7 +77,9 @@ class KvCache:
         If it is not worth it, or there is no room, the request has to do without.
         """
         tree, copies, node = self._tree, self.copies, request.host_matched
-        assert isinstance(tree, HiCacheTree) and copies is not None and node is not None
+        assert isinstance(tree, HiCacheTree)
+        assert copies is not None
+        assert node is not None
         tokens, request.host_prefix = request.host_prefix, 0
         tree.lock(node)
         loads = tokens >= LOAD_BACK_TOKENS and self.make_room(tokens)
@@ -111,22 +112,41 @@ class KvCache:
             request.holds_row = True
             self.available -= config.ceil_page(request.extend_end) - config.ceil_page(request.prefix)
             request.kv_tokens = request.extend_end
+            request.allocated = config.ceil_page(request.extend_end)
+            request.has_decoded = False
         if self.available < 0:
             raise ServetwinError("SGLang fails here: prefill out of memory")
 
     def fits_decode(self, requests: Sequence[RequestState]) -> bool:
         """Makes room for one more token of each: a new page where the last one is full."""
-        page = self._config.page_size
-        return self.make_room(page * sum(request.kv_tokens % page == 0 for request in requests))
+        return self.make_room(sum(map(self._slots_to_decode, requests)))
+
+    def _slots_to_decode(self, request: RequestState) -> int:
+        ahead = self._config.decode_reserve_tokens if self._config.drafts else 1
+        return max(self._config.ceil_page(request.kv_tokens + ahead) - request.allocated, 0)
 
     def decode(self, requests: Sequence[RequestState]) -> None:
-        """Gives each a slot more. Room is made for a page each, needed or not."""
-        page = self._config.page_size
-        self.make_room(page * len(requests))
+        """Gives each a slot more, or those that it reserves for drafts. Room is made for more than that."""
+        self.make_room(self._room_to_decode(requests))
         for request in requests:
-            self.available -= page * (request.kv_tokens % page == 0)
-            request.kv_tokens += 1
+            slots = self._slots_to_decode(request)
+            self.available -= slots
+            request.allocated += slots
+            request.kv_tokens += not self._config.drafts
+            request.has_decoded = True
         assert self.available >= 0, "it was seen to fit"
+
+    def _room_to_decode(self, requests: Sequence[RequestState]) -> int:
+        """Without drafts a page each, needed or not. With them, if anything is needed, a page each beside it; and
+        the rest of a prompt's last page counts as needed until the request has decoded."""
+        page = self._config.page_size
+        if not self._config.drafts:
+            return page * len(requests)
+        needed = sum(map(self._slots_to_decode, requests))
+        if page == 1 or not needed:
+            return needed
+        rest = sum(request.allocated - request.kv_tokens for request in requests if not request.has_decoded)
+        return needed + rest + page * len(requests)
 
     # Giving back
 
@@ -153,9 +173,9 @@ class KvCache:
 
     def release(self, request: RequestState) -> None:
         """Frees what is the request's own."""
-        self.available += self._config.ceil_page(request.kv_tokens) - request.owned_by_tree
+        self.available += request.allocated - request.owned_by_tree
         self.unlock(request)
         self.free_rows += 1
         request.holds_row = False
-        request.kv_tokens = request.owned_by_tree = request.prefix = request.entered = 0
+        request.kv_tokens = request.owned_by_tree = request.prefix = request.allocated = request.entered = 0
         request.matched = None

@@ -256,18 +256,35 @@ class Scheduler:
         """
         served = [r for r in plan.rows if r is not plan.chunked and not r.finished and not r.retracted]
         for request in served:
-            outputs = request.spec.outputs
-            # Even a request that asks for no output gets a token, one that nobody else has.
-            own = -1 - request.spec.index
-            request.tokens.append(outputs[request.num_outputs] if request.num_outputs < len(outputs) else own)
-            limit = min(request.max_new_tokens, len(outputs))
-            request.finished = request.aborted or request.num_outputs >= limit
+            for _ in range(self._accepted(request, plan) + 1):
+                self._append_output(request)
+            if self.config.drafts and request in plan.decodes:
+                request.kv_tokens = len(request.tokens) - 1
             if request.finished:
                 self.cache.store(request, request.kv_tokens)
                 self.cache.release(request)
             elif request in plan.prefills:
                 self._checkpoint(request)
         return served
+
+    def _accepted(self, request: RequestState, plan: Pass) -> int:
+        """Drafts, of those it verified in this pass."""
+        if self.config.acceptance is None or request not in plan.decodes:
+            return 0
+        ordinal = request.verified
+        request.verified += 1
+        return self.config.acceptance.accepted(request.spec.index, ordinal, self.config.drafts)
+
+    def _append_output(self, request: RequestState) -> None:
+        """Nothing to one that has them all."""
+        if request.finished:
+            return
+        outputs = request.spec.outputs
+        # Even a request that asks for no output gets a token, one that nobody else has.
+        own = -1 - request.spec.index
+        request.tokens.append(outputs[request.num_outputs] if request.num_outputs < len(outputs) else own)
+        limit = min(request.max_new_tokens, len(outputs))
+        request.finished = request.aborted or request.num_outputs >= limit
 
     def _checkpoint(self, request: RequestState) -> None:
         self.cache.store(request, request.extend_end)

@@ -35,6 +35,12 @@ class RequestState:
     extend_end: int = 0
     """Where that prefill ends."""
     kv_tokens: int = 0
+    allocated: int = 0
+    """Slots it holds: whole pages, for more than its KV where it verifies drafts."""
+    has_decoded: bool = False
+    """Since it was last prefilled."""
+    verified: int = 0
+    """Passes in which it had drafts to verify."""
     owned_by_tree: int = 0
     matched: Node | None = None
     """Where its last match in the tree ended, and where what of it is on the host did."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from ..acceptance import Acceptance
+
 Policy = Literal["GUARANTEED_NO_EVICT", "MAX_UTILIZATION", "STATIC_BATCH"]
 Chunking = Literal["FIRST_COME_FIRST_SERVED", "EQUAL_PROGRESS"]
 
@@ -25,3 +27,14 @@ class EngineConfig:
     batch_wait_timeout_iters: int = 0
     batch_wait_tokens: int = 0
     """batch_wait_max_tokens_ratio · max_num_tokens."""
+    max_draft_len: int = 0
+    """Drafts of each request in each pass."""
+    acceptance: Acceptance | None = None
+    num_extra_kv_tokens: int = 0
+    """Slots that a drafting head fills beyond the tokens of a pass."""
+    max_concurrency: int | None = None
+    """No drafts while more requests are active."""
+
+    def drafts_for(self, active: int) -> int:
+        off = self.max_concurrency is not None and active > self.max_concurrency
+        return 0 if off else self.max_draft_len

@@ -12,7 +12,7 @@ from ..request import Request
 from ..step_time import Features, StepTime
 from ..vllm.records import PassRecord, RequestRecord, RunRecord, Stuck
 from .config import EngineConfig
-from .scheduler import Pass, Scheduler
+from .scheduler import Pass, Row, Scheduler
 
 
 def run(
@@ -77,16 +77,19 @@ class Worker:
                 noted.cached = row.computed_before
             elif row.request in plan.resumed:
                 noted.cached_resume.append(row.computed_before)
+        decoded = [row.request for row in plan.rows if row.decodes]
         for request in plan.paused:
             self.records[request.spec.index].preemptions += 1
         self.now += record.dt_ps
-        for request in self.scheduler.update(plan):
+        for request, given in self.scheduler.update(plan):
             noted = self.records[request.spec.index]
             if request.spec.outputs:
                 if noted.first_token_ps is None:
                     noted.first_token_ps = self.now
-                noted.n_out += 1
-                noted.output_times.append([self.now, 1])
+                noted.n_out += given
+                noted.output_times.append([self.now, given])
+                if plan.drafts and request in decoded:
+                    record.accepted[request.spec.index] = given - 1
             if request.finished:
                 noted.finish_ps = self.now
                 record.finished.append(noted.id)
@@ -99,7 +102,7 @@ class Worker:
             t_ps=self.now,
             dt_ps=self.step_time.picoseconds(features(plan)) if plan.rows else 0,
             scheduled_at_ps=self.now,
-            scheduled=[[row.request.spec.index, row.tokens, row.computed_before, 0] for row in plan.rows],
+            scheduled=[scheduled(row, plan.drafts) for row in plan.rows],
             free=scheduler.cache.pool.num_free,
             free_end=None,
             running=running,
@@ -112,6 +115,11 @@ class Worker:
         return record
 
 
+def scheduled(row: Row, drafts: int) -> list[int]:
+    """Request, tokens, tokens computed before, drafts among them."""
+    return [row.request.spec.index, row.tokens, row.computed_before, drafts if row.decodes else 0]
+
+
 def features(plan: Pass) -> Features:
     """What the step time depends on."""
     contexts = [row for row in plan.rows if not row.decodes]
@@ -121,7 +129,7 @@ def features(plan: Pass) -> Features:
         prefill_work=sum(row.tokens * (2 * row.computed_before + row.tokens) for row in contexts),
         prefill_context=sum(row.computed_before + row.tokens for row in contexts),
         decode_rows=len(plan.rows) - len(contexts),
-        draft_tokens=0,
+        draft_tokens=plan.drafts * (len(plan.rows) - len(contexts)),
         context=sum(row.computed_before + row.tokens for row in plan.rows),
         sequences=len(plan.rows),
         ready_context=sum(row.computed_before + row.tokens for row in ready),

@@ -16,6 +16,8 @@ class KvCache:
     def __init__(self, config: EngineConfig) -> None:
         self._block = config.tokens_per_block
         self._reuse = config.enable_block_reuse
+        self._overhang = config.max_draft_len + config.num_extra_kv_tokens
+        self._extra = config.num_extra_kv_tokens
         self._keys = PrefixKeys(config.tokens_per_block)
         # The pool sets one block aside for vLLM.
         self.pool = BlockPool(config.num_blocks + 1, caching=config.enable_block_reuse, unhashed_first=False)
@@ -29,13 +31,13 @@ class KvCache:
         return -(-tokens // self._block)
 
     def to_completion(self, request: RequestState) -> int:
-        """Blocks it would still take if it used its limit (getRemainingBlocksToCompletion)."""
-        return self.blocks_for(len(request.spec.prompt) + request.limit) - len(request.blocks)
+        """Blocks it would still take if it used its limit, and drafts beyond it (getRemainingBlocksToCompletion)."""
+        return self.blocks_for(len(request.spec.prompt) + request.limit + self._overhang) - len(request.blocks)
 
-    def next_step(self, request: RequestState) -> int:
+    def next_step(self, request: RequestState, drafts: int = 0) -> int:
         """Blocks it takes in the next pass (getNeededBlocksOneStep)."""
         if request.generating:
-            return self.blocks_for(request.computed + 1) - len(request.blocks)
+            return max(self.blocks_for(request.computed + 1 + drafts + self._extra) - len(request.blocks), 0)
         return 0 if request.started else self.blocks_for(len(request.tokens))
 
     def first_new_block(self, request: RequestState) -> int | None:
@@ -59,9 +61,9 @@ class KvCache:
         request.hashed = len(hit)
         request.computed = len(hit) * self._block
 
-    def grow(self, request: RequestState) -> None:
-        """Takes the block of a generation's next token, if that falls into a new one."""
-        request.blocks += self.pool.take(self.next_step(request))
+    def grow(self, request: RequestState, drafts: int) -> None:
+        """Takes the blocks of a generation's next token and drafts, if they fall into new ones."""
+        request.blocks += self.pool.take(self.next_step(request, drafts))
 
     def store(self, request: RequestState) -> None:
         """Lets others find the full blocks that are computed."""

@@ -29,7 +29,7 @@ class Row:
     @property
     def samples(self) -> bool:
         """Whether the pass reaches its last token, so that it gets an output."""
-        return self.computed_before + self.tokens == len(self.request.tokens)
+        return self.decodes or self.computed_before + self.tokens == len(self.request.tokens)
 
 
 @dataclass
@@ -39,6 +39,8 @@ class Pass:
     new: list[RequestState] = field(default_factory=list)
     resumed: list[RequestState] = field(default_factory=list)
     paused: list[RequestState] = field(default_factory=list)
+    drafts: int = 0
+    """That each generation verifies."""
 
 
 class Scheduler:
@@ -61,9 +63,9 @@ class Scheduler:
     def schedule(self) -> Pass:
         while self.queue and len(self.active) < self.config.max_batch_size:
             self.active.append(self.queue.popleft())
-        plan = Pass()
-        contexts, generations = self._micro_batch(self._fitting(plan))
-        if contexts and generations and self._waits(contexts, generations):
+        plan = Pass(drafts=self.config.drafts_for(len(self.active)))
+        contexts, generations = self._micro_batch(self._fitting(plan), plan.drafts)
+        if contexts and generations and self._waits(contexts, len(generations) * (1 + plan.drafts)):
             contexts = []
         for request in contexts:
             if not request.started:
@@ -72,8 +74,8 @@ class Scheduler:
             tokens = min(request.chunk, len(request.tokens) - request.computed)
             plan.rows.append(Row(request, tokens, request.computed, decodes=False))
         for request in generations:
-            self.cache.grow(request)
-            plan.rows.append(Row(request, 1, request.computed, decodes=True))
+            self.cache.grow(request, plan.drafts)
+            plan.rows.append(Row(request, 1 + plan.drafts, request.computed, decodes=True))
         for row in plan.rows:
             row.request.computed += row.tokens
         plan.rows.sort(key=lambda row: self.active.index(row.request))
@@ -100,13 +102,15 @@ class Scheduler:
 
     # Tokens
 
-    def _micro_batch(self, fitting: Sequence[RequestState]) -> tuple[list[RequestState], list[RequestState]]:
+    def _micro_batch(
+        self, fitting: Sequence[RequestState], drafts: int
+    ) -> tuple[list[RequestState], list[RequestState]]:
         """Contexts, with their chunks, and generations (batch_manager/microBatchScheduler.cpp)."""
         contexts: list[RequestState] = []
         generations: list[RequestState] = []
         budget = self.config.max_num_tokens
         for request in fitting:
-            request.chunk = 1 if request.generating else len(request.tokens) - request.computed
+            request.chunk = 1 + drafts if request.generating else len(request.tokens) - request.computed
             if request.generating or not self.config.enable_chunked_prefill:
                 if request.chunk > budget:
                     break
@@ -139,12 +143,12 @@ class Scheduler:
                     budget -= more
                     progress = True
 
-    def _waits(self, contexts: Sequence[RequestState], generations: Sequence[RequestState]) -> bool:
+    def _waits(self, contexts: Sequence[RequestState], generated: int) -> bool:
         """Holds contexts back while there are few of them (PyExecutor._waiting_requests)."""
         config = self.config
         if config.batch_wait_timeout_iters == 0:
             return False
-        tokens = sum(len(request.tokens) for request in contexts) + len(generations)
+        tokens = sum(len(request.tokens) for request in contexts) + generated
         if self.waited_iters >= config.batch_wait_timeout_iters or tokens >= config.batch_wait_tokens:
             self.waited_iters = 0
             return False
@@ -153,8 +157,9 @@ class Scheduler:
 
     # Outputs
 
-    def update(self, plan: Pass) -> list[RequestState]:
-        """Takes in a pass's outputs; returns the requests that got one, in order."""
+    def update(self, plan: Pass) -> list[tuple[RequestState, int]]:
+        """Takes in a pass's outputs; returns the requests that got any, in order, and how many."""
+        deliveries: list[tuple[RequestState, int]] = []
         sampled = [row for row in plan.rows if row.samples]
         for row in sampled:
             if not row.decodes:
@@ -163,10 +168,22 @@ class Scheduler:
         for row in sampled:
             request = row.request
             outputs = request.spec.outputs
-            request.tokens.append(outputs[request.num_outputs] if outputs else -1)
+            given = min(1 + self._accepted(row, plan), request.target - request.num_outputs)
+            for _ in range(given):
+                request.tokens.append(outputs[request.num_outputs] if outputs else -1)
+            request.computed = len(request.tokens) - 1
+            deliveries.append((request, given))
             self.cache.name_blocks(request)
             if request.num_outputs >= request.target:
                 request.finished = True
                 self.cache.free(request)
                 self.active.remove(request)
-        return [row.request for row in sampled]
+        return deliveries
+
+    def _accepted(self, row: Row, plan: Pass) -> int:
+        """Drafts, of those it verified in this pass."""
+        if self.config.acceptance is None or not plan.drafts or not row.decodes:
+            return 0
+        ordinal = row.request.verified
+        row.request.verified += 1
+        return self.config.acceptance.accepted(row.request.spec.index, ordinal, plan.drafts)

@@ -28,6 +28,8 @@ class RequestState:
     keys: list[int] = field(default_factory=list)
     """The keys of its full blocks."""
     paused_before: bool = False
+    verified: int = 0
+    """Passes in which it had drafts to verify."""
     finished: bool = False
 
     @property

@@ -11,7 +11,7 @@ from pydantic import Field, field_validator, model_validator
 
 from ..base import Count, CountOrZero, Positive, PositiveShare, SpecModel
 from ..lines import KeyPath
-from .speculation import DRAFTS_MAX, NGRAM_DRAFTS_MAX, Speculation
+from .speculation import DRAFTS_MAX, NGRAM_DRAFTS_MAX, Drafting, Speculation
 from .version import known_version
 
 VERSIONS = ("0.32", "0.19")
@@ -36,6 +36,9 @@ METHODS = (
 """SpeculativeConfig.method in 0.32 (vllm/config/speculative.py); the names of single models' mtp aside."""
 
 
+DraftsByRequests = Annotated[list[tuple[Count, Count, CountOrZero]], Field(min_length=1)]
+
+
 class Speculative(Speculation):
     """`--speculative-config`, and what it does not tell.
 
@@ -45,9 +48,7 @@ class Speculative(Speculation):
 
     method: Literal["ngram", "eagle", "eagle3", "mtp"]
     num_speculative_tokens: Annotated[int, Field(ge=1, le=NGRAM_DRAFTS_MAX)]
-    num_speculative_tokens_per_batch_size: (
-        Annotated[list[tuple[Count, Count, CountOrZero]], Field(min_length=1)] | None
-    ) = None
+    num_speculative_tokens_per_batch_size: DraftsByRequests | None = None
     disable_eagle_block_drop: bool = False
 
     @field_validator("method", mode="before")
@@ -137,6 +138,16 @@ class VllmEngine(SpecModel):
     @property
     def shares_prefixes(self) -> bool:
         return self.enable_prefix_caching
+
+    @property
+    def drafting(self) -> Drafting | None:
+        options = self.speculative
+        if options is None:
+            return None
+        drafts, field = options.num_speculative_tokens, ("engine", "speculative")
+        heads: dict[str, Literal["none", "eagle", "mtp"]] = {"ngram": "none", "mtp": "mtp"}
+        head = heads.get(options.method, "eagle")
+        return Drafting(options, field, (*field, "method"), head, drafts, drafts)
 
     @property
     def graph_options(self) -> tuple[str, ...]:

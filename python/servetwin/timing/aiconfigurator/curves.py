@@ -15,9 +15,8 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, cached_property
-from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -46,14 +45,15 @@ Operator = tuple[str, float, float, str]
 
 @dataclass(frozen=True)
 class Aiconfigurator:
-    """Implements `PassCurves` on a compiled engine of AIConfigurator's."""
+    """Implements `Curves` on a compiled engine of AIConfigurator's."""
 
-    handle: Any
+    handle: Any = field(repr=False)
+    deployment: str
+    """All that the engine was compiled for."""
     model: str
     gpu: str
     backend: str
     version: str
-    stage_layers: int
     modules: bool
     """Whether its attention comes with the products around it."""
 
@@ -164,11 +164,11 @@ def aiconfigurator(spec: Spec, engine: ResolvedEngine, options: AiconfiguratorTi
     mixers = [layer.mixer for layer in engine.model.stack]
     return Aiconfigurator(
         handle,
+        f"{engine.model!r} {ranks(spec, engine.model)} {engine.stored} {engine.kv}",
         name,
         gpu,
         f"{spec.engine.name} {options.backend_version}",
         f"{package.__name__} {_version(package.__name__)}",
-        ceil(engine.model.layers / ranks(spec, engine.model).pipeline),
         any(isinstance(mixer, LatentAttention | CompressedAttention) for mixer in mixers),
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from ...spec import Spec
 from ...spec.timing import TableTiming
 from ...units import PS_PER_S
 from ..base import Evidence, Lowered, PassLimits
+from ..cache import files_of, once
 from ..graphs import Captured
 from ..host import Host
 from ..priced import Priced
@@ -31,6 +32,7 @@ class TableModel:
     """0 for timings of whole passes: launches are in them."""
     source: dict[str, float | str]
     evidence: Evidence = Evidence.INTERPOLATED
+    spread: float = 0.0
 
     @property
     def assumptions(self) -> dict[str, float | str]:
@@ -46,7 +48,9 @@ def table_model(spec: Spec, engine: ResolvedEngine, options: TableTiming, host: 
     that make no sense."""
     path = spec.source.path(("timing", "path"), options.path)
     if path.is_file():
-        return TableModel(read_passes(path), host, Captured(), 0, {"table": path.name, "timings_of": "whole passes"})
+        made = once(f"passes {files_of([path])}", lambda: asdict(read_passes(path)))
+        source: dict[str, float | str] = {"table": path.name, "timings_of": "whole passes"}
+        return TableModel(PassTables.of(made), host, Captured(), 0, source)
     if not path.is_dir():
         raise spec.source.problem(
             ("timing", "path"),
@@ -74,16 +78,19 @@ def table_model(spec: Spec, engine: ResolvedEngine, options: TableTiming, host: 
                 "a table of layers is timed for tensor parallelism only",
                 wanted="1, or kind analytic",
             )
-    timings = read_layers(folder, model)
     reduce_ps = _all_reduces(spec, engine, model)
-    source: dict[str, float | str] = {
+    made = once(
+        f"layers {files_of(list(folder.iterdir()))} {model!r} {engine.gpu!r} {tensor}",
+        lambda: asdict(read_layers(folder, model).tables(model, reduce_ps)),
+    )
+    source = {
         "table": f"layers of {meta.get('model')} on {meta.get('gpu', meta.get('hardware'))}, {tensor} ranks",
         "timed_in": f"vLLM {meta['vllm_version']}" if "vllm_version" in meta else "an engine not named",
         "unequal_contexts": "priced by their mean",
     }
     if tensor > 1:
         source["all_reduce"] = "by fitted curves, not in the table"
-    return TableModel(timings.tables(model, reduce_ps), host, captured, model.layers, source)
+    return TableModel(PassTables.of(made), host, captured, model.layers, source)
 
 
 def _meta(path: Path) -> dict[str, Any]:

@@ -64,6 +64,10 @@ impl Sglang<'_> {
 
     /// What all rows of the batch are expected to take yet, for all the scheduler knows.
     fn sum_promises(&mut self) -> i64 {
+        if self.decoding.verify().is_some() {
+            let left = |&slot: &u32| i64::from(self.rows[slot as usize].limit) - i64::from(self.known(slot));
+            return self.running.iter().map(|slot| left(slot).min(CLIP_TOKENS)).sum();
+        }
         match self.on_way {
             OnWay::Nothing => self.promises.sum(self.k),
             OnWay::All => self.promises.sum(self.k - 1),

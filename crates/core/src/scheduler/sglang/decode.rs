@@ -33,7 +33,7 @@ impl Sglang<'_> {
         }
         self.take_tokens();
         let rows = self.decoding.len() as i64;
-        let features = Features::decode(rows, self.decoding.context(self.k + 1));
+        let features = Features::verify(rows, self.decoding.context(self.k + 1), self.decoding.drafts());
         self.log_decodes(pass);
         self.advance_rows(pass);
         self.last = Kind::Decode;
@@ -73,19 +73,40 @@ impl Sglang<'_> {
 
     /// Whether the rows' next tokens find room.
     pub(super) fn make_room_for_tokens(&mut self) -> bool {
-        let due = self.decoding.due(self.k).len();
-        self.make_room(self.tokens_of(due))
+        let pages = self.decoding.demand(self.k, 1) as usize;
+        self.make_room(self.tokens_of(pages))
     }
 
-    /// Takes the pages of the rows' next tokens. The engine makes room for a page a row first.
+    /// The tokens that the engine makes room for before it takes the rows' next pages: a page a row;
+    /// where they verify drafts, and pages are longer than a token, that beside the tokens themselves.
+    fn room_for_tokens(&self) -> u32 {
+        let (rows, page_size) = (self.running.len(), self.s.engine.page_size);
+        if self.decoding.verify().is_none() {
+            return self.tokens_of(rows);
+        }
+        let pages = self.decoding.demand(self.k, 1) as usize;
+        if pages == 0 || page_size == 1 {
+            return self.tokens_of(pages);
+        }
+        // What a prefill left of its last page is not taken anew.
+        let left = |&slot: &u32| {
+            let stored = self.rows[slot as usize].stored(self.k);
+            self.s.engine.ceil_page(stored) - stored
+        };
+        self.tokens_of(pages + rows).saturating_add(self.fresh.iter().map(left).sum())
+    }
+
+    /// Takes the pages of the rows' next tokens. The engine makes room for more first.
     pub(super) fn take_tokens(&mut self) {
-        self.make_room(self.tokens_of(self.running.len()));
-        self.available -= self.tokens_of(self.decoding.due(self.k).len());
+        self.make_room(self.room_for_tokens());
+        let pages = self.decoding.take(self.k, 1) as usize;
+        self.available -= self.tokens_of(pages);
     }
 
     /// The decoding rows' part of a pass.
     pub(super) fn advance_rows(&mut self, pass: &mut Pass) {
         pass.decoding = self.decoding.len() as i64;
+        pass.given = self.decoding.given(self.k, 1);
         pass.returning.append(&mut self.fresh);
         self.k += 1;
     }

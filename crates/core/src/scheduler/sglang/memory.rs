@@ -45,8 +45,10 @@ impl Sglang<'_> {
     /// Frees what a row holds beside the tree, `stored` tokens in all, and unlocks its prefix.
     pub(super) fn free_row(&mut self, slot: u32, stored: u32) {
         let row = &mut self.rows[slot as usize];
-        self.available += self.s.engine.ceil_page(stored) - row.protected;
+        let held = self.s.engine.ceil_page(stored).max(row.pages * self.s.engine.page_size);
+        self.available += held - row.protected;
         row.protected = 0;
+        row.pages = 0;
         let node = std::mem::replace(&mut row.node, ROOT);
         self.tree.unlock(node);
     }
@@ -66,7 +68,11 @@ impl Sglang<'_> {
                 State::Ready => row.tokens() - 1,
                 _ => row.extend_end,
             };
-            held += engine.ceil_page(stored) - row.protected;
+            let pages = match row.state {
+                State::Decoding => self.decoding.held(slot, stored, engine.page_size),
+                _ => stored.div_ceil(engine.page_size),
+            };
+            held += pages * engine.page_size - row.protected;
             locks.push(row.node);
         }
         assert_eq!(self.available + self.tree.on_device() + held, engine.max_total_tokens);

@@ -32,12 +32,12 @@ mod trail;
 
 use super::{Ledger, Move, Pass, Results, Scheduler, Setting};
 use crate::config::{Role, sglang as config};
-use crate::decode_set::DecodeSet;
+use crate::decode_set::{Burst, DecodeSet, Verify};
 use crate::gaps::GapList;
 use crate::kv::radix::RadixTree;
 use crate::log::Log;
 use crate::log::sglang::PassRecord;
-use crate::record::Reason;
+use crate::record::{Reason, Speculated};
 use hicache::Copies;
 use promise::{CLIP_TOKENS, Promises};
 use ratio::NewTokenRatio;
@@ -60,6 +60,11 @@ impl Setting<'_, config::Sglang> {
             return Some(if pool_is_shorter { Reason::Pool } else { Reason::Context });
         }
         let limit = engine.limit(prompt, limit);
+        // What it stores before its last pass, and what it reserves then.
+        let output = self.trace.output_tokens[request as usize].min(limit).max(2);
+        if engine.ceil_page(prompt + output - 2 + engine.decode_reserve_tokens) > engine.max_total_tokens {
+            return Some(Reason::Pool);
+        }
         if let Some(options) = &engine.disaggregation {
             // Alone, it would wait for ever by the test of `receiver.rs`, and all behind it.
             let decodes = u64::from(engine.ceil_page(prompt)) + u64::from(options.num_reserved_decode_tokens);
@@ -101,7 +106,7 @@ pub struct Sglang<'a> {
     copies: Option<Copies>,
     /// Free slots of the pool, in tokens.
     available: u32,
-    rows: Vec<Row>,
+    rows: Vec<Row<'a>>,
     vacant: Vec<u32>,
     waiting: VecDeque<Waiting>,
     entries: u64,
@@ -143,6 +148,7 @@ pub struct Sglang<'a> {
     /// Passes, or runs of them, that are decided and whose results are not in.
     in_flight: u32,
     gaps: GapList,
+    speculated: Speculated,
     passes: u64,
     leaps: u64,
     log: Vec<PassRecord>,
@@ -161,7 +167,7 @@ impl<'a> Sglang<'a> {
             waiting: VecDeque::new(),
             entries: 0,
             running: Vec::new(),
-            decoding: DecodeSet::new(engine.page_size, None),
+            decoding: DecodeSet::new(engine.page_size, verify(engine)),
             promises: Promises::default(),
             chunked: None,
             joining: Vec::new(),
@@ -186,6 +192,7 @@ impl<'a> Sglang<'a> {
             last_end_ps: 0,
             in_flight: 0,
             gaps: GapList::new(gap_limit),
+            speculated: Speculated::default(),
             passes: 0,
             leaps: 0,
             log: Vec::new(),
@@ -202,6 +209,15 @@ impl<'a> Sglang<'a> {
         row.state = State::Decoding;
         row.joined = self.k;
         row.joined_by = self.decision;
+        if let Some(drawn) = self.s.engine.drawn() {
+            let draws = drawn.draws(drawn.longest());
+            let burst = Burst::new(draws, draws.start(row.request) + row.verified, row.given, self.k);
+            row.finish_at = burst.finish_at(row.target, self.k);
+            row.burst = Some(burst);
+            row.pages = row.extend_end.div_ceil(self.s.engine.page_size);
+            self.decoding.insert(row.member(slot));
+            return; // promises are added up row by row
+        }
         row.finish_at = self.k + u64::from(row.target - row.given);
         self.decoding.insert(row.member(slot));
         self.promises.insert(row.limit_at(), slot, self.k);
@@ -209,11 +225,27 @@ impl<'a> Sglang<'a> {
 
     /// A row stops decoding; the caller takes it off the list.
     fn stop_decoding(&mut self, slot: u32) {
-        let row = &self.rows[slot as usize];
+        self.note_pages(slot);
+        let row = &mut self.rows[slot as usize];
         self.decoding.remove(row.member(slot));
-        self.promises.remove(row.limit_at(), slot);
+        if row.burst.is_some() {
+            row.verified += self.k - row.joined;
+        } else {
+            self.promises.remove(row.limit_at(), slot);
+            if self.is_decode_replica() {
+                self.forget_length(slot);
+            }
+        }
         if self.is_decode_replica() {
             self.forget_length(slot);
+        }
+    }
+
+    /// Notes the pages that a decoding row holds.
+    fn note_pages(&mut self, slot: u32) {
+        let row = &mut self.rows[slot as usize];
+        if row.burst.is_some() {
+            row.pages = self.decoding.held(slot, 0, self.s.engine.page_size);
         }
     }
 
@@ -228,6 +260,17 @@ impl<'a> Sglang<'a> {
         self.entries += 1;
         self.waiting.push_back(waiting);
     }
+}
+
+/// How rows verify drafts, if they do.
+fn verify(engine: &config::Sglang) -> Option<Verify<'_>> {
+    let drawn = engine.drawn()?;
+    Some(Verify {
+        draws: drawn.draws(drawn.longest()),
+        drafts: engine.speculative_num_draft_tokens - 1,
+        slots: engine.decode_reserve_tokens,
+        most: u32::MAX,
+    })
 }
 
 impl Scheduler for Sglang<'_> {
@@ -363,7 +406,8 @@ impl Scheduler for Sglang<'_> {
             gaps: self.gaps,
             passes: self.passes,
             leaps: self.leaps,
-            speculated: Default::default(),
+            speculated: self.speculated,
+            pass_time: Default::default(),
             log: Log::Sglang(self.log),
         }
     }

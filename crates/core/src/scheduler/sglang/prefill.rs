@@ -2,7 +2,7 @@
 
 use super::budget::Budget;
 use super::promise::CLIP_TOKENS;
-use super::row::{Row, State};
+use super::row::{Row, State, Waiting};
 use super::{Kind, Sglang};
 use crate::kv::radix::{Match, ROOT};
 use crate::record::NEVER;
@@ -28,7 +28,7 @@ pub(super) struct Extend {
     pub(super) is_chunk: bool,
 }
 
-impl Sglang<'_> {
+impl<'a> Sglang<'a> {
     /// Prefills what may be admitted. False if there is nothing.
     pub(super) fn prefill(&mut self, results: &mut Results, pass: &mut Pass) -> bool {
         let engine = self.s.engine;
@@ -104,6 +104,7 @@ impl Sglang<'_> {
                 break;
             }
             let mut hit = self.look_up(admitted);
+            let on_device = hit.tokens;
             self.tree.lock(hit.node);
             let extend = if engine.ignore_eos && engine.disable_radix_cache {
                 let states = states.get_or_insert_with(Vec::new);
@@ -120,6 +121,12 @@ impl Sglang<'_> {
             let verdict = match extend {
                 Ok(extend) => {
                     self.charge(budget, extend.tokens, extend.output);
+                    let Waiting { request, slot, .. } = self.waiting[admitted];
+                    if slot.is_none()
+                        && let Some(loaded) = results.requests.loaded.host.get_mut(request as usize)
+                    {
+                        *loaded = hit.tokens - on_device;
+                    }
                     batch.push(self.enter(admitted, hit, extend, results, pass));
                     admitted += 1;
                     self.verdict(budget)
@@ -220,7 +227,7 @@ impl Sglang<'_> {
         self.running.len() + self.joining.len() + self.sender.sending.len()
     }
 
-    pub(super) fn place_row(&mut self, row: Row) -> u32 {
+    pub(super) fn place_row(&mut self, row: Row<'a>) -> u32 {
         let slot = self.vacant.pop().unwrap_or(self.rows.len() as u32);
         if slot as usize == self.rows.len() {
             self.rows.push(row)
@@ -230,7 +237,7 @@ impl Sglang<'_> {
         slot
     }
 
-    pub(super) fn new_row(&self, request: u32) -> Row {
+    pub(super) fn new_row(&self, request: u32) -> Row<'a> {
         let limit = self.limit(request);
         let trace = self.s.trace;
         let aborted =
@@ -253,6 +260,9 @@ impl Sglang<'_> {
             joined: 0,
             joined_by: 0,
             finish_at: 0,
+            burst: None,
+            verified: 0,
+            pages: 0,
             noted: 0,
             last_emit_ps: NEVER,
         }

@@ -27,6 +27,9 @@ impl Sglang<'_> {
                 }
             }
         }
+        let verifying = self.decoding.finishing_by(pass.serial).map(|slot| &self.rows[slot as usize]);
+        let beyond = verifying.filter_map(|row| Some(row.burst?.given(pass.serial) - i64::from(row.target))).sum();
+        pass.count_bursts(self.decoding.verify(), beyond, &mut self.gaps, &mut self.speculated);
         if pass.decoding > 0 {
             self.last_decode_ps = end_ps;
         }

@@ -3,6 +3,7 @@
 use super::Sglang;
 use super::ratio::RETRACT_DECODE_STEPS;
 use super::row::{State, Waiting};
+use crate::record::{Reason, Status};
 use crate::scheduler::{Pass, Results};
 
 impl Sglang<'_> {
@@ -19,7 +20,10 @@ impl Sglang<'_> {
             self.take_out(slot, kept.len(), results);
             requeued.push(slot);
         }
-        if kept.len() == 1 && !self.has_room_for(&kept) {
+        let is_stuck = kept.len() == 1 && !self.has_room_for(&kept);
+        if is_stuck && self.is_decode_replica() {
+            kept.drain(..).for_each(|slot| self.abort_row(slot, pass, results)); // others hold reservations
+        } else if is_stuck {
             self.failure = Some("SGLang fails here: a request does not fit into memory, even alone");
             return;
         }
@@ -37,12 +41,22 @@ impl Sglang<'_> {
         self.batch_is_full = false;
     }
 
+    /// Ends a row for want of memory. Its slot stays taken, for a pass under way may still name it.
+    fn abort_row(&mut self, slot: u32, pass: &Pass, results: &mut Results) {
+        self.take_out(slot, 0, results);
+        let request = self.rows[slot as usize].request;
+        results.requests.status[request as usize] = Status::Rejected as u8;
+        results.requests.reason[request as usize] = Reason::OutOfMemory as u8;
+        results.requests.end_ps[request as usize] = pass.decided_ps;
+        results.ended.push(request);
+    }
+
     /// Whether the next tokens of these rows find room.
     fn has_room_for(&mut self, slots: &[u32]) -> bool {
         let page_size = self.s.engine.page_size;
         let k = self.k;
-        let due = slots.iter().filter(|&&slot| self.rows[slot as usize].stored(k).is_multiple_of(page_size));
-        let pages = due.count();
+        let demand = |&slot: &u32| self.decoding.demand_of(slot, self.rows[slot as usize].stored(k), page_size, k);
+        let pages = slots.iter().map(|slot| demand(slot) as usize).sum();
         self.make_room(self.tokens_of(pages))
     }
 
@@ -92,6 +106,7 @@ impl Sglang<'_> {
     /// Gives the batch a new order.
     fn reorder(&mut self, kept: &[u32]) {
         for &slot in kept {
+            self.note_pages(slot);
             self.decoding.remove(self.rows[slot as usize].member(slot));
             self.rows[slot as usize].order = self.next_order;
             self.next_order += 1;

@@ -1,7 +1,7 @@
 //! Requests that wait, and requests that have been admitted.
 
 use super::OnWay;
-use crate::decode_set::Member;
+use crate::decode_set::{Burst, Member};
 
 /// A request in the queue.
 #[derive(Clone, Copy, Debug)]
@@ -35,7 +35,7 @@ pub(super) enum State {
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Row {
+pub(super) struct Row<'a> {
     pub(super) request: u32,
     pub(super) state: State,
     /// Position in the batch: greater is later.
@@ -61,24 +61,36 @@ pub(super) struct Row {
     pub(super) joined_by: u64,
     /// The counter after the pass that gives the last token.
     pub(super) finish_at: u64,
+    /// Of a row that verifies drafts: what it gives while it decodes, the passes in which it has before
+    /// that, and the pages it holds: more than it has stored tokens for.
+    pub(super) burst: Option<Burst<'a>>,
+    pub(super) verified: u64,
+    pub(super) pages: u32,
     /// Tokens that the engine has noted for it when it was admitted.
     pub(super) noted: u32,
     pub(super) last_emit_ps: i64,
 }
 
-impl Row {
+impl<'a> Row<'a> {
     /// Prompt and output of a row that is not decoding.
     pub(super) fn tokens(&self) -> u32 {
         self.prompt + self.given
     }
 
-    pub(super) fn member(&self, slot: u32) -> Member<'static> {
-        let offset = i64::from(self.prompt) + i64::from(self.target) - self.finish_at as i64 - 1;
-        Member { slot, order: self.order, offset, finish_at: self.finish_at, burst: None, held: 0 }
+    pub(super) fn member(&self, slot: u32) -> Member<'a> {
+        let mut offset = i64::from(self.prompt) - 1;
+        if self.burst.is_none() {
+            offset += i64::from(self.target) - self.finish_at as i64;
+        }
+        let (order, finish_at, burst, held) = (self.order, self.finish_at, self.burst, self.pages);
+        Member { slot, order, offset, finish_at, burst, held }
     }
 
     /// Tokens given in passes scheduled so far, of a decoding row.
     pub(super) fn sampled(&self, k: u64) -> u32 {
+        if let Some(burst) = self.burst {
+            return burst.given(k).min(i64::from(self.target)) as u32;
+        }
         (i64::from(self.target) - (self.finish_at as i64 - k as i64)) as u32
     }
 
@@ -95,6 +107,11 @@ impl Row {
     /// Tokens stored in passes scheduled so far, of a decoding row: all but the last it gave.
     pub(super) fn stored(&self, k: u64) -> u32 {
         self.prompt + self.sampled(k) - 1
+    }
+
+    /// Tokens that the pass gives which raises the counter from `k`, of a decoding row.
+    pub(super) fn gives(&self, k: u64) -> u32 {
+        self.sampled(k + 1) - self.sampled(k)
     }
 
     /// The counter when it would have given all of its limit.

@@ -49,6 +49,9 @@ impl Sglang<'_> {
             if self.failure.is_some() || !self.vacated || self.on_way != OnWay::Nothing {
                 return false;
             }
+            if self.is_decode_replica() {
+                self.receive(pass.decided_ps, results);
+            }
         }
     }
 
@@ -114,6 +117,10 @@ impl Sglang<'_> {
     /// begins by making room for a page a row, whatever it needs.
     fn passes_within_memory(&self, wanted: i64) -> i64 {
         let pages = i64::from(self.available / self.s.engine.page_size);
+        if self.decoding.verify().is_some() {
+            let spare = if self.s.engine.page_size == 1 { pages } else { pages - self.decoding.len() as i64 };
+            return if spare < 0 { 0 } else { self.decoding.passes_within(self.k, spare, wanted) };
+        }
         if self.tree.unused() == 0 {
             return self.decoding.passes_within(self.k, pages, wanted);
         }
@@ -130,7 +137,8 @@ impl Sglang<'_> {
         if self.s.log_passes {
             self.log_run(pass);
         }
-        self.available -= self.decoding.demand(self.k, pass.passes) as u32 * self.s.engine.page_size;
+        pass.given = self.decoding.given(self.k, pass.passes);
+        self.available -= self.decoding.take(self.k, pass.passes) as u32 * self.s.engine.page_size;
         self.ratio.decay(pass.passes);
         self.count_turns(pass.passes - 1);
         self.k = pass.serial;

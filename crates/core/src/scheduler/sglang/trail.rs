@@ -58,8 +58,8 @@ impl Sglang<'_> {
         if let Some(entry) = pass.logged {
             let (rows, entry) = (&self.rows, &mut self.log[entry]);
             for row in self.running.iter().map(|&slot| &rows[slot as usize]) {
-                entry.scheduled.push((row.request, 1, row.stored(self.k)));
-                entry.emitted.push(row.request);
+                entry.scheduled.push((row.request, 1 + self.decoding.drafts(), row.stored(self.k)));
+                entry.emitted.extend((0..row.gives(self.k)).map(|_| row.request));
             }
         }
     }
@@ -126,13 +126,13 @@ impl Sglang<'_> {
                     _ => pass.start_ps + pass.times.time(index - 1),
                 },
                 kind: "D",
-                scheduled: rows.clone().map(|row| (row.request, 1, row.stored(k))).collect(),
+                scheduled: rows.clone().map(|row| (row.request, 1 + self.decoding.drafts(), row.stored(k))).collect(),
                 waiting: pass.waiting,
                 running: self.running.len() as u32,
                 available,
                 evictable,
                 ratio: ratio.current(),
-                emitted: rows.map(|row| row.request).collect(),
+                emitted: rows.flat_map(|row| (0..row.gives(k)).map(|_| row.request)).collect(),
                 available_end: (!is_last).then(|| self.available - self.taken_by(index + 1 + ahead)),
                 evictable_end: (!is_last).then_some(evictable),
                 ..PassRecord::default()

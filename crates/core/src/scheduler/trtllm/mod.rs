@@ -14,6 +14,7 @@ mod capacity;
 mod results;
 mod row;
 mod schedule;
+mod speculation;
 
 use super::{Ledger, Pass, Results, Scheduler, Setting};
 use crate::config::trtllm::{self as config, CapacityPolicy};
@@ -21,7 +22,7 @@ use crate::decode_set::DecodeSet;
 use crate::gaps::GapList;
 use crate::kv::block_pool::{BlockPool, FreeRule};
 use crate::log::{Log, PassRecord};
-use crate::record::Reason;
+use crate::record::{Reason, Speculated};
 use row::{Pending, Row, State};
 use std::collections::VecDeque;
 
@@ -39,7 +40,9 @@ impl Setting<'_, config::Trtllm> {
         };
         if limit == 0 {
             Some(Reason::Context)
-        } else if (prompt + limit).div_ceil(u64::from(engine.tokens_per_block)) > u64::from(engine.num_blocks) {
+        } else if (prompt + limit + u64::from(engine.overhang())).div_ceil(u64::from(engine.tokens_per_block))
+            > u64::from(engine.num_blocks)
+        {
             Some(Reason::Pool)
         } else if !engine.enable_chunked_prefill && longest > u64::from(engine.max_num_tokens) {
             Some(Reason::Budget)
@@ -52,7 +55,7 @@ impl Setting<'_, config::Trtllm> {
 pub struct Trtllm<'a> {
     s: Setting<'a, config::Trtllm>,
     pool: BlockPool,
-    rows: Vec<Row>,
+    rows: Vec<Row<'a>>,
     vacant: Vec<u32>,
     /// Requests that hold nothing, in order. The first of them, as many as the batch has room for, are active.
     pending: VecDeque<Pending>,
@@ -77,6 +80,7 @@ pub struct Trtllm<'a> {
     progress: bool,
     pausing: bool,
     gaps: GapList,
+    speculated: Speculated,
     passes: u64,
     leaps: u64,
     log: Vec<PassRecord>,
@@ -94,7 +98,7 @@ impl<'a> Trtllm<'a> {
             pending: VecDeque::new(),
             batch: Vec::new(),
             contexts: Vec::new(),
-            decoding: DecodeSet::new(engine.tokens_per_block, None),
+            decoding: speculation::decode_set(engine, engine.max_draft_len),
             reserved: 0,
             held: 0,
             left_out: Vec::new(),
@@ -106,6 +110,7 @@ impl<'a> Trtllm<'a> {
             progress: false,
             pausing: false,
             gaps: GapList::new(gap_limit),
+            speculated: Speculated::default(),
             passes: 0,
             leaps: 0,
             log: Vec::new(),
@@ -131,23 +136,27 @@ impl<'a> Trtllm<'a> {
 
     /// Blocks that a request would hold at its limit.
     fn whole(&self, request: u32) -> u32 {
-        self.blocks_for(self.s.trace.input_tokens[request as usize] + self.limit(request))
+        self.blocks_for(self.s.trace.input_tokens[request as usize] + self.limit(request) + self.s.engine.overhang())
     }
 
     fn join_decode_set(&mut self, slot: u32) {
         let row = &self.rows[slot as usize];
         self.reserved += i64::from(self.whole(row.request));
-        self.held += i64::from(self.blocks_for(row.tokens()));
-        let member = row.member(slot);
+        let held = if row.burst.is_some() { self.pool.held(slot) } else { self.blocks_for(row.tokens()) };
+        self.held += i64::from(held);
+        let mut member = row.member(slot);
+        member.held = held;
         self.decoding.insert(member);
     }
 
-    /// Takes a row out of the decode set; it has `computed` tokens computed.
-    fn leave_decode_set(&mut self, slot: u32, computed: u32) {
+    /// Takes a row out of the decode set; it has `computed` tokens computed. Returns the blocks it holds.
+    fn leave_decode_set(&mut self, slot: u32, computed: u32) -> u32 {
         let row = &self.rows[slot as usize];
+        let held = self.decoding.held(slot, computed, self.s.engine.tokens_per_block);
         self.reserved -= i64::from(self.whole(row.request));
-        self.held -= i64::from(self.blocks_for(computed));
+        self.held -= i64::from(held);
         self.decoding.remove(row.member(slot));
+        held
     }
 
     /// Blocks that the next `passes` passes of a run take.
@@ -218,8 +227,10 @@ impl Scheduler for Trtllm<'_> {
         }
         self.pending.push_back(Pending { order: self.next_order, request, slot: None });
         self.next_order += 1;
-        // A log shows the queue's length in each pass.
-        self.s.log_passes || !self.blocked && self.batch.len() < self.s.engine.max_batch_size as usize
+        // A log shows the queue's length in each pass; and drafts may go by it.
+        self.s.log_passes
+            || self.s.engine.max_concurrency.is_some()
+            || !self.blocked && self.batch.len() < self.s.engine.max_batch_size as usize
     }
 
     fn schedule(&mut self, now_ps: i64, start_ps: i64, results: &mut Results, pass: &mut Pass) -> bool {
@@ -252,7 +263,8 @@ impl Scheduler for Trtllm<'_> {
             gaps: self.gaps,
             passes: self.passes,
             leaps: self.leaps,
-            speculated: Default::default(),
+            speculated: self.speculated,
+            pass_time: Default::default(),
             log: Log::Vllm(self.log),
         }
     }
@@ -260,10 +272,11 @@ impl Scheduler for Trtllm<'_> {
     fn check(&self) {
         let rows = || self.batch.iter().map(|&slot| (slot, &self.rows[slot as usize]));
         let generating = || rows().filter(|(_, row)| row.state == State::Generation);
-        let blocks = |row: &Row| self.blocks_for(row.computed_by(self.k));
-        let unassigned: u32 = generating().map(|(slot, row)| blocks(row) - self.pool.held(slot)).sum();
+        let size = self.s.engine.tokens_per_block;
+        let blocks = |(slot, row): (u32, &Row)| self.decoding.held(slot, row.computed_by(self.k), size);
+        let unassigned: u32 = generating().map(|(slot, row)| blocks((slot, row)) - self.pool.held(slot)).sum();
         self.pool.check(unassigned);
-        assert_eq!(generating().map(|(_, row)| i64::from(blocks(row))).sum::<i64>(), self.held);
+        assert_eq!(generating().map(|row| i64::from(blocks(row))).sum::<i64>(), self.held);
         assert_eq!(generating().map(|(_, row)| i64::from(self.whole(row.request))).sum::<i64>(), self.reserved);
         assert_eq!(self.batch.len(), self.decoding.len() + self.contexts.len());
         if self.s.engine.capacity_scheduler_policy != CapacityPolicy::MaxUtilization {

@@ -14,6 +14,9 @@ impl Trtllm<'_> {
         if !pass.is_run {
             self.gaps.push_one(end_ps - pass.start_ps, pass.decoding - pass.returning.len() as i64);
         }
+        let ending = self.decoding.finishing_by(pass.serial).map(|slot| &self.rows[slot as usize]);
+        let beyond = ending.filter_map(|row| Some(row.burst?.given(pass.serial) - i64::from(row.target))).sum();
+        pass.count_bursts(self.decoding.verify(), beyond, &mut self.gaps, &mut self.speculated);
         for &slot in &pass.returning {
             self.gaps.push_one(end_ps - self.rows[slot as usize].last_emit_ps, 1);
         }
@@ -55,10 +58,10 @@ impl Trtllm<'_> {
         let row = &self.rows[slot as usize];
         let (request, target) = (row.request, row.target);
         let computed = row.computed_by(self.k);
-        let unused = self.whole(request) - self.blocks_for(computed);
-        self.leave_decode_set(slot, computed);
+        let held = self.leave_decode_set(slot, computed);
+        let unused = self.whole(request) - held;
         self.leave_batch(slot);
-        self.pool.settle(slot, self.blocks_for(computed));
+        self.pool.settle(slot, held);
         if self.s.engine.enable_block_reuse {
             let path = self.s.chains.path(request);
             self.pool.release_ended(slot, path, computed / self.s.engine.tokens_per_block);

@@ -1,6 +1,6 @@
 //! A request that has started.
 
-use crate::decode_set::Member;
+use crate::decode_set::{Burst, Member};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
@@ -13,7 +13,7 @@ pub(super) enum State {
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Row {
+pub(super) struct Row<'a> {
     pub(super) request: u32,
     /// Of arrival, which is the order of everything.
     pub(super) order: u64,
@@ -27,6 +27,11 @@ pub(super) struct Row {
     pub(super) computed: u32,
     /// In the decode set: the counter after the pass that gives the last token.
     pub(super) finish_at: u64,
+    /// In the decode set, where it verifies drafts: what it gives. The counter when it joined, and the
+    /// passes that verified drafts before.
+    pub(super) burst: Option<Burst<'a>>,
+    pub(super) joined: u64,
+    pub(super) verified: u64,
     pub(super) last_emit_ps: i64,
     /// The counter after the last pass it was left out of.
     pub(super) left_out_at: u64,
@@ -34,20 +39,31 @@ pub(super) struct Row {
     pub(super) furthest: u32,
 }
 
-impl Row {
+impl<'a> Row<'a> {
     /// Its context: what is computed before the next token.
     pub(super) fn tokens(&self) -> u32 {
         self.prompt + self.delivered
     }
 
-    pub(super) fn member(&self, slot: u32) -> Member<'static> {
-        let offset = i64::from(self.prompt) + i64::from(self.target) - self.finish_at as i64 - 1;
-        Member { slot, order: self.order, offset, finish_at: self.finish_at, burst: None, held: 0 }
+    pub(super) fn member(&self, slot: u32) -> Member<'a> {
+        let mut offset = i64::from(self.prompt) - 1;
+        if self.burst.is_none() {
+            offset += i64::from(self.target) - self.finish_at as i64;
+        }
+        Member { slot, order: self.order, offset, finish_at: self.finish_at, burst: self.burst, held: 0 }
     }
 
     /// In the decode set: tokens sampled in passes scheduled so far.
     pub(super) fn sampled(&self, k: u64) -> u32 {
+        if let Some(burst) = self.burst {
+            return burst.given(k).min(i64::from(self.target)) as u32;
+        }
         (i64::from(self.target) - (self.finish_at as i64 - k as i64)) as u32
+    }
+
+    /// In the decode set: tokens that the pass gives which raises the counter from `k`.
+    pub(super) fn gives(&self, k: u64) -> u32 {
+        self.sampled(k + 1) - self.sampled(k)
     }
 
     /// In the decode set: tokens computed in passes scheduled so far, all but the last it sampled.

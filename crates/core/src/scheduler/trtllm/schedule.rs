@@ -24,6 +24,7 @@ impl Trtllm<'_> {
         pass.start_ps = start_ps;
         pass.decided_ps = now_ps;
         pass.waiting = self.pending.len() as u32;
+        self.choose_drafts();
         let passes = self.run_length();
         if passes > 0 {
             pass.begin_run(&self.decoding, self.s.step_time, self.k, passes);
@@ -63,7 +64,8 @@ impl Trtllm<'_> {
         if self.s.log_passes {
             self.log_run(pass);
         }
-        let demand = self.decoding.demand(self.k, pass.passes);
+        pass.given = self.decoding.given(self.k, pass.passes);
+        let demand = self.decoding.take(self.k, pass.passes);
         self.pool.take_unassigned(demand as u32);
         self.held += demand;
         self.k = pass.serial;
@@ -86,7 +88,10 @@ impl Trtllm<'_> {
         let mut left_out = self.share_tokens(&mut fitting);
         let Fitting { mut contexts, blocked, paused, .. } = fitting;
         let decoding = self.decoding.len() - left_out.len();
-        if !contexts.is_empty() && decoding > 0 && self.waits(&contexts, decoding) {
+        if !contexts.is_empty()
+            && decoding > 0
+            && self.waits(&contexts, decoding * (1 + self.decoding.drafts() as usize))
+        {
             contexts.clear();
         }
         self.blocked = blocked && self.contexts.is_empty();
@@ -113,6 +118,7 @@ impl Trtllm<'_> {
         if let Some(entry) = pass.logged {
             self.log_rows(entry, &left_out, &computed);
         }
+        pass.given = self.decoding.given(self.k, 1);
         self.k += 1;
         self.leave_out(&mut left_out, pass);
         for index in 0..pass.sampling.len() {
@@ -141,14 +147,15 @@ impl Trtllm<'_> {
     fn share_tokens(&self, fitting: &mut Fitting) -> Vec<u32> {
         let engine = self.s.engine;
         let all = i64::from(engine.max_num_tokens);
+        let each = 1 + i64::from(self.decoding.drafts());
         if engine.enable_chunked_prefill {
             let generating = fitting.mixed.as_ref().map_or(self.decoding.len(), Vec::len);
-            self.share_chunks(&mut fitting.contexts, all - generating as i64);
+            self.share_chunks(&mut fitting.contexts, all - generating as i64 * each);
             return Vec::new();
         }
         let mut budget = all;
         let Some(mixed) = &fitting.mixed else {
-            budget -= self.decoding.len() as i64;
+            budget -= self.decoding.len() as i64 * each;
             let cut = fitting.contexts.iter().position(|context| {
                 budget -= i64::from(context.tokens);
                 budget < 0
@@ -289,6 +296,9 @@ impl Trtllm<'_> {
             delivered: 0,
             computed: 0,
             finish_at: 0,
+            burst: None,
+            joined: 0,
+            verified: 0,
             last_emit_ps: NEVER,
             left_out_at: u64::MAX,
             furthest: 0,
@@ -305,11 +315,12 @@ impl Trtllm<'_> {
 
     /// Blocks for the next tokens of the decode set.
     fn take_due(&mut self, left_out: &[u32]) {
-        let due = self.decoding.due(self.k);
-        let without = due.iter().filter(|slot| left_out.contains(slot)).count();
-        let taken = due.len() - without;
+        let mut taken = self.decoding.take(self.k, 1);
+        if self.decoding.verify().is_none() {
+            taken -= self.decoding.due(self.k).iter().filter(|slot| left_out.contains(slot)).count() as i64;
+        }
         self.pool.take_unassigned(taken as u32);
-        self.held += taken as i64;
+        self.held += taken;
     }
 
     /// A context that is computed whole gives its first token with this pass.
@@ -319,6 +330,7 @@ impl Trtllm<'_> {
         let row = &mut self.rows[slot as usize];
         row.state = State::Generation;
         row.finish_at = self.k + u64::from(row.target - row.delivered - 1);
+        self.begin_bursts(slot, self.rows[slot as usize].delivered + 1);
         self.join_decode_set(slot);
     }
 
@@ -350,7 +362,7 @@ impl Trtllm<'_> {
         let rows = (self.decoding.len() - left_out.len()) as i64;
         let missing: i64 =
             left_out.iter().map(|&slot| i64::from(self.rows[slot as usize].computed_by(self.k)) + 1).sum();
-        Features::decode(rows, self.decoding.context(self.k + 1) - missing)
+        Features::verify(rows, self.decoding.context(self.k + 1) - missing, self.decoding.drafts())
     }
 
     // The log
@@ -361,8 +373,8 @@ impl Trtllm<'_> {
             let row = &self.rows[slot as usize];
             if row.state == State::Generation {
                 if !left_out.contains(&slot) {
-                    self.log[entry].scheduled.push((row.request, 1, row.computed_by(self.k), 0));
-                    self.log[entry].emitted.push((row.request, 1));
+                    let drafts = self.decoding.drafts();
+                    self.log[entry].push_decode(row.request, drafts, row.computed_by(self.k), row.gives(self.k));
                 }
             } else if let Some(&(_, past, new)) = computed.iter().find(|&&(other, ..)| other == slot) {
                 self.log[entry].scheduled.push((row.request, new, past, 0));
@@ -375,22 +387,22 @@ impl Trtllm<'_> {
         let free_after = |passes: i64| self.pool.free() - self.decoding.demand(self.k, passes) as u32;
         for index in 0..pass.passes {
             let start_ps = pass.start_ps + pass.times.time(index);
-            let row = |&slot: &u32| (self.rows[slot as usize].request, &self.rows[slot as usize]);
-            let scheduled =
-                self.batch.iter().map(row).map(|(r, row)| (r, 1, row.computed_by(self.k + index as u64), 0));
-            self.log.push(PassRecord {
+            let mut record = PassRecord {
                 t_ps: start_ps,
                 dt_ps: pass.times.time(index + 1) - pass.times.time(index),
                 scheduled_at_ps: start_ps,
-                scheduled: scheduled.collect(),
                 free: free_after(index + 1),
                 // That of the last is known when its results are in.
                 free_end: (index + 1 < pass.passes).then(|| free_after(index + 1)),
                 running: self.batch.len() as u32,
                 waiting: pass.waiting,
-                emitted: self.batch.iter().map(row).map(|(request, _)| (request, 1)).collect(),
                 ..PassRecord::default()
-            });
+            };
+            let k = self.k + index as u64;
+            for row in self.batch.iter().map(|&slot| &self.rows[slot as usize]) {
+                record.push_decode(row.request, self.decoding.drafts(), row.computed_by(k), row.gives(k));
+            }
+            self.log.push(record);
         }
         pass.logged = Some(self.log.len() - 1);
     }

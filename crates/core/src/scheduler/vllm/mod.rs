@@ -13,6 +13,7 @@
 
 mod admit;
 mod batch;
+mod below;
 mod cadence;
 mod handover;
 mod load;
@@ -101,7 +102,7 @@ pub struct Vllm<'a> {
     next_order: u64,
     /// A request that waits did not fit, and nothing has happened since that could help it.
     head_blocked: bool,
-    offload: Option<Offload>,
+    offload: Option<Offload<'a>>,
     /// Rows that have left, and the pass under way that may still write to their blocks.
     leaving: Vec<(u64, u32)>,
     /// Prefill replicas: requests whose KV is yet to be fetched, and their rows.
@@ -149,7 +150,7 @@ impl<'a> Vllm<'a> {
             updated: 0,
             next_order: 0,
             head_blocked: false,
-            offload: engine.offload.as_ref().map(Offload::new),
+            offload: engine.offload.as_ref().map(|offload| Offload::new(offload, setting.store)),
             leaving: Vec::new(),
             held: HashMap::default(),
             remote: HashMap::default(),
@@ -301,6 +302,7 @@ impl Scheduler for Vllm<'_> {
             passes: self.passes,
             leaps: self.leaps,
             speculated: self.speculated,
+            pass_time: Default::default(),
             log: Log::Vllm(self.log),
         }
     }

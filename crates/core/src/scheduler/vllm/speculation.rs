@@ -44,19 +44,9 @@ impl Vllm<'_> {
 
     /// Notes what the rows of the decode set gave in a pass, or a run of them.
     pub(super) fn count_bursts(&mut self, pass: &Pass) {
-        let Some(verify) = self.decoding.verify() else { return };
-        let verifications = pass.decoding * pass.passes;
-        let beyond: i64 = self
-            .decoding
-            .finishing_by(pass.serial)
-            .map(|slot| &self.rows[slot as usize])
-            .filter_map(|row| row.burst.map(|burst| burst.given(pass.serial) - i64::from(row.target)))
-            .sum();
-        self.gaps.push_within_bursts(pass.given - verifications - beyond);
-        if verify.drafts > 0 {
-            let verified = verifications as u64;
-            self.speculated.add(verified, verified * u64::from(verify.drafts), pass.given as u64 - verified);
-        }
+        let ending = self.decoding.finishing_by(pass.serial).map(|slot| &self.rows[slot as usize]);
+        let beyond = ending.filter_map(|row| Some(row.burst?.given(pass.serial) - i64::from(row.target))).sum();
+        pass.count_bursts(self.decoding.verify(), beyond, &mut self.gaps, &mut self.speculated);
     }
 
     /// Rows whose results are in, and that do not end, decode from the table from now on, if their

@@ -1,0 +1,58 @@
+"""Curves of a pass, with the host and the CUDA graphs of an engine: a model that can be lowered."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+from .base import Evidence, Lowered, PassCurves, PassLimits
+from .cache import once
+from .graphs import Captured
+from .host import Host
+from .tables import PassTables
+from .tabulate import error_share, tabulate
+
+
+class Curves(PassCurves, Protocol):
+    """Their `repr` tells apart whatever gives other times."""
+
+    @property
+    def evidence(self) -> Evidence: ...
+
+    @property
+    def assumptions(self) -> dict[str, float | str]: ...
+
+
+@dataclass(frozen=True)
+class CurvesModel:
+    curves: Curves
+    host: Host
+    captured: Captured
+    layers: int
+    """Of one pipeline stage, whose kernels are launched."""
+
+    @property
+    def evidence(self) -> Evidence:
+        return self.curves.evidence
+
+    @property
+    def assumptions(self) -> dict[str, float | str]:
+        return self.curves.assumptions | self.host.assumptions | {"cuda_graphs": self.captured.summary}
+
+    @property
+    def spread(self) -> float:
+        return self.curves.spread
+
+    def lower(self, limits: PassLimits) -> Lowered:
+        made = once(f"{self.curves!r} {_rounded(limits)!r}", lambda: self._tabulated(_rounded(limits)))
+        tables = PassTables.of(made["tables"])
+        return tables.lower(self.host, self.captured, self.layers, limits, made["error_share"])
+
+    def _tabulated(self, limits: PassLimits) -> dict[str, Any]:
+        tables = tabulate(self.curves, limits)
+        return {"tables": asdict(tables), "error_share": error_share(self.curves, tables, limits)}
+
+
+def _rounded(limits: PassLimits) -> PassLimits:
+    """Up to powers of two, so that engines which differ a little share their tables."""
+    return PassLimits(**{name: 1 << (value - 1).bit_length() for name, value in asdict(limits).items()})
