@@ -10,7 +10,7 @@ from .describe_handover import Network, describe_handover, network
 from .describe_router import describe_instances, describe_router
 from .spec import Spec
 from .timing import Lowered, TimingModel, lower, pass_limits, timing_model
-from .units import PS_PER_S, nearest_ps
+from .units import PS_PER_MS, PS_PER_S, PS_PER_US, nearest_ps
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,7 @@ def run_description(spec: Spec, deployment: Deployment, *, leap: bool, own_route
     """The core's configuration of a run. `own_router`: an object is given beside it, whatever the spec names."""
     described = {
         "pools": [_pool(pool, own_router=own_router and pool is deployment.first) for pool in deployment.pools],
+        "front": _front(deployment.first.spec),
         "seed": spec.seed,
         "leap": leap,
         "stall_passes": spec.stall_passes,
@@ -65,6 +66,16 @@ def run_description(spec: Spec, deployment: Deployment, *, leap: bool, own_route
     if deployment.handover is not None:
         describe_handover(described, spec, deployment.handover)
     return described
+
+
+def _front(spec: Spec) -> dict[str, Any]:
+    """The front end: that of the pool where requests arrive."""
+    timing = spec.timing
+    return {
+        "request_ps": nearest_ps(timing.request_ms, PS_PER_MS),
+        "prompt_token_ps": nearest_ps(timing.prompt_token_us, PS_PER_US),
+        "stream_ps": nearest_ps(timing.stream_ms, PS_PER_MS),
+    }
 
 
 def _pool(pool: PoolDeployment, *, own_router: bool) -> dict[str, Any]:

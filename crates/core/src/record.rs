@@ -148,6 +148,21 @@ pub struct Speculated {
     pub accepted: u64,
 }
 
+/// Time that passes took, and of it what lies beyond what the step time was measured over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PassTime {
+    pub all_ps: i64,
+    pub extrapolated_ps: i64,
+}
+
+impl PassTime {
+    /// Of one replica, whose time ends at the horizon.
+    pub fn add(&mut self, other: PassTime) {
+        self.all_ps += other.all_ps;
+        self.extrapolated_ps += other.extrapolated_ps;
+    }
+}
+
 impl Speculated {
     pub fn add(&mut self, verifications: u64, drafts: u64, accepted: u64) {
         self.verifications += verifications;

@@ -14,7 +14,7 @@ use crate::chain::Chains;
 use crate::config::{Data, Engine, Role};
 use crate::gaps::GapList;
 use crate::log::Log;
-use crate::record::{Reason, Requests, Speculated};
+use crate::record::{PassTime, Reason, Requests, Speculated};
 use crate::step_time::StepTime;
 use crate::trace::Trace;
 use sglang::Sglang;
@@ -201,6 +201,8 @@ pub struct Ledger {
     pub passes: u64,
     pub leaps: u64,
     pub speculated: Speculated,
+    /// Filled in by who runs the passes.
+    pub pass_time: PassTime,
     pub log: Log,
 }
 

@@ -399,6 +399,7 @@ impl Scheduler for Sglang<'_> {
             passes: self.passes,
             leaps: self.leaps,
             speculated: self.speculated,
+            pass_time: Default::default(),
             log: Log::Sglang(self.log),
         }
     }
