@@ -32,7 +32,7 @@ from servetwin.spec.router import (
 )
 from servetwin.spec.search import Quality, Search
 from servetwin.spec.service import Metrics, Percentiles, ServiceLevel
-from servetwin.spec.tiers import HostTier, Tiers
+from servetwin.spec.tiers import HostTier, TierBelow, Tiers
 from servetwin.spec.timing import AiconfiguratorTiming, AnalyticTiming, LinearTiming, PolynomialTiming
 from servetwin.spec.traffic import (
     Durations,
@@ -76,6 +76,7 @@ TABLES: dict[str, type[BaseModel]] = {
     "`cluster`": Cluster,
     "`tiers`": Tiers,
     "`tiers.host`": HostTier,
+    "`tiers.disk` and `tiers.shared`": TierBelow,
     "`router` of kind `round_robin`": RoundRobinRouter,
     "`router` of kind `random`": RandomRouter,
     "`router` of kind `least_requests`": LeastRequestsRouter,

@@ -175,6 +175,13 @@ def _routed(router: str, replicas: int) -> dict[str, Any]:
     return {**_generated(replicas, replicas * REQUESTS_A_REPLICA), "router": {"kind": router}}
 
 
+def _with_host_memory(spec: dict[str, Any]) -> dict[str, Any]:
+    """Llama 3.1 8B's bytes a token, and four times the GPU's blocks on a host at PCIe 5's rate."""
+    speeds = {"store_gbytes_per_s": 50.0, "load_gbytes_per_s": 50.0}
+    blocks = 4 * spec["engine"]["num_gpu_blocks"]
+    return spec | {"tiers": {"host": {"blocks": blocks, **speeds}, "kv_bytes_per_token": 131_072}}
+
+
 REQUESTS_A_REPLICA = 1000
 POOL_TOKENS = 512 * 16384
 STARVED_BLOCKS = 300
@@ -188,6 +195,7 @@ _TOOLAGENT = Case(
     peer=(),
     targets=(*_beside_peer(100, 15), Target("peak_mb", 150, at_least=False)),
 )
+_SMALL_CACHES = Case("tier-plain", "a with 2,048 blocks a replica", _spec(8, num_gpu_blocks=2048), CONVERSATION)
 _FEW_REPLICAS = Case("r-8", "1,000 requests each on 8 replicas", _generated(8, 8 * REQUESTS_A_REPLICA))
 
 _CONVERSATION = Case(
@@ -308,5 +316,13 @@ CASES: tuple[Case, ...] = (
         TOOLAGENT,
         targets=(Target("router_us", 5, at_least=False),),
         baseline=Baseline(_TOOLAGENT, _router_us),
+    ),
+    Case(
+        "tier",
+        "a with 2,048 blocks a replica, and 8,192 in host memory",
+        _with_host_memory(_spec(8, num_gpu_blocks=2048)),
+        CONVERSATION,
+        targets=(Target("plain_ratio", 5, at_least=False),),
+        baseline=Baseline(_SMALL_CACHES, _plain_ratio),
     ),
 )

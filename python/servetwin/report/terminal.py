@@ -161,8 +161,11 @@ def said(result: Result) -> Iterator[Line]:
         yield "stalled", f"no progress; {stalled_requests(result)}", "bold red"
     preemptions = f"{summary.get('preemptions', 0):,.0f} preemptions"
     if "prefix_reuse" in summary:
-        host = f" ({summary['prefix_reuse.host']:.1%} from host memory)" if "prefix_reuse.host" in summary else ""
-        preemptions = f"{summary['prefix_reuse']:.1%} of input tokens from the prefix cache{host}, {preemptions}"
+        places = {"host": "host memory", "disk": "disk", "shared": "the shared store"}
+        shares = {f"prefix_reuse.{place}": name for place, name in places.items()}
+        below = ", ".join(f"{summary[key]:.1%} from {name}" for key, name in shares.items() if key in summary)
+        loaded = f" ({below})" if below else ""
+        preemptions = f"{summary['prefix_reuse']:.1%} of input tokens from the prefix cache{loaded}, {preemptions}"
     yield "cache", preemptions, ""
     yield from _limits(summary)
     yield from _service_level(result)

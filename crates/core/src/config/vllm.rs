@@ -71,6 +71,47 @@ pub struct Offload {
     pub store: Speed,
     /// From the host to the GPU.
     pub load: Speed,
+    /// Where the host's blocks are kept as well, in the order in which it is asked.
+    #[serde(default)]
+    pub below: Vec<Below>,
+}
+
+/// A tier behind host memory.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Below {
+    pub place: Place,
+    pub blocks: u32,
+    /// To it, and from it, for one rank.
+    pub write: Speed,
+    pub read: Speed,
+    pub write_policy: WritePolicy,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Place {
+    /// Of one replica.
+    Disk,
+    /// Of all replicas of a pool.
+    Shared,
+}
+
+/// Which of the host's blocks are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WritePolicy {
+    /// All, when they are there.
+    Through,
+    /// Those that it evicts.
+    OnEviction,
+}
+
+impl Vllm {
+    /// The tier behind the host in that place.
+    pub fn below(&self, place: Place) -> Option<&Below> {
+        self.offload.as_ref()?.below.iter().find(|below| below.place == place)
+    }
 }
 
 /// A replica keeps lists by residue of the block size.
@@ -103,6 +144,15 @@ impl Vllm {
             fault(speed.bytes_per_s == 0, "the bytes_per_s of offload must be at least 1")?;
             fault(speed.latency_ps < 0, "the latency_ps of offload must not be negative")?;
         }
+        for below in &offload.below {
+            fault(below.blocks == 0, "the blocks of a tier must be at least 1")?;
+            for speed in [below.write, below.read] {
+                fault(speed.bytes_per_s == 0, "the bytes_per_s of a tier must be at least 1")?;
+                fault(speed.latency_ps < 0, "the latency_ps of a tier must not be negative")?;
+            }
+        }
+        let count = |place: Place| offload.below.iter().filter(|below| below.place == place).count();
+        fault(count(Place::Disk).max(count(Place::Shared)) > 1, "a place below the host is there once")?;
         fault(!self.enable_prefix_caching, "offload needs enable_prefix_caching")?;
         fault(self.version != Version::V0_32, "offload is modelled for 0.32")?;
         fault(drafts > 0, "offload runs without speculation")

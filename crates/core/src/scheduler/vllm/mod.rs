@@ -13,6 +13,7 @@
 
 mod admit;
 mod batch;
+mod below;
 mod handover;
 mod load;
 mod offload;
@@ -98,7 +99,7 @@ pub struct Vllm<'a> {
     next_order: u64,
     /// A request that waits did not fit, and nothing has happened since that could help it.
     head_blocked: bool,
-    offload: Option<Offload>,
+    offload: Option<Offload<'a>>,
     /// Rows that have left, and the pass under way that may still write to their blocks.
     leaving: Vec<(u64, u32)>,
     /// Prefill replicas: requests whose KV is yet to be fetched, and their rows.
@@ -145,7 +146,7 @@ impl<'a> Vllm<'a> {
             updated: 0,
             next_order: 0,
             head_blocked: false,
-            offload: engine.offload.as_ref().map(Offload::new),
+            offload: engine.offload.as_ref().map(|offload| Offload::new(offload, setting.store)),
             leaving: Vec::new(),
             held: HashMap::default(),
             remote: HashMap::default(),
