@@ -9,8 +9,8 @@ from .catalog import ResolvedEngine, describe_data, resolve_engine
 from .describe_handover import Network, describe_handover, network
 from .describe_router import describe_instances, describe_router
 from .spec import Spec
-from .timing import Lowered, TimingModel, lower, pass_limits, timing_model
-from .units import PS_PER_S, nearest_ps
+from .timing import Lowered, TimingModel, lower, pass_limits, timing_model, with_drafting
+from .units import PS_PER_MS, PS_PER_S, PS_PER_US, nearest_ps
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,11 @@ def resolve(spec: Spec) -> Deployment:
     """Everything that can be checked and derived without the workload. Raises SpecError."""
     pools = []
     for role, seen in spec.by_pool.items():
-        engine = resolve_engine(seen)
+        engine = resolve_engine(seen, role)
         timing = timing_model(seen, engine)
-        pools.append(PoolDeployment(role, seen, engine, timing, lower(seen, timing, pass_limits(engine))))
+        limits = pass_limits(engine)
+        lowered = with_drafting(seen, engine, lower(seen, timing, limits), limits)
+        pools.append(PoolDeployment(role, seen, engine, timing, lowered))
     handover = None if spec.pools is None else network(spec, {pool.role: pool.engine for pool in pools})
     return Deployment(tuple(pools), handover)
 
@@ -53,6 +55,7 @@ def run_description(spec: Spec, deployment: Deployment, *, leap: bool, own_route
     """The core's configuration of a run. `own_router`: an object is given beside it, whatever the spec names."""
     described = {
         "pools": [_pool(pool, own_router=own_router and pool is deployment.first) for pool in deployment.pools],
+        "front": _front(deployment.first.spec),
         "seed": spec.seed,
         "leap": leap,
         "stall_passes": spec.stall_passes,
@@ -65,6 +68,16 @@ def run_description(spec: Spec, deployment: Deployment, *, leap: bool, own_route
     if deployment.handover is not None:
         describe_handover(described, spec, deployment.handover)
     return described
+
+
+def _front(spec: Spec) -> dict[str, Any]:
+    """The front end: that of the pool where requests arrive."""
+    timing = spec.timing
+    return {
+        "request_ps": nearest_ps(timing.request_ms, PS_PER_MS),
+        "prompt_token_ps": nearest_ps(timing.prompt_token_us, PS_PER_US),
+        "stream_ps": nearest_ps(timing.stream_ms, PS_PER_MS),
+    }
 
 
 def _pool(pool: PoolDeployment, *, own_router: bool) -> dict[str, Any]:

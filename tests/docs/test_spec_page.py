@@ -30,6 +30,7 @@ from servetwin.spec.router import (
     SessionAffinityRouter,
     Several,
 )
+from servetwin.spec.search import Quality, Search
 from servetwin.spec.service import Metrics, Percentiles, ServiceLevel
 from servetwin.spec.tiers import HostTier, TierBelow, Tiers
 from servetwin.spec.timing import AiconfiguratorTiming, AnalyticTiming, LinearTiming, PolynomialTiming
@@ -118,6 +119,8 @@ TABLES: dict[str, type[BaseModel]] = {
     "`slo`": ServiceLevel,
     "Limits on statistics": Percentiles,
     "`metrics`": Metrics,
+    "`search`": Search,
+    "`search.quality`": Quality,
 }
 
 

@@ -144,6 +144,18 @@ def step_times(draw: st.DrawFn) -> dict[str, Any]:
     return {"kind": "affine", "host": draw(_AFFINE), "terms": terms, "draft": draw(_AFFINE)}
 
 
+def fronts() -> st.SearchStrategy[dict[str, int]]:
+    """A front end that takes no time, or long enough for requests to overtake each other."""
+    slow = st.fixed_dictionaries(
+        {
+            "request_ps": st.sampled_from([0, MS]),
+            "prompt_token_ps": st.sampled_from([0, MS // 5]),
+            "stream_ps": st.sampled_from([0, 3 * MS]),
+        }
+    )
+    return st.just({"request_ps": 0, "prompt_token_ps": 0, "stream_ps": 0}) | slow
+
+
 @st.composite
 def tabulated(draw: st.DrawFn) -> dict[str, Any]:
     tokens, rows, contexts = draw(_knots(64)), draw(_knots(12)), draw(_knots(150))
@@ -436,6 +448,7 @@ def worlds(draw: st.DrawFn, *, replicas: int = 4, sessions: bool = True) -> Worl
         "step_time": draw(step_times()),
         "router": draw(st.one_of(*ROUTERS.values())),
         "instances": draw(instances()),
+        "front": draw(fronts()),
         "seed": draw(st.integers(0, 2**32)),
         "leap": True,
         "stall_passes": 400,

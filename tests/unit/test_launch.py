@@ -13,6 +13,7 @@ from servetwin.launch import Imported, find_command, find_table, import_file, im
 from servetwin.launch.table import ENGINES, VERSIONS
 from servetwin.launch.write import yaml_text
 from servetwin.spec import Spec, load_spec, make_spec
+from servetwin.spec.check_sglang import OF_DECODE_REPLICAS
 from servetwin.spec.fields import kinds_at
 
 VLLM = "vllm serve meta-llama/Llama-3.1-8B"
@@ -57,11 +58,11 @@ def test_a_table_is_whole(name: str, version: str) -> None:
 
 
 def test_every_option_of_an_engine_has_a_flag() -> None:
-    """But those that are no flags: a name, a version, and a property of requests."""
+    """But those that are no flags: a name, a version, and a property of requests; and those of decode replicas."""
     for name in ENGINES:
         fields = {flag.what.split(".")[1] for flag in find_table(name, None).flags.values() if "engine." in flag.what}
         assert set(kinds_at("engine")[name].model_fields) - fields == (
-            {"name", "version", "ignore_eos"} if name == "sglang" else {"name", "version"}
+            {"name", "version", "ignore_eos", *OF_DECODE_REPLICAS} if name == "sglang" else {"name", "version"}
         )
 
 

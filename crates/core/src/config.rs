@@ -9,6 +9,7 @@ pub mod trtllm;
 pub mod vllm;
 
 use crate::error::InputError;
+use crate::front::FrontEnd;
 use crate::step_time::StepTime;
 use serde::Deserialize;
 use sglang::Sglang;
@@ -29,6 +30,9 @@ pub struct Run {
     pub links: Vec<Link>,
     #[serde(default)]
     pub handover: Option<Handover>,
+    /// The front end that all requests pass.
+    #[serde(default)]
+    pub front: FrontEnd,
     pub seed: u64,
     /// Whether passes may be summed in closed form; the result is the same.
     pub leap: bool,
@@ -107,6 +111,7 @@ pub fn check(run: &Run) -> Result<(), InputError> {
     fault(run.series_interval_ps <= 0, "series_interval_ps must be positive")?;
     let logs = run.record.passes || run.record.block_ids;
     fault(logs && run.replicas() > 1, "passes are logged of a single replica")?;
+    run.front.check().or_else(|wrong| fault(true, wrong))?;
     fault(run.stall_passes == 0, "stall_passes must be at least 1")?;
     run.pools.iter().try_for_each(|pool| {
         fault(pool.replicas == 0, "replicas must be at least 1")?;

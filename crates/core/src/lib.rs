@@ -13,6 +13,7 @@ mod decimal;
 pub mod decode_set;
 pub mod draws;
 pub mod error;
+pub mod front;
 pub mod gaps;
 pub mod generate;
 pub mod kv;

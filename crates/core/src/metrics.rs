@@ -1,5 +1,6 @@
 //! The metrics of a run, by dotted name. `docs/metrics.md` defines each; this is the code for it.
 
+mod backlog;
 mod handovers;
 mod limits;
 mod options;
@@ -118,6 +119,7 @@ pub fn summarize(
     write_counts(&mut summary, &counts);
     write_rates(&mut summary, &counts, &interval, options.gpus);
     write_latencies(&mut summary, &latencies);
+    backlog::write(&mut summary, requests, &interval);
     trajectories::write(&mut summary, requests, trajectories, &interval);
     handovers::write(&mut summary, requests, &interval, pools);
     write_cache(&mut summary, &counts);

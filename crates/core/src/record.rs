@@ -36,6 +36,8 @@ pub enum Reason {
     DecodeContext = 9,
     /// Its hand-over took too long.
     HandoverTimeout = 10,
+    /// SGLang aborts a request of a decode replica whose next token finds no room, even alone.
+    OutOfMemory = 11,
 }
 
 /// One entry a request in every column; picoseconds, tokens.
@@ -148,6 +150,21 @@ pub struct Speculated {
     pub drafts: u64,
     /// Drafts the model agreed with, whether or not the request still wanted them.
     pub accepted: u64,
+}
+
+/// Time that passes took, and of it what lies beyond what the step time was measured over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PassTime {
+    pub all_ps: i64,
+    pub extrapolated_ps: i64,
+}
+
+impl PassTime {
+    /// Of one replica, whose time ends at the horizon.
+    pub fn add(&mut self, other: PassTime) {
+        self.all_ps += other.all_ps;
+        self.extrapolated_ps += other.extrapolated_ps;
+    }
 }
 
 impl Speculated {

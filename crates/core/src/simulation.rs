@@ -37,6 +37,8 @@ pub struct Outcome {
     pub passes: u64,
     pub leaps: u64,
     pub speculated: Speculated,
+    /// Of each pool, the time of all passes in picoseconds, and of those beyond what was measured.
+    pub pass_times: Vec<(i128, i128)>,
     /// Replicas that stopped making progress.
     pub stalled: Vec<u32>,
     pub pools: Vec<PoolUse>,
@@ -128,6 +130,7 @@ pub fn simulate(
         passes: 0,
         leaps: 0,
         speculated: Speculated::default(),
+        pass_times: vec![(0, 0); run.pools.len()],
         stalled: Vec::new(),
         busy_ps: Vec::new(),
         log: Log::Vllm(Vec::new()),
@@ -194,6 +197,7 @@ struct Simulation<'a> {
     passes: u64,
     leaps: u64,
     speculated: Speculated,
+    pass_times: Vec<(i128, i128)>,
     stalled: Vec<u32>,
     /// By replica.
     busy_ps: Vec<i64>,
@@ -204,26 +208,26 @@ impl<'a> Simulation<'a> {
     fn replica_by_replica(&mut self, pool: &mut Pool<'a, '_>, questions: &mut Questions) -> Result<(), Failure> {
         let replicas = pool.replicas.end;
         let mut assigned: Vec<Vec<u32>> = vec![Vec::new(); replicas as usize];
-        for request in 0..self.trace.len() as u32 {
+        for (ready_ps, request) in self.run.front.in_order(self.trace) {
             let arrival_ps = self.trace.arrival_ps[request as usize];
             self.requests.arrival_ps[request as usize] = arrival_ps;
             if let Some(reason) = self.refusal(pool, request) {
                 self.refuse(request, reason, arrival_ps);
                 continue;
             }
-            let fleet = Fleet { workers: &[], views: &[], seen_ps: arrival_ps };
-            let Ok(Some(pick)) = pool.router.route(request, arrival_ps, &fleet) else {
+            let fleet = Fleet { workers: &[], views: &[], seen_ps: ready_ps };
+            let Ok(Some(pick)) = pool.router.route(request, ready_ps, &fleet) else {
                 unreachable!("a static router neither fails nor waits")
             };
-            self.note(request, arrival_ps, pick);
+            self.note(request, ready_ps, pick);
             assigned[pick.replica as usize].push(request);
         }
         for replica in 0..replicas {
             let mut worker = Replica::new(replica, pool.setting, self.limits);
             for request in std::mem::take(&mut assigned[replica as usize]) {
-                let arrival_ps = self.trace.arrival_ps[request as usize];
-                self.advance(&mut worker, (arrival_ps, Phase::Arrival), questions)?;
-                let rank = worker.arrive(request, arrival_ps);
+                let ready_ps = self.requests.routed_ps[request as usize];
+                self.advance(&mut worker, (ready_ps, Phase::Arrival), questions)?;
+                let rank = worker.arrive(request, ready_ps);
                 self.note_rank(request, rank);
                 questions.looked_at += 1;
             }
@@ -290,6 +294,11 @@ impl<'a> Simulation<'a> {
                 }
             }
         }
+        let ends = self.run.pools.iter().scan(0, |end, pool| {
+            *end += pool.replicas;
+            Some(*end)
+        });
+        let pool = ends.take_while(|&end| end <= replica).count();
         self.busy_ps.push(worker.busy_ps());
         let (ledgers, series) = worker.into_records();
         self.series.append(series);
@@ -297,6 +306,8 @@ impl<'a> Simulation<'a> {
             self.passes += ledger.passes;
             self.leaps += ledger.leaps;
             self.speculated += ledger.speculated;
+            self.pass_times[pool].0 += i128::from(ledger.pass_time.all_ps);
+            self.pass_times[pool].1 += i128::from(ledger.pass_time.extrapolated_ps);
             self.gaps.extend(ledger.gaps.finish());
             if (replica, rank) == (0, 0) {
                 self.log = ledger.log;
@@ -305,7 +316,8 @@ impl<'a> Simulation<'a> {
         Ok(())
     }
 
-    fn outcome(self, pools: &[Pool]) -> Outcome {
+    fn outcome(mut self, pools: &[Pool]) -> Outcome {
+        self.run.front.stream(&mut self.requests);
         let used = |pool: &Pool| PoolUse {
             role: pool.setting.role,
             replicas: pool.replicas.len() as u32,
@@ -319,6 +331,7 @@ impl<'a> Simulation<'a> {
             passes: self.passes,
             leaps: self.leaps,
             speculated: self.speculated,
+            pass_times: self.pass_times,
             stalled: self.stalled,
             log: self.log,
             route_reasons: pools[0].router.reasons(),

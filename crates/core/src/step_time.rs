@@ -7,7 +7,7 @@
 mod tabulated;
 mod timeline;
 
-pub use tabulated::{DecodeGrid, Graphs, Line, MixedGrid, PromptGrid, Tabulated};
+pub use tabulated::{DecodeGrid, Graphs, Line, Measured, MixedGrid, PromptGrid, Tabulated};
 pub use timeline::{Stretch, Timeline};
 
 use serde::Deserialize;
@@ -170,6 +170,15 @@ impl StepTime {
             StepTime::Tabulated(tabulated) => tabulated.at(features, tokens),
         };
         time.max(1)
+    }
+
+    /// How many of `passes` passes that begin with `features` lie within what the model was measured
+    /// over: the time of the others is extrapolated. All of a model that stands on no measurements.
+    pub fn passes_measured(&self, features: &Features, passes: i64) -> i64 {
+        match self {
+            StepTime::Tabulated(tabulated) => tabulated.passes_measured(features, passes),
+            StepTime::Affine { .. } | StepTime::Polynomial { .. } => passes,
+        }
     }
 
     /// Appends the times of `count` passes in which `rows` rows decode, the context being

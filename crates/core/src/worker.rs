@@ -5,6 +5,7 @@
 //!
 //! At equal times results come before transfers, these before arrivals, and arrivals before decisions.
 
+use crate::record::PassTime;
 use crate::scheduler::{AnyScheduler, Ledger, Pass, Results, Scheduler, Setting};
 use crate::workload::HORIZON_PS;
 
@@ -35,6 +36,7 @@ pub struct Worker<'a> {
     /// The last decision found nothing to do; only results, an arrival or its own alarm can change that.
     asleep: bool,
     stopped: Option<Stop>,
+    pass_time: PassTime,
     /// How long passes were under way.
     busy_ps: i64,
 }
@@ -63,6 +65,7 @@ impl<'a> Worker<'a> {
             ready_ps: 0,
             asleep: true,
             stopped: None,
+            pass_time: PassTime::default(),
             busy_ps: 0,
         }
     }
@@ -80,7 +83,7 @@ impl<'a> Worker<'a> {
     }
 
     pub fn into_ledger(self) -> Ledger {
-        self.scheduler.into_ledger()
+        Ledger { pass_time: self.pass_time, ..self.scheduler.into_ledger() }
     }
 
     /// The next event, as it stands: an arrival may bring it forward.
@@ -118,6 +121,7 @@ impl<'a> Worker<'a> {
     fn take_results(&mut self, results: &mut Results) {
         let Some(mut pass) = self.executing.take() else { return };
         self.scheduler.update(&mut pass, self.queued.as_deref_mut(), results);
+        self.pass_time.add(pass.time(self.setting.step_time));
         self.busy_ps += pass.end_ps - pass.start_ps;
         self.ready_ps = pass.end_ps;
         self.asleep = false;

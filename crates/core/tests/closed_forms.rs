@@ -7,7 +7,7 @@ use servetwin_core::decode_set::{Burst, DecodeSet, Member, Verify};
 use servetwin_core::draws::Draws;
 use servetwin_core::gaps::GapList;
 use servetwin_core::step_time::{
-    Affine, DecodeGrid, Features, Graphs, Line, PromptGrid, StepTime, Tabulated, Timeline,
+    Affine, DecodeGrid, Features, Graphs, Line, Measured, PromptGrid, StepTime, Tabulated, Timeline,
 };
 use servetwin_core::worker::Phase;
 use support::Dice;
@@ -77,6 +77,30 @@ fn tabulated(dice: &mut Dice) -> Tabulated {
         decode: DecodeGrid { rows, contexts, ps },
         prompt: PromptGrid { tokens, reach, ps: prompt_ps },
         mixed: None,
+        measured: Some(Measured {
+            tokens: dice.roll(0, 60),
+            contexts: knots_like(dice, &[1, 8, 30]),
+            rows: vec![1, 8, 30],
+            prompts: Vec::new(),
+            reach: Vec::new(),
+        }),
+    }
+}
+
+fn knots_like(dice: &mut Dice, knots: &[i64]) -> Vec<i64> {
+    knots.iter().map(|_| dice.roll(1, 120)).collect()
+}
+
+#[test]
+fn passes_within_what_was_measured_are_told_from_the_others() {
+    for seed in 0..3_000 {
+        let mut dice = Dice::new(seed);
+        let model = StepTime::Tabulated(Box::new(tabulated(&mut dice)));
+        let (rows, context, count) = (dice.roll(1, 40), dice.roll(1, 4_000), dice.roll(1, 120));
+        let is_measured = |pass: i64| model.passes_measured(&Features::decode(rows, context + rows * pass), 1) == 1;
+        let measured = (0..count).take_while(|&pass| is_measured(pass)).count() as i64;
+        assert_eq!(model.passes_measured(&Features::decode(rows, context), count), measured, "seed {seed}");
+        assert!(!(measured..count).any(is_measured), "seed {seed}");
     }
 }
 

@@ -48,6 +48,12 @@ impl Run {
         self.outcome.leaps
     }
 
+    /// Picoseconds that all passes of each pool took, and of them those beyond what was measured.
+    #[getter]
+    fn pass_times(&self) -> Vec<(i128, i128)> {
+        self.outcome.pass_times.clone()
+    }
+
     /// One column of the request table, little-endian.
     fn column<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyBytes>> {
         let requests = &self.outcome.requests;

@@ -57,6 +57,7 @@ PER_REQUEST = ("ttft_ms", "tpot_ms", "e2e_ms")
 EVIDENCE = {
     "analytic": "analytic (from data sheets, not calibrated)",
     "given": "given (taken at its word)",
+    "interpolated": "interpolated (between timings of this model on this GPU)",
     "fitted": "fitted (to operator timings of this GPU; passes not calibrated)",
     "transferred": "transferred (operator timings of another GPU of its generation)",
 }
@@ -230,6 +231,7 @@ def _evidence(result: Result) -> Iterator[Line]:
     evidence = EVIDENCE.get(timing["evidence"], timing["evidence"])
     assumptions = ", ".join(f"{name} {value}" for name, value in timing["assumptions"].items())
     yield "timing", f"{timing['kind']}, evidence {evidence}: {assumptions}", ""
+    yield from _extrapolated(timing)
     if "pools" in known:
         for label, text in pool_lines(result):
             yield label, text, ""
@@ -240,6 +242,12 @@ def _evidence(result: Result) -> Iterator[Line]:
     yield "max tokens", _max_tokens(known), ""
     yield "workload", _workload(known["workload"]), ""
     yield "seed", f"{known['seed']}, sha256 of the spec {known['spec_sha256'][:12]}", ""
+
+
+def _extrapolated(timing: dict[str, Any]) -> Iterator[Line]:
+    share = timing.get("shares", {}).get("extrapolated", 0.0)
+    if share:
+        yield "", f"{share:.1%} of the pass time is extrapolated, beyond what was measured", "yellow"
 
 
 def _max_tokens(known: dict[str, Any]) -> str:

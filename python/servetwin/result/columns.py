@@ -58,6 +58,7 @@ REASONS = (
     "no decode replica can ever hold it",
     "prompt and output limit exceed the context of the decode replicas",
     "its hand-over took too long",
+    "no room for its next token, even alone",
 )
 """By the core's code; why a request did not complete."""
 

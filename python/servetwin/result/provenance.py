@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from .._core import __version__
@@ -19,8 +20,17 @@ if TYPE_CHECKING:
     from ..policy import Router
 
 
-def provenance(spec: Spec, deployment: Deployment, trace: Trace, router: Router | None) -> dict[str, Any]:
-    """JSON values only; the same for the same inputs, however the run was computed."""
+def provenance(
+    spec: Spec,
+    deployment: Deployment,
+    trace: Trace,
+    router: Router | None,
+    pass_times: Sequence[tuple[int, int]],
+) -> dict[str, Any]:
+    """`pass_times`: of each pool, picoseconds of all passes, and of those beyond what was measured.
+
+    JSON values only; the same for the same inputs, however the run was computed.
+    """
     written = spec.model_dump(mode="json", exclude_none=True)
     hour = gpu_hour(spec, deployment)
     price = {} if hour is None else {"gpu_hour": {"price": hour.price, "source": hour.source}}
@@ -32,14 +42,14 @@ def provenance(spec: Spec, deployment: Deployment, trace: Trace, router: Router 
         "spec_sha256": hashlib.sha256(json.dumps(written, sort_keys=True).encode()).hexdigest(),
         "workload": _workload(spec, trace),
         "engine": _engine(deployment.first),
-        "timing": _timing(deployment.first),
+        "timing": _timing(deployment.first, pass_times[0]),
         "router": _router(deployment.first.spec, router),
-        **_pools(spec, deployment),
+        **_pools(spec, deployment, pass_times),
         **price,
     }
 
 
-def _pools(spec: Spec, deployment: Deployment) -> dict[str, Any]:
+def _pools(spec: Spec, deployment: Deployment, pass_times: Sequence[tuple[int, int]]) -> dict[str, Any]:
     """Each pool's own, and what lies between them; nothing where all replicas are alike."""
     crossed = deployment.handover
     if crossed is None:
@@ -50,10 +60,10 @@ def _pools(spec: Spec, deployment: Deployment) -> dict[str, Any]:
             "gpus": pool.spec.gpus,
             "gpu": None if pool.engine.gpu is None else pool.engine.gpu.title,
             "engine": _engine(pool),
-            "timing": _timing(pool),
+            "timing": _timing(pool, times),
             "router": pool.spec.router.kind,
         }
-        for pool in deployment.pools
+        for pool, times in zip(deployment.pools, pass_times, strict=True)
     }
     described: dict[str, Any] = {"pools": []}
     describe_handover(described, spec, crossed)
@@ -61,13 +71,24 @@ def _pools(spec: Spec, deployment: Deployment) -> dict[str, Any]:
     return {"pools": pools, "handover": handover}
 
 
-def _timing(pool: PoolDeployment) -> dict[str, Any]:
-    return {
+def _timing(pool: PoolDeployment, times: tuple[int, int]) -> dict[str, Any]:
+    all_ps, extrapolated_ps = times
+    extrapolated = extrapolated_ps / all_ps if all_ps else 0.0
+    evidence = pool.timing.evidence.value
+    known = {
         "kind": pool.spec.timing.kind,
-        "evidence": pool.timing.evidence.value,
+        "evidence": evidence,
+        "shares": {evidence: 1 - extrapolated, "extrapolated": extrapolated} if extrapolated else {evidence: 1.0},
         "assumptions": pool.timing.assumptions,
         "lowering_error_ps": pool.lowered.error_ps,
     }
+    timing = pool.spec.timing
+    known["front_end"] = {name: getattr(timing, name) for name in ("request_ms", "prompt_token_us", "stream_ms")}
+    if pool.lowered.error_share:
+        known["lowering_error_share"] = round(pool.lowered.error_share, 4)
+    if pool.timing.spread:
+        known["spread"] = round(pool.timing.spread, 4)
+    return known
 
 
 def _workload(spec: Spec, trace: Trace) -> dict[str, Any]:

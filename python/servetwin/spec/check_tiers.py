@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .deployment import Spec
-from .engine import VllmEngine
+from .engine import SglangEngine, VllmEngine
 
 
 def check_tiers(spec: Spec, pool: str) -> None:
@@ -11,8 +11,55 @@ def check_tiers(spec: Spec, pool: str) -> None:
     engine, problem = spec.engine, spec.source.problem
     if isinstance(engine, VllmEngine):
         _vllm(spec, engine, pool)
+    elif isinstance(engine, SglangEngine):
+        _sglang(spec, engine)
     elif spec.was_set("tiers") and not engine.offloads:
         raise problem(("tiers",), "never read: the engine keeps nothing outside the GPU", wanted="it left out")
+
+
+HICACHE = ("hicache_ratio", "hicache_size", "hicache_write_policy")
+
+
+def _sglang(spec: Spec, engine: SglangEngine) -> None:
+    problem = spec.source.problem
+    if not engine.enable_hierarchical_cache:
+        for name in HICACHE:
+            if spec.was_set("engine", name):
+                raise problem(
+                    ("engine", name),
+                    "never read: nothing is kept on the host",
+                    wanted="enable_hierarchical_cache: true, or it left out",
+                )
+        return
+    if engine.disable_radix_cache:
+        raise problem(
+            ("engine", "enable_hierarchical_cache"),
+            "without a radix cache nothing that is kept on the host could be found again",
+            wanted="disable_radix_cache: false, or it left out",
+        )
+    if spec.parallel.pipeline > 1:
+        raise problem(
+            ("engine", "enable_hierarchical_cache"),
+            "HiCache together with pipeline parallelism is not yet modelled",
+            wanted="one of the two",
+        )
+    if engine.drafting is not None:
+        raise problem(
+            ("engine", "enable_hierarchical_cache"),
+            "HiCache together with speculative decoding is not yet modelled",
+            wanted="one of the two",
+        )
+    if engine.hicache_ratio is not None and engine.hicache_size is not None:
+        raise problem(("engine", "hicache_ratio"), "never read beside hicache_size", wanted="one of the two")
+    for name in ("disk", "shared"):
+        if getattr(spec.tiers, name) is not None:
+            raise problem(("tiers", name), "HiCache's storage backends are not modelled", wanted="it left out")
+    if spec.tiers.host.blocks is not None:
+        raise problem(
+            ("tiers", "host", "blocks"),
+            "never read: SGLang sizes the host's pool by its own options",
+            wanted="engine.hicache_ratio or engine.hicache_size",
+        )
 
 
 def _vllm(spec: Spec, engine: VllmEngine, pool: str) -> None:

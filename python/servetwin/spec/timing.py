@@ -11,20 +11,34 @@ from .base import NotNegative, SpecModel
 Efficiency = Annotated[float, Field(ge=1e-6, le=1)]
 
 
-class HostTiming(SpecModel):
+class RequestTiming(SpecModel):
+    """What the front end takes: for each request, for each token of its prompt, and until a token is with the client.
+
+    The first two lie before the router sees a request.
+    """
+
+    request_ms: NotNegative = 0.0
+    prompt_token_us: NotNegative = 0.0
+    stream_ms: NotNegative = 0.0
+
+
+class HostTiming(RequestTiming):
     """What the host adds to a pass: `host_ms` to each, `host_row_us` for each request in it.
 
     Where kernels are not replayed from a CUDA graph, their launches take `eager_layer_us` a layer, or
     `piecewise_layer_us` where all but the attention is; a pass lasts at least as long as its launches.
     """
 
+    request_ms: NotNegative = 1.0
+    prompt_token_us: NotNegative = 1.0
+    stream_ms: NotNegative = 0.5
     host_ms: NotNegative = 0.5
     host_row_us: NotNegative = 0.0
     eager_layer_us: NotNegative = 300.0
     piecewise_layer_us: NotNegative = 50.0
 
 
-class LinearTiming(SpecModel):
+class LinearTiming(RequestTiming):
     """base_ms + prefill_token_ms · prefill tokens + decode_row_ms · decode rows + context_token_ms · context.
 
     Context is the sum, over all rows of the pass, of the tokens in their cache after it. Exact: each
@@ -38,8 +52,8 @@ class LinearTiming(SpecModel):
     context_token_ms: NotNegative = 0.0
 
 
-class PolynomialTiming(SpecModel):
-    """DynoSim's uncalibrated default, composed as it does (prefill, then decode). It has no options."""
+class PolynomialTiming(RequestTiming):
+    """DynoSim's uncalibrated default, composed as it does (prefill, then decode)."""
 
     kind: Literal["polynomial"]
 

@@ -77,6 +77,15 @@ class PassCurves(Protocol):
         """The output head and the choice of a token, for so many rows."""
         ...
 
+    def distance(self, prefill: int, work: int, rows: int, context: int) -> float:
+        """How far such a pass lies from what was measured, in natural logarithms of size; 0 within."""
+        ...
+
+    @property
+    def spread(self) -> float:
+        """How far off such times were where they could be compared, as a share; 0 where that is not known."""
+        ...
+
 
 class TimingModel(Protocol):
     """Maps the features of a forward pass to its duration."""
@@ -87,6 +96,11 @@ class TimingModel(Protocol):
     @property
     def assumptions(self) -> dict[str, float | str]:
         """The figures that the durations rest on, for the provenance."""
+        ...
+
+    @property
+    def spread(self) -> float:
+        """How far off its figures were where they could be compared, as a share; 0 where that is not known."""
         ...
 
     def lower(self, limits: PassLimits) -> Lowered:

@@ -39,6 +39,10 @@ class CurvesModel:
     def assumptions(self) -> dict[str, float | str]:
         return self.curves.assumptions | self.host.assumptions | {"cuda_graphs": self.captured.summary}
 
+    @property
+    def spread(self) -> float:
+        return self.curves.spread
+
     def lower(self, limits: PassLimits) -> Lowered:
         made = once(f"{self.curves!r} {_rounded(limits)!r}", lambda: self._tabulated(_rounded(limits)))
         tables = PassTables.of(made["tables"])

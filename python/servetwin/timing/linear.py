@@ -22,6 +22,7 @@ class Linear:
     spec: Spec
     options: LinearTiming
     evidence: Evidence = Evidence.GIVEN
+    spread: float = 0.0
 
     @property
     def assumptions(self) -> dict[str, float | str]:

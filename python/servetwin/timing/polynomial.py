@@ -28,6 +28,7 @@ _CENTI_MS = PS_PER_MS // 100
 @dataclass(frozen=True)
 class Polynomial:
     evidence: Evidence = Evidence.UNCALIBRATED
+    spread: float = 0.0
 
     @property
     def assumptions(self) -> dict[str, float | str]:

@@ -37,6 +37,7 @@ class Roofline:
     memory_efficiency: float
     host: Host
     evidence: Evidence = Evidence.ANALYTIC
+    spread: float = 0.0
 
     @property
     def assumptions(self) -> dict[str, float | str]:

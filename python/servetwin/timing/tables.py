@@ -60,6 +60,18 @@ class MixedGrid:
 
 
 @dataclass(frozen=True)
+class Measured:
+    """How far what the tables stand on was measured: up to so many tokens; for each batch that decodes, up to a mean
+    context; for each number of prompt tokens, up to a reach."""
+
+    tokens: int
+    rows: tuple[int, ...]
+    contexts: tuple[int, ...]
+    prompts: tuple[int, ...]
+    reach: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class PassTables:
     """Of all layers, in picoseconds; the host's share comes beside them."""
 
@@ -68,17 +80,20 @@ class PassTables:
     decode: DecodeGrid
     prompt: PromptGrid
     mixed: MixedGrid | None = None
+    measured: Measured | None = None
+    """None where nothing was."""
 
     @classmethod
     def of(cls, values: dict[str, Any]) -> PassTables:
         """From what `asdict` made of one."""
-        mixed = values["mixed"]
+        mixed, measured = values["mixed"], values["measured"]
         return cls(
             Line(**_frozen(values["tokens"])),
             Line(**_frozen(values["sequences"])),
             DecodeGrid(**_frozen(values["decode"])),
             PromptGrid(**_frozen(values["prompt"])),
             None if mixed is None else MixedGrid(**_frozen(mixed)),
+            None if measured is None else Measured(**_frozen(measured)),
         )
 
     def lower(self, host: Host, captured: Captured, layers: int, limits: PassLimits, error_share: float) -> Lowered:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate, pairwise
 
 from ..units import PS_PER_S
 from .base import PassCurves, PassLimits
-from .tables import DecodeGrid, Line, PassTables, PromptGrid
+from .tables import DecodeGrid, Line, Measured, PassTables, PromptGrid
 
 TOKENS = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768, 896, 1024)
 """Few rows make a staircase of blocks of 128; above, knots are a quarter of an octave apart."""
@@ -17,6 +17,13 @@ CONTEXTS = (1, 64, 128, 256, 512)
 """Windows and indexers reach as far as a power of two, as a rule: those are knots."""
 
 PROMPTS = (1, 16, 64, 128, 256, 512)
+
+
+USUAL_PROMPT = 2048
+"""Tokens; many of a pass are several prompts."""
+
+NEAR = 0.01
+"""A distance in logarithms that is none."""
 
 
 def tabulate(curves: PassCurves, limits: PassLimits) -> PassTables:
@@ -33,7 +40,35 @@ def tabulate(curves: PassCurves, limits: PassLimits) -> PassTables:
         sequences=_line(rows, curves.head_s),
         decode=DecodeGrid(rows, contexts, _rising_grid(decode)),
         prompt=PromptGrid(prompts, reach, tuple(tuple(_rising(row)) for row in prompt)),
+        measured=_measured(curves, tokens, rows, contexts, dict(zip(prompts, reach, strict=True))),
     )
+
+
+def _measured(
+    curves: PassCurves,
+    tokens: Sequence[int],
+    rows: Sequence[int],
+    contexts: Sequence[int],
+    reach: Mapping[int, Sequence[int]],
+) -> Measured:
+    def of_decodes(n: int) -> int:
+        return _farthest(contexts, lambda context: curves.distance(0, 0, n, n * context))
+
+    def of_prompts(new: int) -> int:
+        return _farthest(reach[new], lambda r: curves.distance(new, new * r, 0, 0))
+
+    return Measured(
+        _farthest(tokens, lambda count: curves.distance(count, count * min(count, USUAL_PROMPT), 0, 0)),
+        tuple(rows),
+        tuple(map(of_decodes, rows)),
+        tuple(reach),
+        tuple(map(of_prompts, reach)),
+    )
+
+
+def _farthest(knots: Sequence[int], distance: Callable[[int], float]) -> int:
+    """The last knot that lies within what was measured; 0 if none does."""
+    return next((knot for knot in reversed(knots) if distance(knot) <= NEAR), 0)
 
 
 def error_share(curves: PassCurves, tables: PassTables, limits: PassLimits) -> float:

@@ -328,3 +328,33 @@ fn summary_speed() {
         println!("{count} requests, {} progressions: {:.2} ms, of which {gaps_ms:.2} the gaps", gaps.len(), best * 1e3);
     }
 }
+
+#[test]
+fn a_backlog_is_counted_halfway_and_at_the_last_arrival() {
+    // Five arrive a second apart. At 2 s two are in flight (the second and third), at 4 s three.
+    let mut requests = Requests::new(6);
+    for (row, end_s) in [1, 9, 3, NEVER, 9].into_iter().enumerate() {
+        requests.arrival_ps[row] = row as i64 * S;
+        requests.end_ps[row] = if end_s == NEVER { NEVER } else { end_s * S };
+        requests.status[row] = Status::Completed as u8;
+    }
+    requests.status[3] = Status::Unfinished as u8;
+    // Turned away at once, and no part of it.
+    (requests.arrival_ps[5], requests.end_ps[5]) = (4 * S, 4 * S);
+    requests.status[5] = Status::Rejected as u8;
+    let options = SummaryOptions::default();
+    let interval = Interval::new(&requests, &options);
+    let mut summary = Summary::default();
+    backlog::write(&mut summary, &requests, &interval);
+    let found = ["backlog.middle", "backlog.end", "backlog.arrivals"].map(|key| summary.get(key));
+    assert_eq!(found, [2, 3, 2].map(|count| Some(Value::Integer(count))));
+}
+
+#[test]
+fn arrivals_at_one_time_have_no_backlog() {
+    let mut requests = Requests::new(3);
+    requests.arrival_ps.fill(7 * S);
+    let mut summary = Summary::default();
+    backlog::write(&mut summary, &requests, &Interval::new(&requests, &SummaryOptions::default()));
+    assert_eq!(summary.0, []);
+}

@@ -261,6 +261,7 @@ impl<'a> InStep<'a> {
             if run.works {
                 let next = rank.queued.as_mut().map(|next| &mut *next.pass);
                 rank.scheduler.update(&mut run.pass, next, results);
+                rank.pass_time.add(run.pass.time(self.setting.step_time));
             }
             rank.executing = rank.queued.take();
             rank.asleep = false;
@@ -347,6 +348,7 @@ impl<'a> InStep<'a> {
     }
 
     pub fn into_ledgers(self) -> Vec<Ledger> {
-        self.ranks.into_iter().map(|rank| rank.scheduler.into_ledger()).collect()
+        let ledger = |rank: Rank| Ledger { pass_time: rank.pass_time, ..rank.scheduler.into_ledger() };
+        self.ranks.into_iter().map(ledger).collect()
     }
 }

@@ -1,6 +1,7 @@
 //! One rank of several in step, and the passes it is in.
 
 use super::slowest;
+use crate::record::PassTime;
 use crate::scheduler::{AnyScheduler, Pass, Scheduler};
 use crate::step_time::{StepTime, Stretch, Timeline};
 
@@ -11,11 +12,12 @@ pub(super) struct Rank<'a> {
     pub(super) queued: Option<Run>,
     /// The last decision found nothing to do; only results or something from outside can change that.
     pub(super) asleep: bool,
+    pub(super) pass_time: PassTime,
 }
 
 impl<'a> Rank<'a> {
     pub(super) fn new(scheduler: AnyScheduler<'a>) -> Self {
-        Rank { scheduler, executing: None, queued: None, asleep: true }
+        Rank { scheduler, executing: None, queued: None, asleep: true, pass_time: PassTime::default() }
     }
 
     /// Whether it decides at `now_ps` if it can.

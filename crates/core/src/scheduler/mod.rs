@@ -16,7 +16,7 @@ use crate::config::{Data, Engine, Role};
 use crate::gaps::GapList;
 use crate::kv::tier::Tier;
 use crate::log::Log;
-use crate::record::{Loaded, Reason, Requests, Speculated};
+use crate::record::{Loaded, PassTime, Reason, Requests, Speculated};
 use crate::step_time::StepTime;
 use crate::trace::Trace;
 use sglang::Sglang;
@@ -153,7 +153,8 @@ pub fn open_loaded(engine: &Engine, loaded: &mut Loaded, requests: usize) {
             let has = |place: Place| engine.below(place).is_some();
             (engine.offload.is_some(), has(Place::Disk), has(Place::Shared))
         }
-        Engine::Sglang(_) | Engine::Trtllm(_) => (false, false, false),
+        Engine::Sglang(engine) => (engine.hicache.is_some(), false, false),
+        Engine::Trtllm(_) => (false, false, false),
     };
     for (column, is_there) in [(&mut loaded.host, host), (&mut loaded.disk, disk), (&mut loaded.shared, shared)] {
         if is_there {
@@ -226,6 +227,8 @@ pub struct Ledger {
     pub passes: u64,
     pub leaps: u64,
     pub speculated: Speculated,
+    /// Filled in by who runs the passes.
+    pub pass_time: PassTime,
     pub log: Log,
 }
 

@@ -2,7 +2,7 @@
 
 use crate::decode_set::{DecodeSet, Verify};
 use crate::gaps::GapList;
-use crate::record::Speculated;
+use crate::record::{PassTime, Speculated};
 use crate::step_time::{Features, StepTime, Stretch, Timeline};
 use crate::workload::HORIZON_PS;
 
@@ -71,6 +71,13 @@ impl Pass {
     /// Whether it is a run of passes that only decode.
     pub fn is_run(&self) -> bool {
         self.is_run
+    }
+
+    /// Its time, as far as `step_time` was measured and beyond.
+    pub fn time(&self, step_time: &StepTime) -> PassTime {
+        let all = self.times.time(self.passes);
+        let measured = self.times.time(step_time.passes_measured(&self.features, self.passes));
+        PassTime { all_ps: all, extrapolated_ps: all - measured }
     }
 
     /// Notes what its rows of the decode set gave, if they verify drafts: `beyond` tokens of it nobody wanted.

@@ -5,6 +5,7 @@ use super::pool::Pool;
 use super::{Failure, Questions, Simulation};
 use crate::arrivals::Arrivals;
 use crate::clock::Agenda;
+use crate::front::AtTheDoor;
 use crate::moves::Moves;
 use crate::record::{NEVER, Reason, Status};
 use crate::replica::Replica;
@@ -21,6 +22,8 @@ enum Next {
     /// A pool's router may have room for a request that it kept back.
     Held(usize),
     Arrival,
+    /// A request is read and tokenised.
+    Ready,
     Move,
     Worker(u32),
 }
@@ -42,6 +45,7 @@ pub(super) struct Events<'e, 'a, 'p> {
     pub(super) workers: Vec<Replica<'a>>,
     pub(super) agenda: Agenda,
     pub(super) arrivals: Arrivals<'a>,
+    door: AtTheDoor,
     pub(super) moves: Moves,
     pub(super) handovers: Option<Handovers<'a>>,
 }
@@ -66,6 +70,7 @@ pub(super) fn run<'a>(
         agenda: Agenda::new(workers.len() as u32),
         workers,
         arrivals: Arrivals::new(trace, run.users),
+        door: AtTheDoor::default(),
         moves: Moves::new(&run.links),
         handovers: run.handover.as_ref().map(|config| Handovers::new(run, config)),
     };
@@ -94,6 +99,13 @@ impl<'a> Events<'_, 'a, '_> {
                     questions.looked_at += 1;
                     self.arrival()?;
                 }
+                Next::Ready => {
+                    let Some((now_ps, request)) = self.door.pop() else { continue };
+                    if now_ps > HORIZON_PS {
+                        return Err(Failure::Horizon);
+                    }
+                    self.enter(request, now_ps)?;
+                }
                 Next::Move => {
                     if now_ps > HORIZON_PS {
                         return Err(Failure::Horizon);
@@ -108,11 +120,14 @@ impl<'a> Events<'_, 'a, '_> {
     /// The next event of all.
     fn next(&mut self) -> Option<Event> {
         let arrival = self.arrivals.next_ps().map(|time_ps| ((time_ps, Phase::Arrival), Next::Arrival));
+        let ready = self.door.next_ps().map(|time_ps| ((time_ps, Phase::Arrival), Next::Ready));
         let worker = self.agenda.first().map(|(event, replica)| (event, Next::Worker(replica)));
         let moved = self.moves.next().map(|(time_ps, _)| ((time_ps, Phase::Transfer), Next::Move));
-        let mut next = sooner(sooner(arrival, worker), moved);
+        let mut next = sooner(sooner(sooner(arrival, ready), worker), moved);
         // Nobody looks at telemetry once all requests have been sent to their last replica.
-        let to_come = self.arrivals.left > 0 || self.handovers.as_ref().is_some_and(|handovers| handovers.to_route > 0);
+        let to_come = self.arrivals.left > 0
+            || !self.door.is_empty()
+            || self.handovers.as_ref().is_some_and(|handovers| handovers.to_route > 0);
         if to_come && let Some(((next_ps, _), _)) = next {
             for (index, pool) in self.pools.iter_mut().enumerate() {
                 next = sooner(next, pool.telemetry.next_tick(next_ps).map(|tick| (tick, Next::Tick(index))));
@@ -136,6 +151,16 @@ impl<'a> Events<'_, 'a, '_> {
             self.arrivals.ended(request, now_ps, false);
             return Ok(());
         }
+        let ready_ps = self.s.run.front.ready_ps(self.s.trace, request, now_ps);
+        if ready_ps > now_ps {
+            self.door.push(ready_ps, request);
+            return Ok(());
+        }
+        self.enter(request, now_ps)
+    }
+
+    /// A request comes to the first pool's router.
+    fn enter(&mut self, request: u32, now_ps: i64) -> Result<(), Failure> {
         if self.handovers.is_some() && self.stays(request, now_ps)? {
             return Ok(());
         }
@@ -202,7 +227,8 @@ impl<'a> Events<'_, 'a, '_> {
         }
         for request in self.s.ended.drain(..) {
             router.ended(request, replica, now_ps).map_err(Failure::Policy)?;
-            self.arrivals.ended(request, now_ps, true);
+            let seen_ps = now_ps.saturating_add(self.s.run.front.stream_ps);
+            self.arrivals.ended(request, seen_ps, true);
         }
         for index in 0..self.s.prefilled.len() {
             self.computed(self.s.prefilled[index], now_ps)?;

@@ -22,6 +22,48 @@ pub struct Tabulated {
     pub decode: DecodeGrid,
     pub prompt: PromptGrid,
     pub mixed: Option<MixedGrid>,
+    /// None if it stands on no measurements.
+    pub measured: Option<Measured>,
+}
+
+/// How far what the tables stand on was measured.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Measured {
+    pub tokens: i64,
+    /// Batches that decode, ascending,
+    pub rows: Vec<i64>,
+    /// and for each the largest mean context.
+    pub contexts: Vec<i64>,
+    /// Prompt tokens of a pass, ascending,
+    pub prompts: Vec<i64>,
+    /// and for each the farthest reach.
+    pub reach: Vec<i64>,
+}
+
+impl Measured {
+    /// How many of `passes` passes lie within, the context growing by a token a row and pass.
+    fn passes_within(&self, features: &Features, passes: i64) -> i64 {
+        let limit =
+            |knots: &[i64], limits: &[i64], x: i64| limits.get(knots.partition_point(|&knot| knot < x)).copied();
+        if features.tokens() > self.tokens {
+            return 0;
+        }
+        if features.prefill_tokens > 0 {
+            let reach = features.prefill_work / features.prefill_tokens;
+            if limit(&self.prompts, &self.reach, features.prefill_tokens).is_none_or(|most| reach > most) {
+                return 0;
+            }
+        }
+        let (rows, context) = (features.decode_rows, features.context - features.prefill_context);
+        if rows == 0 {
+            return passes;
+        }
+        match limit(&self.rows, &self.contexts, rows) {
+            Some(most) if context <= most * rows => ((most * rows - context) / rows + 1).min(passes),
+            _ => 0,
+        }
+    }
 }
 
 /// CUDA graphs: which numbers of tokens were captured. A pass is padded to the next of them.
@@ -234,6 +276,10 @@ impl Tabulated {
         Piece { first: host.saturating_add(floor), step: grown, limit: attention.limit.min(below) }
     }
 
+    pub(super) fn passes_measured(&self, features: &Features, passes: i64) -> i64 {
+        self.measured.as_ref().map_or(passes, |measured| measured.passes_within(features, passes))
+    }
+
     pub(super) fn check(&self) -> Result<(), &'static str> {
         let ascend = |knots: &[i64]| !knots.is_empty() && knots.windows(2).all(|two| two[0] < two[1]);
         let line = |line: &Line| {
@@ -250,7 +296,7 @@ impl Tabulated {
         let by_reach = |tokens: &[i64], reach: &[Vec<i64>]| {
             ascend(tokens) && reach.len() == tokens.len() && reach.iter().all(|knots| ascend(knots))
         };
-        let Tabulated { host, draft, graphs, tokens, sequences, decode, prompt, mixed } = self;
+        let Tabulated { host, draft, graphs, tokens, sequences, decode, prompt, mixed, measured } = self;
         let sizes = [&graphs.decode_sizes, &graphs.piecewise_sizes];
         if !sizes.iter().all(|sizes| sizes.is_empty() || ascend(sizes)) || graphs.piecewise_ps.min(graphs.eager_ps) < 0
         {
@@ -268,6 +314,10 @@ impl Tabulated {
             || !table(&prompt.ps, prompt.tokens.len(), &|i| prompt.reach[i].len())
         {
             return Err("tables of step_time must have ascending knots and a time for each");
+        }
+        let whole = |one: &Measured| one.rows.len() == one.contexts.len() && one.prompts.len() == one.reach.len();
+        if !measured.as_ref().is_none_or(whole) {
+            return Err("what step_time was measured over needs a limit for each knot");
         }
         if let Some(mixed) = mixed {
             let known = by_reach(&mixed.tokens, &mixed.reach) && by_reach(&mixed.tokens, &mixed.contexts);

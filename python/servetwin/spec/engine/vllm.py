@@ -11,7 +11,7 @@ from pydantic import Field, field_validator, model_validator
 
 from ..base import Count, CountOrZero, Positive, PositiveShare, SpecModel
 from ..lines import KeyPath
-from .speculation import DRAFTS_MAX, NGRAM_DRAFTS_MAX, Speculation
+from .speculation import DRAFTS_MAX, NGRAM_DRAFTS_MAX, Drafting, Speculation
 from .version import known_version
 
 VERSIONS = ("0.32", "0.19")
@@ -137,6 +137,16 @@ class VllmEngine(SpecModel):
     @property
     def shares_prefixes(self) -> bool:
         return self.enable_prefix_caching
+
+    @property
+    def drafting(self) -> Drafting | None:
+        options = self.speculative
+        if options is None:
+            return None
+        drafts, field = options.num_speculative_tokens, ("engine", "speculative")
+        heads: dict[str, Literal["none", "eagle", "mtp"]] = {"ngram": "none", "mtp": "mtp"}
+        head = heads.get(options.method, "eagle")
+        return Drafting(options, field, (*field, "method"), head, drafts, drafts)
 
     @property
     def graph_options(self) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ from pathlib import Path
 from ...catalog import Model
 from ...catalog.layers import Experts
 from ...errors import InputError
-from ..tables import DecodeGrid, Line, MixedGrid, PassTables, PromptGrid
+from ..tables import DecodeGrid, Line, Measured, MixedGrid, PassTables, PromptGrid
 from .grid import check_rising, interpolated
 from .read import Row, Timings, read_timings
 
@@ -65,7 +65,18 @@ class LayerTimings:
             decode,
             prompt,
             self._mixed(layers, decode, prompt),
+            Measured(
+                sizes[-1],
+                decode.rows,
+                tuple(self._farthest(3, 2, rows) for rows in decode.rows),
+                prompt.tokens,
+                tuple(2 * self._farthest(1, 0, chunk) + chunk for chunk in prompt.tokens),
+            ),
         )
+
+    def _farthest(self, axis: int, of: int, size: int) -> int:
+        """The greatest size on one axis of attention, of timings with `size` on another."""
+        return max(at[axis] for at in self.attention if at[of] == size)
 
     def _tokens(self, model: Model, tokens: int) -> int:
         once = sum(times[tokens] for name, times in self.dense.items() if name in ONCE)

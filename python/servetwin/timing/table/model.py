@@ -32,6 +32,7 @@ class TableModel:
     """0 for timings of whole passes: launches are in them."""
     source: dict[str, float | str]
     evidence: Evidence = Evidence.INTERPOLATED
+    spread: float = 0.0
 
     @property
     def assumptions(self) -> dict[str, float | str]:

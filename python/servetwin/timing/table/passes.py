@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import defaultdict
 from pathlib import Path
 
-from ..tables import DecodeGrid, Line, MixedGrid, PassTables, PromptGrid
+from ..tables import DecodeGrid, Line, Measured, MixedGrid, PassTables, PromptGrid
 from .grid import check_rising, interpolated
 from .read import Row, Timings, read_timings
 
@@ -40,7 +40,15 @@ def read_passes(file: Path) -> PassTables:
     _check(timings, decodes, prompts)
     decode = _decode(decodes)
     prompt = _prompt(prompts)
-    return PassTables(Line((1,), (0,), (0,)), Line((1,), (0,), (0,)), decode, prompt, _mixed(decode, prompt, both))
+    nothing = Line((1,), (0,), (0,))
+    measured = Measured(
+        decode.rows[-1] + prompt.tokens[-1],
+        decode.rows,
+        tuple(max(found) for found in decodes.values()),
+        prompt.tokens,
+        tuple(max(found) for found in prompts.values()),
+    )
+    return PassTables(nothing, nothing, decode, prompt, _mixed(decode, prompt, both), measured)
 
 
 def _check(timings: Timings, decodes: dict[int, dict[int, Row]], prompts: dict[int, dict[int, Row]]) -> None:

@@ -264,6 +264,7 @@ impl Scheduler for Trtllm<'_> {
             passes: self.passes,
             leaps: self.leaps,
             speculated: self.speculated,
+            pass_time: Default::default(),
             log: Log::Vllm(self.log),
         }
     }

@@ -293,6 +293,7 @@ impl Scheduler for Vllm<'_> {
             passes: self.passes,
             leaps: self.leaps,
             speculated: self.speculated,
+            pass_time: Default::default(),
             log: Log::Vllm(self.log),
         }
     }

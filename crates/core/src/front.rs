@@ -1,0 +1,81 @@
+//! The front end: what a request's way in and its tokens' way out take, engines apart.
+
+use crate::record::{NEVER, Requests};
+use crate::trace::Trace;
+use serde::Deserialize;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+/// Reading, tokenising and dispatching happen before the router sees a request; a token is on its
+/// way to the client after the pass that made it.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FrontEnd {
+    pub request_ps: i64,
+    pub prompt_token_ps: i64,
+    pub stream_ps: i64,
+}
+
+impl FrontEnd {
+    /// When a request that came at `now_ps` is with the router.
+    pub fn ready_ps(&self, trace: &Trace, request: u32, now_ps: i64) -> i64 {
+        let tokens = i64::from(trace.input_tokens[request as usize]);
+        now_ps.saturating_add(self.request_ps).saturating_add(self.prompt_token_ps.saturating_mul(tokens))
+    }
+
+    /// Rows of the trace by the time they are with the router, if they come at their own times.
+    pub fn in_order(&self, trace: &Trace) -> Vec<(i64, u32)> {
+        let ready = |request: u32| (self.ready_ps(trace, request, trace.arrival_ps[request as usize]), request);
+        let mut order: Vec<(i64, u32)> = (0..trace.len() as u32).map(ready).collect();
+        if self.prompt_token_ps > 0 {
+            order.sort_unstable();
+        }
+        order
+    }
+
+    /// Clients see tokens later than the engines that made them.
+    pub fn stream(&self, requests: &mut Requests) {
+        if self.stream_ps == 0 {
+            return;
+        }
+        for row in 0..requests.first_token_ps.len() {
+            if requests.first_token_ps[row] == NEVER {
+                continue;
+            }
+            for times in [&mut requests.first_token_ps, &mut requests.last_token_ps, &mut requests.end_ps] {
+                if times[row] != NEVER {
+                    times[row] = times[row].saturating_add(self.stream_ps);
+                }
+            }
+        }
+    }
+
+    /// # Errors
+    /// A time is negative.
+    pub fn check(&self) -> Result<(), &'static str> {
+        let least = self.request_ps.min(self.prompt_token_ps).min(self.stream_ps);
+        if least < 0 { Err("times of the front end must not be negative") } else { Ok(()) }
+    }
+}
+
+/// Requests that the front end is at work on, and when they are with the router.
+#[derive(Debug, Default)]
+pub struct AtTheDoor(BinaryHeap<Reverse<(i64, u32)>>);
+
+impl AtTheDoor {
+    pub fn push(&mut self, ready_ps: i64, request: u32) {
+        self.0.push(Reverse((ready_ps, request)));
+    }
+
+    pub fn next_ps(&self) -> Option<i64> {
+        self.0.peek().map(|&Reverse((ready_ps, _))| ready_ps)
+    }
+
+    pub fn pop(&mut self) -> Option<(i64, u32)> {
+        self.0.pop().map(|Reverse(next)| next)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
