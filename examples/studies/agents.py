@@ -1,4 +1,4 @@
-"""Agents: what do coding sessions gain from a router that keeps them together?"""
+"""Agents: what do coding sessions gain from a router that keeps them together, and from host memory?"""
 
 from __future__ import annotations
 
@@ -26,11 +26,15 @@ SERVER: dict[str, Any] = {
 """As `examples/agents.yaml` has it."""
 POOLS = (None, 31_250, 15_625)
 """Blocks of 64 tokens of a replica: all of its memory, 2 million tokens, 1 million."""
+HOST_BLOCKS = 125_000
+"""8 million tokens, which take 1.05 TB: half of what a host with eight GPUs, two replicas, may have."""
+WITH_HOST = ("least_requests", "session_affinity", "llm_d")
 
 
-def run(trace: Trace, router: str, blocks: int | None) -> dict[str, float]:
+def run(trace: Trace, router: str, blocks: int | None, host_blocks: int = 0) -> dict[str, float]:
     engine = SERVER["engine"] | ({} if blocks is None else {"num_gpu_blocks": blocks})
-    return simulate(SERVER | {"router": router, "engine": engine}, trace).summary
+    tiers = {"tiers": {"host": {"blocks": host_blocks}}} if host_blocks else {}
+    return simulate(SERVER | tiers | {"router": router, "engine": engine}, trace).summary
 
 
 def study(given: argparse.Namespace) -> Study:
@@ -38,16 +42,17 @@ def study(given: argparse.Namespace) -> Study:
     trace, called = data.trace("agents", given.requests)
     done = Study(
         name="agents",
-        title="What do coding sessions gain from a router that keeps them together?",
+        title="What do coding sessions gain from a router that keeps them together, and from host memory?",
         published="the trace itself (callanjfox/kv-cache-tester): 96 % of prompts was cached where it was recorded, at "
         "an API whose routing is not published",
         fixed={
             "trace": f"{called}, {len(trace):,} requests",
             "server": f"examples/agents.yaml: four replicas of four H200s, a million positions; {USERS} users",
-            "swept": "routers, and blocks of 64 tokens a replica",
+            "swept": "routers, blocks of 64 tokens a replica, and as many more in host memory",
         },
         columns=(
             "blocks",
+            "host blocks",
             "router",
             "prefix reuse",
             "TTFT mean ms",
@@ -61,12 +66,19 @@ def study(given: argparse.Namespace) -> Study:
     done.found.append(f"a cache that forgets nothing would find {ideal:.1%} of the prompts' blocks")
     for blocks in given.pools:
         summaries = {router: run(trace, router, blocks) for router in ROUTERS}
-        done.rows += [row(blocks, router, summary) for router, summary in summaries.items()]
+        tiered = {router: run(trace, router, blocks, HOST_BLOCKS) for router in WITH_HOST}
+        done.rows += [row(blocks, 0, router, summary) for router, summary in summaries.items()]
+        done.rows += [row(blocks, HOST_BLOCKS, router, summary) for router, summary in tiered.items()]
         least, kept = summaries["least_requests"], summaries["session_affinity"]
         done.found.append(
             f"{size(blocks)}: from least_requests to session_affinity reuse {least['prefix_reuse']:.3f} to "
             f"{kept['prefix_reuse']:.3f}, mean TTFT {kept['ttft_ms.mean'] / least['ttft_ms.mean'] - 1:+.0%}"
         )
+        changes = [
+            f"{router} {summary['ttft_ms.mean'] / summaries[router]['ttft_ms.mean'] - 1:+.0%}"
+            for router, summary in tiered.items()
+        ]
+        done.found.append(f"{size(blocks)}: mean TTFT with the host tier, against without: {', '.join(changes)}")
     return done
 
 
@@ -74,11 +86,11 @@ def size(blocks: int | None) -> str:
     return "all memory" if blocks is None else f"{blocks:,} blocks"
 
 
-def row(blocks: int | None, router: str, summary: dict[str, float]) -> list[Cell]:
+def row(blocks: int | None, host: int, router: str, summary: dict[str, float]) -> list[Cell]:
     names = ("prefix_reuse", "ttft_ms.mean", "ttft_ms.p95", "tpot_ms.mean")
     figures = [float(summary[name]) for name in names]
     trajectory = float(summary.get("trajectory_ms.mean", summary["e2e_ms.mean"])) / 1e3
-    return [size(blocks), router, *figures, trajectory, int(summary["preemptions"])]
+    return [size(blocks), host, router, *figures, trajectory, int(summary["preemptions"])]
 
 
 def options(parser: argparse.ArgumentParser) -> None:

@@ -9,7 +9,7 @@ from .catalog import ResolvedEngine, describe_data, resolve_engine
 from .describe_handover import Network, describe_handover, network
 from .describe_router import describe_instances, describe_router
 from .spec import Spec
-from .timing import Lowered, TimingModel, lower, pass_limits, timing_model
+from .timing import Lowered, TimingModel, lower, pass_limits, timing_model, with_drafting
 from .units import PS_PER_MS, PS_PER_S, PS_PER_US, nearest_ps
 
 
@@ -42,9 +42,11 @@ def resolve(spec: Spec) -> Deployment:
     """Everything that can be checked and derived without the workload. Raises SpecError."""
     pools = []
     for role, seen in spec.by_pool.items():
-        engine = resolve_engine(seen)
+        engine = resolve_engine(seen, role)
         timing = timing_model(seen, engine)
-        pools.append(PoolDeployment(role, seen, engine, timing, lower(seen, timing, pass_limits(engine))))
+        limits = pass_limits(engine)
+        lowered = with_drafting(seen, engine, lower(seen, timing, limits), limits)
+        pools.append(PoolDeployment(role, seen, engine, timing, lowered))
     handover = None if spec.pools is None else network(spec, {pool.role: pool.engine for pool in pools})
     return Deployment(tuple(pools), handover)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ._core import simulate as native_simulate
-from .describe import resolve, run_description, summary_options
+from .describe import Deployment, resolve, run_description, summary_options
 from .native import native_errors
 from .policy import Router, load_router
 from .result.provenance import provenance
@@ -28,6 +28,7 @@ def simulate(
     trace: Trace | str | Path | None = None,
     *,
     router: Router | None = None,
+    deployment: Deployment | None = None,
     leap: bool = True,
     progress: Callable[[float], None] | None = None,
 ) -> Result:
@@ -37,6 +38,7 @@ def simulate(
         spec: read already, the path of a YAML file, or a mapping shaped like one.
         trace: used in place of the spec's workload: a path, or a `Trace`.
         router: used in place of the spec's router.
+        deployment: what `resolve` made of the spec, if that was done before.
         leap: False steps through every pass; the result is the same but for its timings.
         progress: called now and then with the share done, from 0 to 1.
 
@@ -50,7 +52,10 @@ def simulate(
     if isinstance(trace, (str, Path)):
         spec = with_trace(spec, str(Path(trace).absolute()))
         trace = None
-    deployment = resolve(spec)
+    if spec.search is not None:
+        raise spec.source.problem(("search",), "only `servetwin plan` reads it", wanted="--set search=null")
+    if deployment is None:
+        deployment = resolve(spec)
     own = {pool.role: _own_router(pool.spec) for pool in deployment.pools}
     if router is None:
         router = own[deployment.first.role]

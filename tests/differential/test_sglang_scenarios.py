@@ -12,7 +12,7 @@ from servetwin.reference.sglang import EngineConfig, RunRecord
 
 from .sglang_scenarios import aborted, random_scenario
 
-SEEDS = range(400)
+SEEDS = range(620)
 
 
 def test_invariants_and_coverage() -> None:
@@ -92,6 +92,7 @@ def check_invariants(scenario: Scenario[EngineConfig], run: RunRecord) -> None:
     assert len(ended) == len(set(ended)), name
     if len(ended) == len(scenario.requests):
         last = run.passes[-1]
-        assert last.available_end + last.evictable_end == config.max_total_tokens, name
+        copied = config.max_total_tokens - last.available_end - last.evictable_end
+        assert copied == 0 or (config.hicache is not None and copied > 0), name
         for asked, record in zip(scenario.requests, run.requests, strict=True):
             assert record.n_out <= max(1, min(asked.n_out, asked.max_output_tokens)), name

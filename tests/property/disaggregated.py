@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from servetwin import _core
 
-from .worlds import COLUMNS, MS, ROUTERS, SERIES, instances, step_times, traces, vllm_engines
+from .worlds import COLUMNS, MS, ROUTERS, SERIES, instances, sglang_engines, step_times, traces, vllm_engines
 
 HANDOVERS = (
     "prefill_replica",
@@ -20,8 +20,18 @@ HANDOVERS = (
     "transfer_end_ps",
     "transferred_tokens",
 )
-ENGINES = {"vllm": (vllm_engines, "source_first")}
+ENGINES = {"vllm": (vllm_engines, "source_first"), "sglang": (sglang_engines, "destination_first")}
 """Those that hand over, and who goes first."""
+
+OF_DECODE = {
+    "vllm": {},
+    "sglang": {
+        "disable_radix_cache": True,
+        "hicache": None,
+        "disaggregation": {"num_reserved_decode_tokens": 16, "decode_extra_slots": 2, "polling_interval": 1},
+    },
+}
+"""What decode replicas of an engine have that others have not."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +80,8 @@ def pool(draw: st.DrawFn, role: str, engine: dict[str, Any]) -> dict[str, Any]:
 @st.composite
 def disaggregated(draw: st.DrawFn, name: str) -> Disaggregated:
     engines, order = ENGINES[name]
-    plain = engines().filter(lambda engine: engine.get("num_speculative_tokens", 0) == 0)
-    pools = [draw(pool(role, draw(plain))) for role in ("prefill", "decode")]
+    plain = engines().filter(lambda engine: engine.get("acceptance") is None)
+    pools = [draw(pool("prefill", draw(plain))), draw(pool("decode", draw(plain) | OF_DECODE[name]))]
     speeds = st.sampled_from([10**6, 10**7, 10**9, 10**12])
     links = [{"bytes_per_s": draw(speeds), "latency_ps": draw(_TIMES)}]
     crossed = [0] if draw(st.booleans()) else []
@@ -90,7 +100,7 @@ def disaggregated(draw: st.DrawFn, name: str) -> Disaggregated:
             "control_ps": draw(_TIMES),
             "setup_ps": draw(_TIMES),
             "timeout_ps": draw(st.sampled_from([MS, 20 * MS, 300 * MS, 10**15])),
-            "local_prefill_tokens": draw(st.none() | st.integers(0, 80)),
+            "local_prefill_tokens": draw(st.none() | st.integers(0, 80)) if name == "vllm" else None,
             "bytes_per_token": draw(st.sampled_from([1, 1000, 10**6])),
             "links": crossed,
         },

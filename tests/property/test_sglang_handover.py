@@ -1,4 +1,4 @@
-"""SGLang's prefill and decode replicas: leaping changes nothing, and requests end however memory, links and limits fall."""
+"""SGLang's prefill and decode replicas: leaping changes nothing, and requests end however memory and links fall."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ from .worlds import MS, records, sglang_engines, step_times, traces
 ROUTERS = [{"kind": "round_robin"}, {"kind": "least_requests"}]
 TIMES = ("arrival_ps", "scheduled_ps", "first_token_ps", "last_token_ps", "end_ps")
 COMPLETED, REJECTED = 0, 1
+UNDRAFTED = {"speculative_num_draft_tokens": 0, "acceptance": None, "decode_reserve_tokens": 0}
+PREDECESSOR = 5
+"""The reason of a request whose predecessor did not complete."""
 
 
 @dataclass(frozen=True)
@@ -38,16 +41,20 @@ class World:
 def worlds(draw: st.DrawFn) -> World:
     """Links fast and slow, pools in which few fit, and decode replicas that reserve little, so that they retract."""
     milliseconds = st.sampled_from([0, MS, 40 * MS])
-    decode = draw(sglang_engines()) | {
-        "disable_radix_cache": True,
-        "hicache": None,
-        "disaggregation": {
-            "num_reserved_decode_tokens": draw(st.sampled_from([0, 1, 16, 60])),
-            "decode_extra_slots": draw(st.sampled_from([0, 2, 10])),
-            "polling_interval": draw(st.sampled_from([1, 1, 1, 3])),
-        },
-    }
-    engines = {"prefill": draw(sglang_engines()), "decode": decode}
+    decode = (
+        draw(sglang_engines())
+        | UNDRAFTED
+        | {
+            "disable_radix_cache": True,
+            "hicache": None,
+            "disaggregation": {
+                "num_reserved_decode_tokens": draw(st.sampled_from([0, 1, 16, 60])),
+                "decode_extra_slots": draw(st.sampled_from([0, 2, 10])),
+                "polling_interval": draw(st.sampled_from([1, 1, 1, 3])),
+            },
+        }
+    )
+    engines = {"prefill": draw(sglang_engines()) | UNDRAFTED, "decode": decode}
     pools = [
         {
             "role": role,
@@ -98,10 +105,11 @@ def test_all_requests_end(world: World) -> None:
     if "failure" in found:
         return
     times = list(zip(*(array("q", found[name]) for name in TIMES), strict=True))
-    status, tokens = array("B", found["status"]), array("I", found["output_tokens"])
-    for row, after in enumerate(world.trace["after"]):
+    status, reason = array("B", found["status"]), array("B", found["reason"])
+    tokens = array("I", found["output_tokens"])
+    for row in range(len(status)):
         if status[row] == COMPLETED:
             assert times[row] == tuple(sorted(times[row]))
             assert 1 <= tokens[row] <= max(1, world.trace["output_tokens"][row])
-        elif after < 0:
-            assert status[row] == REJECTED
+        else:
+            assert status[row] == REJECTED or reason[row] == PREDECESSOR

@@ -23,6 +23,9 @@ COLUMNS = (
     "replica",
     "output_tokens",
     "cached_tokens",
+    "host_tokens",
+    "disk_tokens",
+    "shared_tokens",
     "preemptions",
     "status",
     "reason",
@@ -251,19 +254,21 @@ def sglang_engines(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
+_SPEEDS = st.fixed_dictionaries(
+    {"bytes_per_s": st.sampled_from([10**6, 10**8, 10**12]), "latency_ps": st.sampled_from([0, MS // 10, 30 * MS])}
+)
+
+
 @st.composite
 def hicaches(draw: st.DrawFn, page_size: int) -> dict[str, Any]:
     """A token of 10 kB: copies take nothing beside a pass, or outlast several."""
-    speeds = st.fixed_dictionaries(
-        {"bytes_per_s": st.sampled_from([10**6, 10**8, 10**12]), "latency_ps": st.sampled_from([0, MS // 10, 30 * MS])}
-    )
     return {
         "write_policy": draw(st.sampled_from(["write_through", "write_through_selective", "write_back"])),
         "tokens": page_size * draw(st.integers(1, 1500 // page_size)),
         "layers": draw(st.integers(1, 3)),
         "token_bytes": 10_000,
-        "load": draw(speeds),
-        "store": draw(speeds),
+        "load": draw(_SPEEDS),
+        "store": draw(_SPEEDS),
     }
 
 
@@ -273,6 +278,8 @@ def vllm_engines(draw: st.DrawFn) -> dict[str, Any]:
     block_size = draw(st.sampled_from([1, 4, 8, 16, 64]))
     drafts = draw(st.sampled_from([0, 0, 0, 2, 3]))
     blocks = draw(st.integers(2, 60)) * max(1, 16 // block_size) + 1
+    caches = draw(st.integers(0, 3)) > 0
+    can_offload = version == "0.32" and caches and not drafts
     chunked = draw(st.integers(0, 4)) > 0
     threshold = draw(st.sampled_from([0, 0, 8, 30]))
     return {
@@ -283,7 +290,7 @@ def vllm_engines(draw: st.DrawFn) -> dict[str, Any]:
         "max_model_len": draw(st.sampled_from([96, 160, 4096])),
         "block_size": block_size,
         "num_gpu_blocks": blocks,
-        "enable_prefix_caching": draw(st.integers(0, 3)) > 0,
+        "enable_prefix_caching": caches,
         "enable_chunked_prefill": chunked,
         "long_prefill_token_threshold": threshold,
         "long_prefill_token_threshold_adaptive": version == "0.32" and threshold > 0 and draw(st.booleans()),
@@ -293,7 +300,35 @@ def vllm_engines(draw: st.DrawFn) -> dict[str, Any]:
         "async_scheduling": drafts == 0 and draw(st.booleans()),
         "num_speculative_tokens": drafts,
         **(draw(speculation(drafts)) if drafts else {}),
+        "offload": draw(st.none() | offloads(block_size)) if can_offload else None,
     }
+
+
+@st.composite
+def offloads(draw: st.DrawFn, block_size: int) -> dict[str, Any]:
+    """Host memory for a token of 10 kB: anything from a block to plenty, copies that take nothing or outlast passes."""
+    return {
+        "blocks": draw(st.integers(1, max(1, 3000 // block_size))),
+        "block_bytes": 10_000 * block_size,
+        "store": draw(_SPEEDS),
+        "load": draw(_SPEEDS),
+        "below": [draw(below(place, block_size)) for place in draw(_PLACES)],
+    }
+
+
+_PLACES = st.sampled_from([(), (), ("disk",), ("shared",), ("disk", "shared")])
+
+
+def below(place: str, block_size: int) -> st.SearchStrategy[dict[str, Any]]:
+    return st.fixed_dictionaries(
+        {
+            "place": st.just(place),
+            "blocks": st.integers(1, max(1, 6000 // block_size)),
+            "write": _SPEEDS,
+            "read": _SPEEDS,
+            "write_policy": st.sampled_from(["through", "on_eviction"]),
+        }
+    )
 
 
 @st.composite

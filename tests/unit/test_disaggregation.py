@@ -73,7 +73,6 @@ def run(
     links: Sequence[dict[str, int]] = (),
     replicas: tuple[int, int] = (1, 1),
     routers: tuple[dict[str, Any], dict[str, Any]] | None = None,
-    witness: object | None = None,
     priority: Sequence[int] | None = None,
 ) -> Ran:
     count = len(arrivals_ps)
@@ -114,7 +113,7 @@ def run(
         "max_passes": None,
         "series_interval_ps": 1000 * MS,
     }
-    return Ran(_core.simulate(trace, json.dumps(config), router=witness))
+    return Ran(_core.simulate(trace, json.dumps(config)))
 
 
 @LEAPS
@@ -219,25 +218,20 @@ def test_results_before_a_transfer(leap: bool) -> None:
     assert ran.replica == [1, 1]
 
 
-class Witness:
-    """A router of one replica that keeps how many blocks it was shown in use."""
-
-    def __init__(self) -> None:
-        self.used_blocks: list[int] = []
-
-    def route(self, request: Any, replicas: Sequence[Any]) -> int:
-        self.used_blocks.append(replicas[0].used_blocks)
-        return 0
-
-
 @LEAPS
 def test_a_transfer_before_an_arrival(leap: bool) -> None:
-    """Request 1 arrives as the prompt of request 0 has been fetched: its router sees no block in use."""
-    witness = Witness()
-    routers = ({"kind": "python", "interval_ps": 0, "delay_ps": 0}, {"kind": "round_robin"})
-    ran = run([0, 2 * PASS, 2 * PASS + 1], [1, 1, 1], leap=leap, routers=routers, witness=witness)
-    assert ran.transfer_end_ps[0] == ran.arrival_ps[1] == 2 * PASS
-    assert witness.used_blocks == [0, 0, 1]
+    """Request 1 arrives as request 0 is sent to the same decode replica, where only one of them has room."""
+    ran = run(
+        [0, PASS],
+        [1, 1],
+        leap=leap,
+        prompts=[33, 16],
+        handover={"local_prefill_tokens": 32},
+        decode={"num_gpu_blocks": 4},
+    )
+    assert ran.decode_routed_ps[0] == ran.arrival_ps[1] == PASS
+    assert ran.transfer_start_ps[0] == PASS
+    assert ran.scheduled_ps[1] == ran.end_ps[0]
 
 
 @LEAPS

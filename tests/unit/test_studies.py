@@ -16,6 +16,7 @@ TINY = {
     "knee": argparse.Namespace(requests=20),
     "router": argparse.Namespace(requests=60, users=(4,)),
     "agents": argparse.Namespace(requests=60, pools=(None,)),
+    "host_tier": argparse.Namespace(requests=60, pools=(8192,), users=(4,)),
 }
 
 

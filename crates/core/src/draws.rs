@@ -69,6 +69,9 @@ impl Draws {
 
     /// The least number of outcomes from `place` on that give at least `tokens`.
     pub fn passes_for(&self, place: u64, tokens: i64) -> u64 {
+        if tokens <= 0 {
+            return 0;
+        }
         let place = place % self.outcomes;
         let wanted = self.total(place) + tokens;
         let round = i64::from(self.sums[self.outcomes as usize]);
@@ -110,6 +113,7 @@ mod tests {
             draws.add_to(place, &mut sums);
             for passes in 0..40 {
                 assert_eq!(draws.total(place + passes) - draws.total(place), sum);
+                assert_eq!(draws.passes_for(place, -sum), 0);
                 assert_eq!(sums[passes as usize], 10 + draws.at(place + passes));
                 for tokens in sum + 1..=sum + i64::from(draws.at(place + passes)) {
                     assert_eq!(draws.passes_for(place, tokens), passes + 1);

@@ -1,15 +1,17 @@
 //! The metrics of a run, by dotted name. `docs/metrics.md` defines each; this is the code for it.
 
+mod backlog;
 mod handovers;
 mod limits;
 mod options;
 mod progressions;
+mod speculation;
 mod stats;
 mod trajectories;
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use crate::record::{Gaps, NEVER, Requests, Status};
+use crate::record::{Gaps, NEVER, Requests, Speculated, Status};
 pub use handovers::PoolUse;
 pub use options::{Limit, ServiceLevel, Statistic, SummaryOptions};
 use stats::Stats;
@@ -77,13 +79,15 @@ impl Serialize for Summary {
 
 /// Computes all metrics. `input_tokens` and `limits`, the most output tokens asked for, have one
 /// entry a request, as the columns of `requests`; so has `trajectories`, the first request of each
-/// request's trajectory, if any waits for another. `gaps` and `pools` are those of the whole run.
+/// request's trajectory, if any waits for another. `gaps`, `speculated` and `pools` are those of the whole run.
+#[expect(clippy::too_many_arguments)]
 pub fn summarize(
     requests: &Requests,
     input_tokens: &[u32],
     limits: &[u32],
     trajectories: &[u32],
     gaps: &[Gaps],
+    speculated: &Speculated,
     pools: &[PoolUse],
     options: &SummaryOptions,
 ) -> Summary {
@@ -118,6 +122,8 @@ pub fn summarize(
     write_counts(&mut summary, &counts);
     write_rates(&mut summary, &counts, &interval, options.gpus);
     write_latencies(&mut summary, &latencies);
+    speculation::write(&mut summary, gaps, speculated);
+    backlog::write(&mut summary, requests, &interval);
     trajectories::write(&mut summary, requests, trajectories, &interval);
     handovers::write(&mut summary, requests, &interval, pools);
     write_cache(&mut summary, &counts);
@@ -174,8 +180,8 @@ struct Request {
     input_tokens: u32,
     output_tokens: u32,
     cached_tokens: u32,
-    /// None where there is no host memory to load from.
-    host_tokens: Option<u32>,
+    /// From host memory, a disk and a shared store; None where there is no such place.
+    loaded_tokens: [Option<u32>; 3],
     preemptions: u32,
     queue_ps: Option<i64>,
     ttft_ps: Option<i64>,
@@ -191,13 +197,14 @@ impl Request {
         let since = |from_ps: i64, time_ps: i64| (time_ps != NEVER).then(|| time_ps - from_ps);
         let (first_ps, last_ps) = (requests.first_token_ps[row], requests.last_token_ps[row]);
         let output_tokens = requests.output_tokens[row];
+        let loaded = [&requests.loaded.host, &requests.loaded.disk, &requests.loaded.shared];
         Request {
             status: requests.status[row],
             arrived: arrival_ps != NEVER,
             input_tokens: input_tokens[row],
             output_tokens,
             cached_tokens: requests.cached_tokens[row],
-            host_tokens: requests.loaded.host.get(row).copied(),
+            loaded_tokens: loaded.map(|column| column.get(row).copied()),
             preemptions: requests.preemptions[row],
             queue_ps: since(arrival_ps, requests.scheduled_ps[row]),
             ttft_ps: since(arrival_ps, first_ps),
@@ -247,7 +254,7 @@ struct Counts {
     input_tokens: u64,
     output_tokens: u64,
     cached_tokens: u64,
-    host_tokens: Option<u64>,
+    loaded_tokens: [Option<u64>; 3],
     preemptions: u64,
     preempted: u64,
     responsive: u64,
@@ -272,8 +279,10 @@ impl Counts {
             self.input_tokens += u64::from(request.input_tokens);
             self.output_tokens += u64::from(request.output_tokens);
             self.cached_tokens += u64::from(request.cached_tokens);
-            if let Some(tokens) = request.host_tokens {
-                *self.host_tokens.get_or_insert(0) += u64::from(tokens);
+            for (sum, tokens) in self.loaded_tokens.iter_mut().zip(request.loaded_tokens) {
+                if let Some(tokens) = tokens {
+                    *sum.get_or_insert(0) += u64::from(tokens);
+                }
             }
         } else if request.status == Status::Rejected as u8 {
             self.rejected += 1;
@@ -383,8 +392,10 @@ fn write_latencies(summary: &mut Summary, latencies: &Latencies) {
 fn write_cache(summary: &mut Summary, counts: &Counts) {
     if counts.input_tokens > 0 {
         summary.number("prefix_reuse", counts.cached_tokens as f64 / counts.input_tokens as f64);
-        if let Some(tokens) = counts.host_tokens {
-            summary.number("prefix_reuse.host", tokens as f64 / counts.input_tokens as f64);
+        for (place, tokens) in ["host", "disk", "shared"].into_iter().zip(counts.loaded_tokens) {
+            if let Some(tokens) = tokens {
+                summary.number(&format!("prefix_reuse.{place}"), tokens as f64 / counts.input_tokens as f64);
+            }
         }
     }
     summary.integer("preemptions", counts.preemptions);

@@ -36,6 +36,8 @@ pub enum Reason {
     DecodeContext = 9,
     /// Its hand-over took too long.
     HandoverTimeout = 10,
+    /// SGLang aborts a request of a decode replica whose next token finds no room, even alone.
+    OutOfMemory = 11,
 }
 
 /// One entry a request in every column; picoseconds, tokens.
@@ -127,6 +129,8 @@ impl Requests {
 #[derive(Clone, Debug, Default)]
 pub struct Loaded {
     pub host: Vec<u32>,
+    pub disk: Vec<u32>,
+    pub shared: Vec<u32>,
 }
 
 /// Gaps between tokens: `count` gaps of `start_ps`, `start_ps + step_ps`, ..., each of `weight` rows.

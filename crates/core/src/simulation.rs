@@ -15,7 +15,7 @@ use crate::metrics::PoolUse;
 use crate::record::{Gaps, Handovers, Reason, Requests, Series, Speculated, Status};
 use crate::replica::{Limits, Replica};
 use crate::router::{self, Fleet, Pick, Policy, PolicyError};
-use crate::scheduler::{self, Prefilled, Results, Setting, Wanted};
+use crate::scheduler::{self, Prefilled, Results, Setting, Store, Wanted};
 use crate::trace::Trace;
 use crate::worker::{Phase, Stop};
 use pool::Pool;
@@ -90,6 +90,7 @@ pub fn simulate(
             step_time: &config.step_time,
             role: config.role,
             data: config.data,
+            store: contents.store.as_ref(),
             leap: run.leap,
             max_passes: run.max_passes.unwrap_or(u64::MAX),
             log_passes: run.record.passes,
@@ -104,8 +105,8 @@ pub fn simulate(
     if run.handover.is_some() {
         requests.handovers = Handovers::new(trace.len());
     }
-    if run.pools.iter().any(|pool| scheduler::has_host_tier(&pool.engine)) {
-        requests.loaded.host = vec![0; trace.len()];
+    for pool in &run.pools {
+        scheduler::open_loaded(&pool.engine, &mut requests.loaded, trace.len());
     }
     if run.pools.iter().any(|pool| pool.data.ranks > 1) {
         requests.rank = vec![u32::MAX; trace.len()];
@@ -137,7 +138,9 @@ pub fn simulate(
     let open_loop = run.users.is_none() && !trace.has_waits();
     let mut questions = Questions { progress, events: 0, looked_at: 0, requests: trace.len() };
     match &mut pools[..] {
-        [pool] if pool.router.is_static() && open_loop => simulation.replica_by_replica(pool, &mut questions)?,
+        [pool] if pool.router.is_static() && open_loop && pool.setting.store.is_none() => {
+            simulation.replica_by_replica(pool, &mut questions)?
+        }
         _ => events::run(&mut simulation, &mut pools, &mut questions)?,
     }
     Ok(simulation.outcome(&pools))
@@ -148,6 +151,7 @@ struct Contents {
     chains: Chains,
     /// In whole blocks, where the router reads them and `chains` are not that.
     blocks: Option<Chains>,
+    store: Option<Store>,
 }
 
 impl Contents {
@@ -156,6 +160,7 @@ impl Contents {
         Contents {
             chains: scheduler::chains(trace, &pool.engine),
             blocks: reads.then(|| scheduler::blocks(trace, &pool.engine)).flatten(),
+            store: scheduler::store(&pool.engine),
         }
     }
 }

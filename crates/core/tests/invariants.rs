@@ -4,7 +4,7 @@ mod support;
 
 use servetwin_core::config::sglang::{self, HiCache, Sglang, WritePolicy};
 use servetwin_core::config::trtllm::{self, CapacityPolicy, ChunkingPolicy, Trtllm};
-use servetwin_core::config::vllm::{Offload, Policy, Version, Vllm};
+use servetwin_core::config::vllm::{Below, Offload, Place, Policy, Version, Vllm, WritePolicy as Writes};
 use servetwin_core::config::{Balance, Data, Engine, Role};
 use servetwin_core::kv::channel::Speed;
 use servetwin_core::record::{NEVER, Requests};
@@ -61,6 +61,7 @@ fn vllm(dice: &mut Dice) -> Vllm {
         scheduling_policy: dice.pick(&[Policy::Fcfs, Policy::Priority]),
         watermark_blocks: dice.roll(0, 2) as u32,
         scheduler_reserve_full_isl: dice.chance(2),
+        prefill_schedule_interval: dice.roll(1, 3) as u32,
         async_scheduling: drafts == 0 && dice.chance(2),
         num_speculative_tokens: drafts,
         acceptance: (drafts > 0).then(|| serde_json::from_str(ACCEPTANCE).expect("a table")),
@@ -90,11 +91,21 @@ fn offloading(dice: &mut Dice) -> Vllm {
         bytes_per_s: dice.pick(&[2_000, 100_000, 10_000_000]),
         latency_ps: dice.pick(&[0, MS / 50, 3 * MS]),
     };
+    let places = dice.pick(&[[].as_slice(), &[Place::Disk], &[Place::Shared], &[Place::Disk, Place::Shared]]);
+    let mut behind = |place: &Place| Below {
+        place: *place,
+        blocks: dice.pick(&[2, 40, 900]),
+        write: speed(dice),
+        read: speed(dice),
+        write_policy: dice.pick(&[Writes::Through, Writes::OnEviction]),
+    };
+    let below = places.iter().map(&mut behind).collect();
     engine.offload = Some(Offload {
         blocks: dice.pick(&[1, 3, 12, 60, 400]),
         block_bytes: 10 * u64::from(engine.block_size),
         store: speed(dice),
         load: speed(dice),
+        below,
     });
     engine
 }
@@ -229,6 +240,7 @@ fn holds(engine: fn(&mut Dice) -> Engine, least_preemptions: u32) -> u32 {
         let host = Affine { base_ps: 5 * MS, prefill_token_ps: 50_000, context_ps: 900, ..Affine::default() };
         let step_time = StepTime::Affine { host, terms: Vec::new(), draft: Affine::default() };
         let chains = scheduler::chains(&trace, &engine);
+        let store = scheduler::store(&engine);
         let setting = Setting {
             trace: &trace,
             chains: &chains,
@@ -238,15 +250,14 @@ fn holds(engine: fn(&mut Dice) -> Engine, least_preemptions: u32) -> u32 {
             data: data(&mut dice),
             leap: dice.chance(2),
             max_passes: u64::MAX,
+            store: store.as_ref(),
             log_passes: false,
             log_blocks: dice.chance(3),
         };
         let limits = Limits { stall_passes: 300, interval_ps: 10 * MS, gap_limit: 50, series_limit: 8 };
         let mut worker = Replica::new(0, setting, limits);
         let mut requests = Requests::new(trace.len());
-        if scheduler::has_host_tier(&engine) {
-            requests.loaded.host = vec![0; trace.len()];
-        }
+        scheduler::open_loaded(&engine, &mut requests.loaded, trace.len());
         let (mut first_tokens, mut ended) = (Vec::new(), Vec::new());
         let mut refused = 0;
         let mut now = (0, Phase::Results);

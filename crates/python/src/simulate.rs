@@ -71,6 +71,8 @@ impl Run {
             "output_tokens" => column(py, &requests.output_tokens, u32::to_le_bytes)?,
             "cached_tokens" => column(py, &requests.cached_tokens, u32::to_le_bytes)?,
             "host_tokens" => column(py, &requests.loaded.host, u32::to_le_bytes)?,
+            "disk_tokens" => column(py, &requests.loaded.disk, u32::to_le_bytes)?,
+            "shared_tokens" => column(py, &requests.loaded.shared, u32::to_le_bytes)?,
             "preemptions" => column(py, &requests.preemptions, u32::to_le_bytes)?,
             "route_reason" => column(py, &requests.route_reason, u32::to_le_bytes)?,
             "route_overlap_tokens" => column(py, &requests.route_overlap_tokens, u32::to_le_bytes)?,
@@ -118,6 +120,7 @@ impl Run {
                 limits,
                 &trajectories,
                 &outcome.gaps,
+                &outcome.speculated,
                 &outcome.pools,
                 &options,
             )

@@ -15,22 +15,25 @@ from .trtllm import resolve_trtllm
 from .vllm import resolve_vllm
 
 
-def resolve_engine(spec: Spec) -> ResolvedEngine:
-    """Raises SpecError for an unknown model or GPU, for what the engine refuses at start, and for what does not fit."""
+def resolve_engine(spec: Spec, role: str = "aggregated") -> ResolvedEngine:
+    """Of a pool with this role.
+
+    Raises SpecError for an unknown model or GPU, for what the engine refuses at start, and for what does not fit.
+    """
     check_ranks(spec, find_model(spec))
-    resolved = _resolved(spec)
+    resolved = _resolved(spec, role)
     if spec.parallel.data == 1:
         return resolved
     return replace(resolved, rules=f"unrecorded of data ranks together; of one rank {resolved.rules}")
 
 
-def _resolved(spec: Spec) -> ResolvedEngine:
+def _resolved(spec: Spec, role: str) -> ResolvedEngine:
     engine = spec.engine
     match engine:
         case VllmEngine():
             return resolve_vllm(spec, engine)
         case SglangEngine():
-            return resolve_sglang(spec, engine)
+            return resolve_sglang(spec, engine, role)
         case TrtllmEngine():
             return resolve_trtllm(spec, engine)
         case _:

@@ -5,8 +5,10 @@ Read from sglang 0.5.23: arg_groups/memory_hook.py, arg_groups/validation_hook.p
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..spec import Spec
-from ..spec.engine import SglangEngine
+from ..spec.engine import Drafting, SglangEngine
 from ..units import GIB
 from .engine import (
     ResolvedEngine,
@@ -20,9 +22,11 @@ from .engine import (
 )
 from .gpus import Gpu
 from .lookup import find_gpu, find_model
-from .memory import Memory, cache_bytes, communication_bytes, weight_bytes
+from .memory import Memory, cache_bytes, weight_bytes
 from .models import Model
 from .parallel import Ranks, ranks
+from .speculation import acceptance, check_model_drafts
+from .tiers import sglang_hicache
 
 _CHUNKS = ((20, 2048), (60, 4096), (160, 8192))
 """GiB of GPU memory below which the chunk is of so many tokens (handle_gpu_memory_settings)."""
@@ -42,6 +46,14 @@ _PREFILL_GRAPHS = (*range(4, 33, 4), *range(48, 257, 16), *range(288, 513, 32), 
 CONTEXT_BYTES = GIB // 2
 """Of a CUDA context, before the weights are loaded: an assumption, as it varies by driver."""
 
+DISTRIBUTED_GIB = {1: 0.0, 2: 1.3, 4: 1.65, 8: 2.01}
+"""Taken by NCCL and the all-reduce's buffers on each rank before the weights are loaded, by ranks.
+
+Eight: "Init torch distributed ends. mem usage=2.01 GB", on H200s (sgl-project/sglang#11716). Four: the rest that makes
+367,404 tokens come out, Qwen3 235B in FP8 on H100s with mem_fraction_static 0.93 (vllm-project/vllm#21348). Two: goes
+on from these, an assumption.
+"""
+
 DATA_CONSERVATIVENESS = 0.3
 """What enable_dp_attention multiplies schedule_conservativeness with (_handle_data_parallelism)."""
 
@@ -49,9 +61,22 @@ RECORDED = "recorded: every step agrees with recordings of the real scheduler"
 OVERLAP = (
     "unrecorded for the overlap loop, SGLang's default (recorded with disable_overlap_schedule: true, step by step)"
 )
+HANDED_OVER = "unrecorded for hand-overs (within a replica, recorded in the loop without overlap)"
+HICACHE = "unrecorded for HiCache (what is on the device only, recorded in the loop without overlap)"
 
 
-def resolve_sglang(spec: Spec, engine: SglangEngine) -> ResolvedEngine:
+SPECULATION = "unrecorded with speculation: read from its source"
+
+SPECULATIVE_REQUESTS = 48
+"""max_running_requests, if none is given (arg_groups/speculative_hook.py)."""
+
+
+def distributed_bytes(tensor: int) -> int:
+    """Of one rank; of a number of ranks between, as of the next smaller."""
+    return int(max(gib for count, gib in DISTRIBUTED_GIB.items() if count <= tensor) * GIB)
+
+
+def resolve_sglang(spec: Spec, engine: SglangEngine, role: str) -> ResolvedEngine:
     """Raises SpecError for an unknown model or GPU, for what SGLang refuses at start, and for what does not fit."""
     model, gpu = find_model(spec), find_gpu(spec)
     if model is not None:
@@ -85,17 +110,21 @@ def resolve_sglang(spec: Spec, engine: SglangEngine) -> ResolvedEngine:
         "schedule_policy": engine.schedule_policy,
         "schedule_conservativeness": engine.schedule_conservativeness
         * (DATA_CONSERVATIVENESS if shared.data > 1 else 1),
-        "disable_radix_cache": engine.disable_radix_cache,
+        # A decode replica turns it off itself (arg_groups/pd_disaggregation_hook.py).
+        "disable_radix_cache": engine.disable_radix_cache or role == "decode",
         "enable_priority_scheduling": engine.enable_priority_scheduling,
         "disable_priority_preemption": engine.disable_priority_preemption,
         "schedule_low_priority_values_first": engine.schedule_low_priority_values_first,
         "priority_scheduling_preemption_threshold": engine.priority_scheduling_preemption_threshold,
         "disable_overlap_schedule": engine.disable_overlap_schedule,
         "ignore_eos": engine.ignore_eos,
+        "hicache": sglang_hicache(spec, engine, model, gpu, cache_format(model, engine.kv_cache_dtype), pool),
+        "disaggregation": _disaggregation(engine) if role == "decode" else None,
+        **_speculation(spec, engine, model),
     }
     return ResolvedEngine(
         title="SGLang",
-        rules=RECORDED if engine.disable_overlap_schedule else OVERLAP,
+        rules=_rules(engine, role),
         options=options,
         model=model,
         gpu=gpu,
@@ -109,6 +138,53 @@ def resolve_sglang(spec: Spec, engine: SglangEngine) -> ResolvedEngine:
         blocks=pool // page,
         memory=room,
     )
+
+
+def _speculation(spec: Spec, engine: SglangEngine, model: Model | None) -> dict[str, Any]:
+    drafting = engine.drafting
+    if drafting is None:
+        return {}
+    check_model_drafts(spec, model, drafting)
+    return {
+        "speculative_num_draft_tokens": drafting.drafts + 1,
+        "acceptance": acceptance(drafting.options.acceptance, drafting.steps, spec.seed),
+        "decode_reserve_tokens": 2 * _tokens_of_decode(engine, drafting),
+    }
+
+
+def _tokens_of_decode(engine: SglangEngine, drafting: Drafting) -> int:
+    """get_alloc_len_per_decode (mem_cache/allocation_sizing.py). Twice that is reserved, with overlap or without."""
+    page, verified = engine.page_size, drafting.drafts + 1
+    topk = engine.speculative_eagle_topk or 1
+    if drafting.head == "none":
+        return verified
+    if page == 1 or topk == 1:
+        return max(drafting.steps * topk, verified)
+    # A branch of the tree may begin anywhere in a page, and each has pages of its own.
+    pages = (2 * (page - 1) + drafting.steps) // page
+    return max(pages * page * topk, verified)
+
+
+def _rules(engine: SglangEngine, role: str) -> str:
+    if role != "aggregated":
+        return HANDED_OVER
+    if engine.drafting is not None:
+        return SPECULATION
+    if engine.enable_hierarchical_cache:
+        return HICACHE
+    return RECORDED if engine.disable_overlap_schedule else OVERLAP
+
+
+def _disaggregation(engine: SglangEngine) -> dict[str, Any]:
+    """handle_pd_disaggregation: more places where the batch is small, and its limit given."""
+    rows, extra = engine.max_running_requests, engine.disaggregation_decode_extra_slots
+    if extra is None:
+        extra = 2 * rows if rows is not None and rows <= 32 else 0
+    return {
+        "num_reserved_decode_tokens": engine.num_reserved_decode_tokens,
+        "decode_extra_slots": extra,
+        "polling_interval": engine.disaggregation_decode_polling_interval,
+    }
 
 
 def _chunk(engine: SglangEngine, gpu: Gpu | None) -> int | None:
@@ -176,7 +252,7 @@ def _memory(spec: Spec, engine: SglangEngine, model: Model, gpu: Gpu, chunk: int
     fraction = mem_fraction_static(engine, gpu, shared, chunk)
     return Memory(
         total=gpu.memory_bytes,
-        usable=int((gpu.memory_bytes - CONTEXT_BYTES - communication_bytes(shared.stage)) * fraction),
+        usable=int((gpu.memory_bytes - CONTEXT_BYTES - distributed_bytes(shared.stage)) * fraction),
         weights=weight_bytes(model, stored_weights(spec, model), shared),
         activations=0,
         runtime=0,
@@ -203,4 +279,6 @@ def _max_running_requests(engine: SglangEngine, pool: int, context: int, shared:
     """resolve_max_num_reqs."""
     if engine.max_running_requests is not None:
         return min(max(engine.max_running_requests // shared.data, 1), pool // 2)
+    if engine.drafting is not None:
+        return min(max(SPECULATIVE_REQUESTS // shared.data, 1), pool // 2)
     return min(max(min(int(pool / context * 512), 4096), 2048), pool // 2)

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..spec import Spec
-from ..spec.engine import Acceptance
-from ..spec.lines import KeyPath
+from ..spec.engine import Acceptance, Drafting
 from .models import Model
 
 OUTCOMES = 1 << 16
@@ -57,13 +56,14 @@ def outcomes(conditional: Sequence[float]) -> list[int]:
     return counts
 
 
-def check_mtp(spec: Spec, model: Model | None, field: KeyPath) -> None:
+def check_model_drafts(spec: Spec, model: Model | None, drafting: Drafting) -> None:
     """Raises SpecError where a model that is known has no layers to predict more than one token with."""
-    if model is not None and not model.mtp:
+    if drafting.head == "mtp" and model is not None and not model.mtp:
         raise spec.source.problem(
-            field,
-            f"{model.name} has no layers for multi-token prediction",
-            wanted="eagle or ngram, or a model with them",
+            drafting.method,
+            "the model has no layers for multi-token prediction",
+            found=model.name,
+            wanted="a drafting head (eagle) or n-grams, or a model that has them",
         )
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from ..spec import Spec
-from ..spec.engine import VllmEngine
+from ..spec.base import MAX_COUNT
+from ..spec.engine import SglangEngine, VllmEngine
+from ..spec.tiers import TierBelow
 from ..units import GIB, PS_PER_MS, nearest_ps
 from .formats import Format
 from .gpus import Gpu
@@ -37,6 +39,68 @@ def vllm_offload(
         "block_bytes": block_bytes,
         "store": host_speed(spec, gpu, "store_gbytes_per_s"),
         "load": host_speed(spec, gpu, "load_gbytes_per_s"),
+        "below": [
+            _below(spec, name, tier, block_bytes * _copies(spec, model))
+            for name, tier in (("disk", spec.tiers.disk), ("shared", spec.tiers.shared))
+            if tier is not None
+        ],
+    }
+
+
+def _below(spec: Spec, name: str, tier: TierBelow, block_bytes: int) -> dict[str, Any]:
+    """A tier behind the host, as the core reads it; a block takes `block_bytes` there. Raises SpecError."""
+    blocks = tier.blocks
+    if blocks is None:
+        assert tier.capacity_gib is not None
+        blocks = int(tier.capacity_gib * GIB) // block_bytes
+    if not 1 <= blocks <= MAX_COUNT:
+        raise spec.source.problem(
+            ("tiers", name, "capacity_gib"),
+            "smaller than a block" if blocks < 1 else "more blocks than can be counted",
+            found=f"{tier.capacity_gib:g} GiB",
+            wanted=f"{block_bytes / GIB:.2g} to {block_bytes * MAX_COUNT / GIB:.2g} GiB",
+        )
+    latency_ps = nearest_ps(tier.first_byte_ms, PS_PER_MS)
+    return {
+        "place": name,
+        "blocks": blocks,
+        "write": {"bytes_per_s": max(round(tier.write_gbytes_per_s * 1e9), 1), "latency_ps": latency_ps},
+        "read": {"bytes_per_s": max(round(tier.read_gbytes_per_s * 1e9), 1), "latency_ps": latency_ps},
+        "write_policy": tier.write_policy,
+    }
+
+
+def sglang_hicache(
+    spec: Spec, engine: SglangEngine, model: Model | None, gpu: Gpu | None, kv: Format, pool_tokens: int
+) -> dict[str, Any] | None:
+    """HiCache, as the core reads it; None if it is off. `pool_tokens` are the device's.
+
+    As SGLang sizes its pool (mem_cache/pool_host/base.py), in whole pages and one more; without a size, twice the
+    device's (arg_groups/hicache_hook.py). Where no model is named, a pass is taken to wait for the whole of a load.
+    Raises SpecError.
+    """
+    if not engine.enable_hierarchical_cache:
+        return None
+    token_bytes = rank_bytes_per_token(spec, model, kv)
+    if engine.hicache_size is not None:
+        tokens = engine.hicache_size * 10**9 // token_bytes
+    else:
+        tokens = int(pool_tokens * (2.0 if engine.hicache_ratio is None else engine.hicache_ratio))
+    tokens = (tokens // engine.page_size + 1) * engine.page_size
+    if tokens >= 2**31:
+        raise spec.source.problem(
+            ("engine", "hicache_ratio" if engine.hicache_size is None else "hicache_size"),
+            "a pool of more tokens than can be counted",
+            found=f"{tokens:,} tokens",
+            wanted="below 2³¹",
+        )
+    return {
+        "write_policy": engine.hicache_write_policy,
+        "tokens": tokens,
+        "layers": 1 if model is None else model.layers,
+        "token_bytes": token_bytes,
+        "load": host_speed(spec, gpu, "load_gbytes_per_s"),
+        "store": host_speed(spec, gpu, "store_gbytes_per_s"),
     }
 
 

@@ -6,6 +6,7 @@ Read from the PyTorch backend's source of version 1.2: llmapi/llm_args.py, _torc
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from ..spec import Spec
 from ..spec.engine import TrtllmEngine
@@ -24,6 +25,7 @@ from .lookup import find_gpu, find_model
 from .memory import Memory, memory
 from .models import Model
 from .parallel import ranks
+from .speculation import acceptance, check_model_drafts
 
 RULES = "unrecorded: read from its source, not checked against recordings"
 
@@ -60,6 +62,7 @@ def resolve_trtllm(spec: Spec, engine: TrtllmEngine) -> ResolvedEngine:
         "batch_wait_timeout_iters": engine.batch_wait_timeout_iters,
         # TensorRT-LLM compares a whole number with this product, in floating point.
         "batch_wait_tokens": math.ceil(engine.batch_wait_max_tokens_ratio * engine.max_num_tokens),
+        **_speculation(spec, engine, model),
     }
     return ResolvedEngine(
         title="TensorRT-LLM",
@@ -76,6 +79,20 @@ def resolve_trtllm(spec: Spec, engine: TrtllmEngine) -> ResolvedEngine:
         blocks=blocks,
         memory=room,
     )
+
+
+def _speculation(spec: Spec, engine: TrtllmEngine, model: Model | None) -> dict[str, Any]:
+    options, drafting = engine.speculative_config, engine.drafting
+    if options is None or drafting is None:
+        return {}
+    check_model_drafts(spec, model, drafting)
+    return {
+        "max_draft_len": drafting.drafts,
+        "acceptance": acceptance(options.acceptance, drafting.drafts, spec.seed),
+        # get_num_extra_kv_tokens (_torch/speculative/utils.py), of a head that runs within the model's engine.
+        "num_extra_kv_tokens": 0 if drafting.head == "none" else drafting.drafts - 1,
+        "max_concurrency": options.max_concurrency,
+    }
 
 
 def _memory(spec: Spec, engine: TrtllmEngine, model: Model, gpu: Gpu) -> Memory:

@@ -21,7 +21,7 @@ from .lookup import find_gpu, find_model
 from .memory import Memory, memory
 from .models import Model
 from .parallel import ranks
-from .speculation import acceptance, check_mtp
+from .speculation import acceptance, check_model_drafts
 from .tiers import vllm_offload
 
 # Defaults of `vllm serve` by GPU (EngineArgs.get_batch_defaults): large, and all others.
@@ -80,10 +80,13 @@ def resolve_vllm(spec: Spec, engine: VllmEngine) -> ResolvedEngine:
         "watermark_blocks": int(engine.watermark * blocks),
         "scheduler_reserve_full_isl": engine.scheduler_reserve_full_isl,
         "async_scheduling": asynchronous,
+        "prefill_schedule_interval": engine.prefill_schedule_interval,
         **_speculation(spec, engine, model),
         **({} if offload is None else {"offload": offload}),
     }
     rules = _RULES[engine.version]
+    if engine.drafting is not None and engine.drafting.head != "none":
+        rules += "; drafting heads unrecorded: read from its source"
     if offload is not None:
         rules += "; offloading unrecorded: read from its source"
     return ResolvedEngine(
@@ -154,11 +157,10 @@ def _blocks_that_fit(spec: Spec, engine: VllmEngine, room: Memory, max_model_len
 
 
 def _speculation(spec: Spec, engine: VllmEngine, model: Model | None) -> dict[str, Any]:
-    speculative = engine.speculative
-    if speculative is None:
+    speculative, drafting = engine.speculative, engine.drafting
+    if speculative is None or drafting is None:
         return {"num_speculative_tokens": 0, "acceptance": None}
-    if speculative.method == "mtp":
-        check_mtp(spec, model, ("engine", "speculative", "method"))
+    check_model_drafts(spec, model, drafting)
     drafts = speculative.num_speculative_tokens
     schedule = speculative.num_speculative_tokens_per_batch_size or []
     return {

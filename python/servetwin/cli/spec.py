@@ -91,7 +91,7 @@ def import_(
         typer.Option(help="A config.json in place of the model's name.", metavar="FILE", show_default=False),
     ] = None,
     acceptance: Annotated[
-        float | None, typer.Option(help="The chance of each draft, for n-gram speculation.", show_default=False)
+        float | None, typer.Option(help="The chance of each draft, for speculation.", show_default=False)
     ] = None,
     container: Annotated[
         str | None, typer.Option(help="Of a manifest with several engines.", metavar="NAME", show_default=False)

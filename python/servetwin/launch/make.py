@@ -44,7 +44,7 @@ def import_line(
         version: of the engine; the newest that is modelled if not given.
         gpu: which no launch line tells.
         model_config: a config.json in place of the model's name.
-        acceptance: the chance of each draft, which n-gram speculation needs and no launch line tells.
+        acceptance: the chance of each draft, which speculation needs and no launch line tells.
         allow_unsupported: leaves out, and notes, what is refused otherwise.
         directory: where the paths in the line start.
 
@@ -174,18 +174,20 @@ def _ranks(spec: dict[str, Any]) -> None:
 
 
 def _speculation(spec: dict[str, Any], acceptance: float | None) -> None:
-    speculative = spec["engine"].get("speculative")
-    if speculative is None:
+    engine = spec["engine"]
+    name = {"vllm": "speculative", "sglang": "speculation", "trtllm": "speculative_config"}[engine["name"]]
+    speculates = "speculative_algorithm" in engine if engine["name"] == "sglang" else name in engine
+    if not speculates:
         if acceptance is not None:
             raise InputError("never read: the line does not speculate", field="--acceptance")
         return
     if acceptance is None:
         raise InputError(
             "how many drafts are accepted depends on the text, which no launch line tells",
-            field="--speculative-config",
+            field="--speculative-algorithm" if engine["name"] == "sglang" else "--speculative-config",
             wanted="--acceptance, the chance of each draft, such as 0.6",
         )
-    speculative["acceptance"] = acceptance
+    engine.setdefault(name, {})["acceptance"] = acceptance
 
 
 def _without_effect(table: Table, given: Arguments, command: Command) -> list[str]:

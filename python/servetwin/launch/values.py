@@ -55,13 +55,17 @@ def _cache_type(engine: str, flag: str, value: str) -> str:
 
 
 def _speculative(value: Any) -> dict[str, Any]:
+    """vLLM's JSON: what the scheduler reads of it; where the head comes from changes no decision."""
     config = as_json("speculative-config", value) if isinstance(value, str) else value
-    method = config.get("method") if isinstance(config, dict) else None
-    if method != "ngram":
-        raise InputError(
-            "only n-gram speculation is modelled", field="--speculative-config", found=repr(method), wanted="ngram"
-        )
-    return {"method": "ngram", "num_speculative_tokens": config.get("num_speculative_tokens")}
+    if not isinstance(config, dict):
+        raise InputError("not an object", field="--speculative-config", found=repr(value), wanted="JSON in braces")
+    method = str(config.get("method"))
+    method = "mtp" if method.endswith("_mtp") else method
+    read = {name: config[name] for name in SPECULATIVE if config.get(name) is not None}
+    return {"method": method, "num_speculative_tokens": config.get("num_speculative_tokens")} | read
+
+
+SPECULATIVE = ("num_speculative_tokens_per_batch_size", "disable_eagle_block_drop")
 
 
 def _graph_mode(value: Any) -> str | None:

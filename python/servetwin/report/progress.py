@@ -48,3 +48,29 @@ class ProgressBar:
         progress = Progress(console=Console(stderr=True), transient=True)
         progress.start()
         return progress, progress.add_task(self._doing, total=1.0)
+
+
+class Counter:
+    """A context manager to be called with what was done: it counts, where the end is not known."""
+
+    def __init__(self, what: str, *, shown: bool) -> None:
+        self._what = what
+        self._done = 0
+        self._started = self._told = time.monotonic()
+        self._shown = shown and sys.stderr is not None and sys.stderr.isatty()
+
+    def __enter__(self) -> Counter:
+        return self
+
+    def __call__(self, done: int) -> None:
+        self._done += done
+        now = time.monotonic()
+        if self._shown and now - self._started > PATIENCE_S and now - self._told > 0.1:
+            self._told = now
+            print(f"\r{self._done:,} {self._what}", end="", file=sys.stderr, flush=True)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._told > self._started:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)

@@ -35,6 +35,7 @@ DISTRIBUTIONS = {
     "Time to First Token (ms)": "ttft_ms",
     "Time per Output Token (ms)": "tpot_ms",
     "Inter Token Latency (ms)": "itl_ms",
+    "Chunk ITL (ms)": "chunk_itl_ms",
     "Request Latency (ms)": "e2e_ms",
     "Queue Time (ms)": "queue_ms",
     "Hand-over Time (ms)": "handover_ms",
@@ -49,6 +50,7 @@ SINGLE = {
     "Input and Output Tokens/s": "total_tokens_per_s",
     "Requests/s": "requests_per_s",
     "Goodput (requests/s)": "goodput.requests_per_s",
+    "Acceptance Length (tokens)": "acceptance_length",
     "Cost per 1M Output Tokens": "cost_per_million_output_tokens",
 }
 
@@ -161,8 +163,11 @@ def said(result: Result) -> Iterator[Line]:
         yield "stalled", f"no progress; {stalled_requests(result)}", "bold red"
     preemptions = f"{summary.get('preemptions', 0):,.0f} preemptions"
     if "prefix_reuse" in summary:
-        host = f" ({summary['prefix_reuse.host']:.1%} from host memory)" if "prefix_reuse.host" in summary else ""
-        preemptions = f"{summary['prefix_reuse']:.1%} of input tokens from the prefix cache{host}, {preemptions}"
+        places = {"host": "host memory", "disk": "disk", "shared": "the shared store"}
+        shares = {f"prefix_reuse.{place}": name for place, name in places.items()}
+        below = ", ".join(f"{summary[key]:.1%} from {name}" for key, name in shares.items() if key in summary)
+        loaded = f" ({below})" if below else ""
+        preemptions = f"{summary['prefix_reuse']:.1%} of input tokens from the prefix cache{loaded}, {preemptions}"
     yield "cache", preemptions, ""
     yield from _limits(summary)
     yield from _service_level(result)

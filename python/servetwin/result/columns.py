@@ -40,7 +40,7 @@ HANDOVER_COLUMNS: dict[str, Code] = {
 }
 """Likewise, where some replicas compute prompts and others decode."""
 
-TIER_COLUMNS = ("host_tokens",)
+TIER_COLUMNS = ("host_tokens", "disk_tokens", "shared_tokens")
 """Of the cached tokens, those loaded from below the GPU's memory. Empty where the run keeps nothing there."""
 
 SERIES_COLUMNS: dict[str, Code] = {"time_ps": "q", "replica": "I", "running": "I", "waiting": "I", "used_blocks": "I"}
@@ -58,6 +58,7 @@ REASONS = (
     "no decode replica can ever hold it",
     "prompt and output limit exceed the context of the decode replicas",
     "its hand-over took too long",
+    "no room for its next token, even alone",
 )
 """By the core's code; why a request did not complete."""
 

@@ -4,6 +4,6 @@ Start with `deployment.py` (the whole file), then `load.py` (how errors get thei
 """
 
 from .deployment import Spec
-from .load import load_spec, make_spec
+from .load import load_spec, make_spec, vary
 
-__all__ = ["Spec", "load_spec", "make_spec"]
+__all__ = ["Spec", "load_spec", "make_spec", "vary"]

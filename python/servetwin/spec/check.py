@@ -6,6 +6,8 @@ from .check_engine import check_engine
 from .check_parallel import check_parallel
 from .check_pools import check_pools
 from .check_router import check_router
+from .check_sglang import check_sglang_pools
+from .check_speculation import check_speculation
 from .check_tiers import check_tiers
 from .deployment import Spec
 from .timing import LinearTiming
@@ -18,13 +20,15 @@ SHARES_TOLERANCE = 1e-6
 
 def check(spec: Spec) -> None:
     """Raises SpecError for the first thing wrong."""
-    for pool in spec.by_pool.values():
+    for name, pool in spec.by_pool.items():
         check_parallel(pool)
         check_engine(pool)
+        check_speculation(pool, in_pools=spec.pools is not None)
         check_router(pool)
-        check_tiers(pool)
+        check_tiers(pool, name)
         _timing(pool)
     check_pools(spec)
+    check_sglang_pools(spec)
     _cluster(spec)
     _workload(spec)
     _service_level(spec)

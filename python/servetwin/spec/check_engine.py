@@ -47,34 +47,6 @@ def _vllm(spec: Spec, engine: VllmEngine) -> None:
             found=str(largest),
             wanted=f"{max(sizes)}, or it left out",
         )
-    if engine.speculative is not None:
-        drafts, threshold = engine.speculative.num_speculative_tokens, engine.long_prefill_token_threshold
-        if 0 < threshold < 1 + drafts:
-            raise problem(
-                ("engine", "long_prefill_token_threshold"),
-                f"vLLM fails where it is below 1 + num_speculative_tokens ({1 + drafts})",
-                found=str(threshold),
-                wanted=f"0 (off), or at least {1 + drafts}",
-            )
-    if engine.speculative is not None:
-        for name in ("num_speculative_tokens_per_batch_size", "disable_eagle_block_drop"):
-            if engine.version == "0.19" and spec.was_set("engine", "speculative", name):
-                raise problem(("engine", "speculative", name), "vLLM 0.19 has no such option", wanted="it left out")
-        if engine.speculative.disable_eagle_block_drop and not engine.speculative.has_head:
-            raise problem(
-                ("engine", "speculative", "disable_eagle_block_drop"),
-                "never read with ngram speculation, which drops no block",
-                wanted="it left out",
-            )
-    if engine.speculative is not None and engine.async_scheduling:
-        raise problem(
-            ("engine", "async_scheduling"),
-            "speculation is modelled without asynchronous scheduling only, which vLLM itself allows but for ngram"
-            if engine.speculative.has_head
-            else "vLLM cannot schedule asynchronously with ngram speculation",
-            found="true",
-            wanted="false, or it left out",
-        )
 
 
 PRIORITY = (

@@ -13,6 +13,7 @@ from .engine import Engine, VllmEngine
 from .lines import KeyPath, dotted
 from .pools import Handover, NamedLink, Pools
 from .router import RoundRobinRouter, Router
+from .search import Search
 from .service import Metrics, ServiceLevel
 from .tiers import Tiers
 from .timing import AnalyticTiming, Timing
@@ -60,6 +61,8 @@ class Source:
         self.overrides: dict[KeyPath, str] = {}
         self.left_out: list[str] = []
         """Options of the file's engine that went when another was set on the command line."""
+        self.data: dict[str, Any] = {}
+        """What the spec was built from, short forms written out."""
 
     def problem(self, path: KeyPath, message: str, *, found: str | None = None, wanted: str | None = None) -> SpecError:
         """An error about `path`: at the `--set` that gave it or, last, something inside it; else at the line of its
@@ -76,6 +79,12 @@ class Source:
         """A path as it is meant: from beside the spec, or, where `field` was set on the command line, from here."""
         here = any(field[:n] in self.overrides for n in range(len(field) + 1))
         return Path("" if here else self.directory or "", Path(path).expanduser())
+
+    def copy(self) -> Source:
+        """Another that can be changed."""
+        other = Source(self.file, self.directory)
+        other.lines, other.overrides, other.left_out = dict(self.lines), dict(self.overrides), list(self.left_out)
+        return other
 
     def forget(self, path: KeyPath) -> None:
         """Nothing that was written at or inside `path` stands any longer."""
@@ -101,6 +110,7 @@ class Spec(SpecModel):
     workload: Workload = Field(default_factory=TraceWorkload)
     slo: ServiceLevel | None = None
     metrics: Metrics = Field(default_factory=Metrics)
+    search: Search | None = None
     stall_passes: Annotated[CountOrZero, Field(ge=1)] = 10_000
     seed: Seed = 0
 

@@ -35,10 +35,32 @@ def make_spec(options: Mapping[str, Any], overrides: Iterable[str] = ()) -> Spec
     return _build(dict(options), Source(), overrides)
 
 
+def vary(spec: Spec, settings: Mapping[str, Any]) -> Spec:
+    """The spec with these values at these dotted paths, as `--set` would give it, and without its search.
+
+    What holds others is set before them: `engine`, and its `name`, before `engine.max_num_seqs`. Raises SpecError.
+    """
+    source, data = spec.source.copy(), spec.source.data
+    data = {name: value for name, value in data.items() if name != "search"}
+    for path, value in sorted(((tuple(name.split(".")), value) for name, value in settings.items()), key=_outermost):
+        data = _expanded(_set(data, source, path, value, f"search.vary {dotted(path)}={value}"))
+    return _checked(data, source)
+
+
+def _outermost(setting: tuple[KeyPath, Any]) -> tuple[int, KeyPath]:
+    path = setting[0]
+    return (0 if path[1:] == (TAGS.get(str(path[0])),) else len(path), path)
+
+
 def _build(data: dict[str, Any], source: Source, overrides: Iterable[str]) -> Spec:
     data = _expanded(data)
     for override in overrides:
         data = _expanded(_override(data, source, override))
+    return _checked(data, source)
+
+
+def _checked(data: dict[str, Any], source: Source) -> Spec:
+    source.data = data
     spec = _validated(data, source)
     if spec.pools is not None:
         for name in POOLS:
@@ -81,7 +103,10 @@ def _override(data: dict[str, Any], source: Source, override: str) -> dict[str, 
         raise SpecError("not of the form path=value", file=origin, wanted="such as --set engine.max_num_seqs=128")
     if not text.strip():
         raise SpecError("no value", file=origin, field=dotted(path), wanted="a value, or null for the default")
-    value = parse_value(text, origin)
+    return _set(data, source, path, parse_value(text, origin), origin)
+
+
+def _set(data: dict[str, Any], source: Source, path: KeyPath, value: Any, origin: str) -> dict[str, Any]:
     field = str(path[0])
     tag = TAGS.get(field)
     if tag is not None and path[1:] == (tag,):

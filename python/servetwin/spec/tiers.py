@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from .base import Count, NotNegative, Positive, SpecModel
@@ -16,8 +18,21 @@ class HostTier(SpecModel):
     first_byte_ms: NotNegative = 0.02
 
 
+class TierBelow(SpecModel):
+    """A tier behind host memory, and its link to each rank. As large as GiB or blocks say."""
+
+    capacity_gib: Positive | None = None
+    blocks: Count | None = None
+    write_gbytes_per_s: Positive
+    read_gbytes_per_s: Positive
+    first_byte_ms: NotNegative = 0.1
+    write_policy: Literal["through", "on_eviction"] = "through"
+
+
 class Tiers(SpecModel):
     """What the engine's offloading options leave open: sizes in blocks, speeds."""
 
     host: HostTier = Field(default_factory=HostTier)
+    disk: TierBelow | None = None
+    shared: TierBelow | None = None
     kv_bytes_per_token: Count | None = None

@@ -40,6 +40,9 @@ pub struct Vllm {
     pub watermark_blocks: u32,
     pub scheduler_reserve_full_isl: bool,
     pub async_scheduling: bool,
+    /// Of data ranks in step: prompts are computed in every so many passes; 1 in all of them.
+    #[serde(default = "every_pass")]
+    pub prefill_schedule_interval: u32,
     pub num_speculative_tokens: u32,
     #[serde(default)]
     pub acceptance: Option<Acceptance>,
@@ -59,6 +62,10 @@ pub struct Vllm {
     pub offload: Option<Offload>,
 }
 
+fn every_pass() -> u32 {
+    1
+}
+
 /// Host memory that blocks are offloaded to.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -71,6 +78,47 @@ pub struct Offload {
     pub store: Speed,
     /// From the host to the GPU.
     pub load: Speed,
+    /// Where the host's blocks are kept as well, in the order in which it is asked.
+    #[serde(default)]
+    pub below: Vec<Below>,
+}
+
+/// A tier behind host memory.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Below {
+    pub place: Place,
+    pub blocks: u32,
+    /// To it, and from it, for one rank.
+    pub write: Speed,
+    pub read: Speed,
+    pub write_policy: WritePolicy,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Place {
+    /// Of one replica.
+    Disk,
+    /// Of all replicas of a pool.
+    Shared,
+}
+
+/// Which of the host's blocks are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WritePolicy {
+    /// All, when they are there.
+    Through,
+    /// Those that it evicts.
+    OnEviction,
+}
+
+impl Vllm {
+    /// The tier behind the host in that place.
+    pub fn below(&self, place: Place) -> Option<&Below> {
+        self.offload.as_ref()?.below.iter().find(|below| below.place == place)
+    }
 }
 
 /// A replica keeps lists by residue of the block size.
@@ -96,6 +144,7 @@ impl Vllm {
         let others = self.num_lookahead_tokens > 0 || self.eagle_block_drop || !schedule.is_empty();
         fault(drafts == 0 && others, "options of speculation without it")?;
         fault(drafts > 0 && self.async_scheduling, "speculation runs without async scheduling")?;
+        fault(self.prefill_schedule_interval == 0, "prefill_schedule_interval must be at least 1")?;
         let Some(offload) = &self.offload else { return Ok(()) };
         fault(offload.blocks == 0, "offload.blocks must be at least 1")?;
         fault(offload.block_bytes == 0, "offload.block_bytes must be at least 1")?;
@@ -103,6 +152,15 @@ impl Vllm {
             fault(speed.bytes_per_s == 0, "the bytes_per_s of offload must be at least 1")?;
             fault(speed.latency_ps < 0, "the latency_ps of offload must not be negative")?;
         }
+        for below in &offload.below {
+            fault(below.blocks == 0, "the blocks of a tier must be at least 1")?;
+            for speed in [below.write, below.read] {
+                fault(speed.bytes_per_s == 0, "the bytes_per_s of a tier must be at least 1")?;
+                fault(speed.latency_ps < 0, "the latency_ps of a tier must not be negative")?;
+            }
+        }
+        let count = |place: Place| offload.below.iter().filter(|below| below.place == place).count();
+        fault(count(Place::Disk).max(count(Place::Shared)) > 1, "a place below the host is there once")?;
         fault(!self.enable_prefix_caching, "offload needs enable_prefix_caching")?;
         fault(self.version != Version::V0_32, "offload is modelled for 0.32")?;
         fault(drafts > 0, "offload runs without speculation")

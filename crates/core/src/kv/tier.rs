@@ -66,6 +66,8 @@ struct Entry {
     extent: Extent,
     readers: u32,
     ready_ps: i64,
+    /// It is read until then, by whoever does not say when it is done.
+    kept_ps: i64,
     /// Whether its last block is the least recently used, as in a prompt that was used as a whole.
     last_first: bool,
     /// It is part of what is being written: not to be evicted for its own sake.
@@ -77,7 +79,7 @@ struct Entry {
 
 impl Entry {
     fn is_evictable(&self, now_ps: i64) -> bool {
-        self.readers == 0 && self.ready_ps <= now_ps && !self.guarded
+        self.readers == 0 && self.ready_ps.max(self.kept_ps) <= now_ps && !self.guarded
     }
 }
 
@@ -210,6 +212,17 @@ impl Tier {
             self.isolate(extent);
             for entry in self.covering(extent).to_vec() {
                 self.entries[entry as usize].ready_ps = ready_ps;
+            }
+        }
+    }
+
+    /// Keeps what is here of `extents` until `kept_ps`.
+    pub fn keep(&mut self, extents: &[Extent], kept_ps: i64) {
+        for extent in extents {
+            self.isolate(extent);
+            for entry in self.covering(extent).to_vec() {
+                let entry = &mut self.entries[entry as usize];
+                entry.kept_ps = entry.kept_ps.max(kept_ps);
             }
         }
     }
@@ -350,8 +363,16 @@ impl Tier {
     }
 
     fn insert(&mut self, extent: Extent) {
-        let entry =
-            Entry { extent, readers: 0, ready_ps: ON_ITS_WAY, last_first: false, guarded: false, prev: NIL, next: NIL };
+        let entry = Entry {
+            extent,
+            readers: 0,
+            ready_ps: ON_ITS_WAY,
+            kept_ps: i64::MIN,
+            last_first: false,
+            guarded: false,
+            prev: NIL,
+            next: NIL,
+        };
         let entry = self.new_entry(entry);
         self.held += extent.blocks();
         let entries = &self.entries;
@@ -370,7 +391,7 @@ impl Tier {
         }
         let older = self.entries[newer.prev as usize];
         let adjoins = older.extent.segment == newer.extent.segment && newer.extent.hi == older.extent.lo;
-        let at_rest = |entry: &Entry| entry.readers == 0 && entry.ready_ps <= now_ps;
+        let at_rest = |entry: &Entry| entry.readers == 0 && entry.ready_ps.max(entry.kept_ps) <= now_ps;
         if adjoins && older.last_first && at_rest(&older) && at_rest(&newer) {
             self.forget(newer.prev);
             self.entries[entry as usize].extent.hi = older.extent.hi;

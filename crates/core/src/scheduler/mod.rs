@@ -11,18 +11,24 @@ pub mod vllm;
 pub use pass::Pass;
 
 use crate::chain::Chains;
+use crate::config::vllm::Place;
 use crate::config::{Data, Engine, Role};
 use crate::gaps::GapList;
+use crate::kv::tier::Tier;
 use crate::log::Log;
-use crate::record::{PassTime, Reason, Requests, Speculated};
+use crate::record::{Loaded, PassTime, Reason, Requests, Speculated};
 use crate::step_time::StepTime;
 use crate::trace::Trace;
 use sglang::Sglang;
+use std::cell::RefCell;
 use trtllm::Trtllm;
 use vllm::Vllm;
 
 /// Where rows verify drafts, hardly two gaps follow from each other, and a list of them is folded sooner.
 const BURST_GAPS: usize = 16;
+
+/// What all replicas of a pool keep in one place.
+pub type Store = RefCell<Tier>;
 
 /// What all replicas share.
 pub struct Setting<'a, E = Engine> {
@@ -32,6 +38,8 @@ pub struct Setting<'a, E = Engine> {
     pub step_time: &'a StepTime,
     pub role: Role,
     pub data: Data,
+    /// What all replicas of the pool keep blocks in, if there is such a place.
+    pub store: Option<&'a Store>,
     pub leap: bool,
     /// No replica does more.
     pub max_passes: u64,
@@ -50,8 +58,9 @@ impl<E> Copy for Setting<'_, E> {}
 impl<'a> Setting<'a> {
     /// The same, for the scheduler of one engine.
     fn of<E>(self, engine: &'a E) -> Setting<'a, E> {
-        let Setting { trace, chains, step_time, role, data, leap, max_passes, log_passes, log_blocks, .. } = self;
-        Setting { trace, chains, engine, step_time, role, data, leap, max_passes, log_passes, log_blocks }
+        let Setting { trace, chains, step_time, role, data, store, leap, max_passes, log_passes, log_blocks, .. } =
+            self;
+        Setting { trace, chains, engine, step_time, role, data, store, leap, max_passes, log_passes, log_blocks }
     }
 
     /// Why this request could never run on a replica.
@@ -137,11 +146,28 @@ pub fn block_size(engine: &Engine) -> u32 {
     }
 }
 
-/// Whether an engine keeps blocks in host memory.
-pub fn has_host_tier(engine: &Engine) -> bool {
+/// Makes room in `loaded` for `requests` requests, where an engine keeps blocks below the GPU's memory.
+pub fn open_loaded(engine: &Engine, loaded: &mut Loaded, requests: usize) {
+    let (host, disk, shared) = match engine {
+        Engine::Vllm(engine) => {
+            let has = |place: Place| engine.below(place).is_some();
+            (engine.offload.is_some(), has(Place::Disk), has(Place::Shared))
+        }
+        Engine::Sglang(engine) => (engine.hicache.is_some(), false, false),
+        Engine::Trtllm(_) => (false, false, false),
+    };
+    for (column, is_there) in [(&mut loaded.host, host), (&mut loaded.disk, disk), (&mut loaded.shared, shared)] {
+        if is_there {
+            column.resize(requests, 0);
+        }
+    }
+}
+
+/// An empty place for blocks of all replicas of a pool, if its engine has one.
+pub fn store(engine: &Engine) -> Option<Store> {
     match engine {
-        Engine::Vllm(engine) => engine.offload.is_some(),
-        Engine::Sglang(_) | Engine::Trtllm(_) => false,
+        Engine::Vllm(engine) => Some(Store::new(Tier::new(engine.below(Place::Shared)?.blocks))),
+        Engine::Sglang(_) | Engine::Trtllm(_) => None,
     }
 }
 
@@ -242,6 +268,9 @@ pub trait Scheduler {
 
     /// Other ranks in step with this one have passes until `until_ps`: it is not idle before then.
     fn kept_busy(&mut self, _until_ps: i64) {}
+
+    /// The next pass to be decided is number `step` since ranks in step last stopped.
+    fn set_step(&mut self, _step: i64) {}
 
     /// Decides the next pass, or run of passes, starting at `start_ps`. `now_ps` is the time of the
     /// decision. False if there is nothing to do.
@@ -348,6 +377,10 @@ impl Scheduler for AnyScheduler<'_> {
 
     fn kept_busy(&mut self, until_ps: i64) {
         each!(self, scheduler => scheduler.kept_busy(until_ps));
+    }
+
+    fn set_step(&mut self, step: i64) {
+        each!(self, scheduler => scheduler.set_step(step));
     }
 
     fn schedule(&mut self, now_ps: i64, start_ps: i64, results: &mut Results, pass: &mut Pass) -> bool {

@@ -11,7 +11,6 @@ from .hicache_tree import HiCacheTree
 from .radix_tree import RadixTree
 from .state import RequestState
 
-
 LOAD_BACK_TOKENS = 10
 """Fewer are not worth a copy (SGLang's load_back_threshold)."""
 
@@ -78,7 +77,9 @@ class KvCache:
         If it is not worth it, or there is no room, the request has to do without.
         """
         tree, copies, node = self._tree, self.copies, request.host_matched
-        assert isinstance(tree, HiCacheTree) and copies is not None and node is not None
+        assert isinstance(tree, HiCacheTree)
+        assert copies is not None
+        assert node is not None
         tokens, request.host_prefix = request.host_prefix, 0
         tree.lock(node)
         loads = tokens >= LOAD_BACK_TOKENS and self.make_room(tokens)

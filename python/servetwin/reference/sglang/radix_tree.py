@@ -29,7 +29,7 @@ class Node:
 class RadixTree:
     """Tokens are counted, but which slots of the pool hold them is not followed."""
 
-    node_type = Node
+    node_type: type[Node] = Node
 
     def __init__(self, page_size: int) -> None:
         self._page_size = page_size

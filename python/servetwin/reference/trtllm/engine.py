@@ -12,7 +12,7 @@ from ..request import Request
 from ..step_time import Features, StepTime
 from ..vllm.records import PassRecord, RequestRecord, RunRecord, Stuck
 from .config import EngineConfig
-from .scheduler import Pass, Scheduler
+from .scheduler import Pass, Row, Scheduler
 
 
 def run(
@@ -102,10 +102,7 @@ class Worker:
             t_ps=self.now,
             dt_ps=self.step_time.picoseconds(features(plan)) if plan.rows else 0,
             scheduled_at_ps=self.now,
-            scheduled=[
-                [row.request.spec.index, row.tokens, row.computed_before, plan.drafts * row.decodes]
-                for row in plan.rows
-            ],
+            scheduled=[scheduled(row, plan.drafts) for row in plan.rows],
             free=scheduler.cache.pool.num_free,
             free_end=None,
             running=running,
@@ -116,6 +113,11 @@ class Worker:
         )
         self.passes.append(record)
         return record
+
+
+def scheduled(row: Row, drafts: int) -> list[int]:
+    """Request, tokens, tokens computed before, drafts among them."""
+    return [row.request.spec.index, row.tokens, row.computed_before, drafts if row.decodes else 0]
 
 
 def features(plan: Pass) -> Features:

@@ -44,6 +44,8 @@ METRICS = (
     Metric("goodput.requests_per_s", "Goodput (requests/s)", "higher"),
     Metric("prefix_reuse", "Prefix reuse", "higher", "share"),
     Metric("prefix_reuse.host", "Of it from host memory", kind="share"),
+    Metric("prefix_reuse.disk", "Of it from disk", kind="share"),
+    Metric("prefix_reuse.shared", "Of it from the shared store", kind="share"),
     Metric("preemptions", "Preemptions", "lower"),
     Metric("output_limit_use", "Output limits used", "higher", "share"),
     Metric("unused_reserve", "Cache reserved, never used", "lower", "share"),

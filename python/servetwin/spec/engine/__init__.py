@@ -7,8 +7,8 @@ from typing import Annotated
 from pydantic import Field
 
 from .sglang import SglangEngine
-from .speculation import Acceptance
-from .trtllm import TrtllmEngine
+from .speculation import Acceptance, Drafting, Speculation
+from .trtllm import TrtllmEngine, TrtllmSpeculative
 from .vllm import Speculative, VllmEngine
 
 Engine = Annotated[VllmEngine | SglangEngine | TrtllmEngine, Field(discriminator="name")]
@@ -16,4 +16,15 @@ Engine = Annotated[VllmEngine | SglangEngine | TrtllmEngine, Field(discriminator
 TITLES = {"vllm": "vLLM", "sglang": "SGLang", "trtllm": "TensorRT-LLM"}
 """Engines as their makers write them."""
 
-__all__ = ["TITLES", "Acceptance", "Engine", "SglangEngine", "Speculative", "TrtllmEngine", "VllmEngine"]
+__all__ = [
+    "TITLES",
+    "Acceptance",
+    "Drafting",
+    "Engine",
+    "SglangEngine",
+    "Speculation",
+    "Speculative",
+    "TrtllmEngine",
+    "TrtllmSpeculative",
+    "VllmEngine",
+]

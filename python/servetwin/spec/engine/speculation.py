@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from ..base import CountOrZero, NotNegative, Share, SpecModel
+from ..lines import KeyPath
 
 DRAFTS_MAX = 8
 """Of a drafting head; n-grams cost nothing and may be longer."""
@@ -61,3 +63,19 @@ class Speculation(SpecModel):
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             return {"each": value}
         return value
+
+
+@dataclass(frozen=True)
+class Drafting:
+    """One engine's speculation, whatever its options are called."""
+
+    options: Speculation
+    field: KeyPath
+    """Where the spec gives what no option tells."""
+    method: KeyPath
+    head: Literal["none", "eagle", "mtp"]
+    """Layers that drafts come from."""
+    steps: int
+    """Drafts one after the other: the most that are accepted."""
+    drafts: int
+    """That each request verifies in a pass: more than `steps` in a tree."""

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from ..base import Count, CountOrZero, PositiveShare, Share, SpecModel
 from ..lines import KeyPath
+from .speculation import DRAFTS_MAX, NGRAM_DRAFTS_MAX, Drafting, Speculation
 from .version import known_version
 
 VERSIONS = ("1.2",)
@@ -32,6 +33,54 @@ class TrtllmScheduler(SpecModel):
 
     capacity_scheduler_policy: Literal["GUARANTEED_NO_EVICT", "MAX_UTILIZATION", "STATIC_BATCH"] = "GUARANTEED_NO_EVICT"
     context_chunking_policy: Literal["FIRST_COME_FIRST_SERVED", "EQUAL_PROGRESS"] = "FIRST_COME_FIRST_SERVED"
+
+
+DECODING_TYPES = (
+    "Eagle3",
+    "Eagle",
+    "MTP",
+    "NGram",
+    "Draft_Target",
+    "Lookahead",
+    "Medusa",
+    "PARD",
+    "SA",
+    "SaveState",
+    "User_Provided",
+    "AUTO",
+)
+"""SpeculativeConfig.decoding_type (llmapi/llm_args.py)."""
+
+
+class TrtllmSpeculative(Speculation):
+    """SpeculativeConfig, and what it does not tell. `MTP` counts its drafts by `num_nextn_predict_layers`."""
+
+    decoding_type: Literal["Eagle3", "Eagle", "MTP", "NGram"]
+    max_draft_len: Annotated[int, Field(ge=1, le=NGRAM_DRAFTS_MAX)] | None = None
+    num_nextn_predict_layers: Annotated[int, Field(ge=1, le=DRAFTS_MAX)] | None = None
+    max_concurrency: Count | None = None
+
+    @field_validator("decoding_type", mode="before")
+    @classmethod
+    def _modelled_type(cls, value: Any) -> Any:
+        if value in DECODING_TYPES and value not in ("Eagle3", "Eagle", "MTP", "NGram"):
+            raise ValueError("TensorRT-LLM's, but not yet modelled; Eagle3, Eagle, MTP and NGram are")
+        return value
+
+    @property
+    def drafts(self) -> int:
+        return self.max_draft_len or self.num_nextn_predict_layers or 1
+
+    @model_validator(mode="after")
+    def _fits(self) -> TrtllmSpeculative:
+        mtp = self.decoding_type == "MTP"
+        needed, unread = ("num_nextn_predict_layers", "max_draft_len")[:: 1 if mtp else -1]
+        if getattr(self, needed) is None or getattr(self, unread) is not None:
+            raise ValueError(f"{self.decoding_type} needs {needed}, and does not read {unread}")
+        if self.decoding_type != "NGram" and self.drafts > DRAFTS_MAX:
+            raise ValueError(f"{self.drafts} drafts of {self.decoding_type}: at most {DRAFTS_MAX} are modelled")
+        self.acceptance.check(self.drafts)
+        return self
 
 
 class TrtllmQuantization(SpecModel):
@@ -59,6 +108,7 @@ class TrtllmEngine(SpecModel):
     scheduler_config: TrtllmScheduler = Field(default_factory=TrtllmScheduler)
     quant_config: TrtllmQuantization = Field(default_factory=TrtllmQuantization)
     cuda_graph_config: TrtllmGraphs | None = Field(default_factory=TrtllmGraphs)
+    speculative_config: TrtllmSpeculative | None = None
     batch_wait_timeout_iters: CountOrZero = 0
     batch_wait_max_tokens_ratio: Share = 0.0
 
@@ -92,6 +142,16 @@ class TrtllmEngine(SpecModel):
     @property
     def shares_prefixes(self) -> bool:
         return self.kv_cache_config.enable_block_reuse
+
+    @property
+    def drafting(self) -> Drafting | None:
+        options = self.speculative_config
+        if options is None:
+            return None
+        field = ("engine", "speculative_config")
+        heads: dict[str, Literal["none", "eagle", "mtp"]] = {"NGram": "none", "MTP": "mtp"}
+        head = heads.get(options.decoding_type, "eagle")
+        return Drafting(options, field, (*field, "decoding_type"), head, options.drafts, options.drafts)
 
     @property
     def graph_options(self) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from pydantic import Field, field_validator, model_validator
 
 from ..base import Count, CountOrZero, Positive, PositiveShare, SpecModel
 from ..lines import KeyPath
-from .speculation import DRAFTS_MAX, NGRAM_DRAFTS_MAX, Speculation
+from .speculation import DRAFTS_MAX, NGRAM_DRAFTS_MAX, Drafting, Speculation
 from .version import known_version
 
 VERSIONS = ("0.32", "0.19")
@@ -103,6 +103,7 @@ class VllmEngine(SpecModel):
     scheduler_reserve_full_isl: bool = True
     async_scheduling: bool | None = None
     dp_sync_interval: Count = 32
+    prefill_schedule_interval: Count = 1
     speculative: Speculative | None = None
     kv_offloading_size: Positive | None = None
     kv_offloading_backend: Literal["native"] = "native"
@@ -137,6 +138,16 @@ class VllmEngine(SpecModel):
     @property
     def shares_prefixes(self) -> bool:
         return self.enable_prefix_caching
+
+    @property
+    def drafting(self) -> Drafting | None:
+        options = self.speculative
+        if options is None:
+            return None
+        drafts, field = options.num_speculative_tokens, ("engine", "speculative")
+        heads: dict[str, Literal["none", "eagle", "mtp"]] = {"ngram": "none", "mtp": "mtp"}
+        head = heads.get(options.method, "eagle")
+        return Drafting(options, field, (*field, "method"), head, drafts, drafts)
 
     @property
     def graph_options(self) -> tuple[str, ...]:

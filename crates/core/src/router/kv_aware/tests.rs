@@ -65,9 +65,20 @@ fn a_replica_that_lost_a_prompt_is_not_asked_for_it_again() {
         let blocks = scheduler::blocks(&trace, &engine);
         let (log_passes, log_blocks) = (false, false);
         let (trace, engine, chains, step_time) = (&trace, &engine, &chains, &step_time);
-        let (role, data, max_passes) = (Role::Aggregated, Data::default(), u64::MAX);
-        let setting =
-            Setting { trace, chains, engine, step_time, role, data, leap: true, max_passes, log_passes, log_blocks };
+        let (role, data, store, max_passes) = (Role::Aggregated, Data::default(), None, u64::MAX);
+        let setting = Setting {
+            trace,
+            chains,
+            engine,
+            step_time,
+            role,
+            data,
+            store,
+            leap: true,
+            max_passes,
+            log_passes,
+            log_blocks,
+        };
         let limits = Limits { stall_passes: 9, interval_ps: 1 << 40, gap_limit: 9, series_limit: 8 };
         let mut workers = [Replica::new(0, setting, limits)];
         let contents = Rc::new(Contents::new(trace, blocks.as_ref().unwrap_or(chains), 16));

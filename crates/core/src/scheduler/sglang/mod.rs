@@ -60,6 +60,11 @@ impl Setting<'_, config::Sglang> {
             return Some(if pool_is_shorter { Reason::Pool } else { Reason::Context });
         }
         let limit = engine.limit(prompt, limit);
+        // What it stores before its last pass, and what it reserves then.
+        let output = self.trace.output_tokens[request as usize].min(limit).max(2);
+        if engine.ceil_page(prompt + output - 2 + engine.decode_reserve_tokens) > engine.max_total_tokens {
+            return Some(Reason::Pool);
+        }
         if let Some(options) = &engine.disaggregation {
             // Alone, it would wait for ever by the test of `receiver.rs`, and all behind it.
             let decodes = u64::from(engine.ceil_page(prompt)) + u64::from(options.num_reserved_decode_tokens);
@@ -230,6 +235,9 @@ impl<'a> Sglang<'a> {
             if self.is_decode_replica() {
                 self.forget_length(slot);
             }
+        }
+        if self.is_decode_replica() {
+            self.forget_length(slot);
         }
     }
 

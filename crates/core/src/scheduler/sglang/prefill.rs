@@ -2,7 +2,7 @@
 
 use super::budget::Budget;
 use super::promise::CLIP_TOKENS;
-use super::row::{Row, State};
+use super::row::{Row, State, Waiting};
 use super::{Kind, Sglang};
 use crate::kv::radix::{Match, ROOT};
 use crate::record::NEVER;
@@ -104,6 +104,7 @@ impl<'a> Sglang<'a> {
                 break;
             }
             let mut hit = self.look_up(admitted);
+            let on_device = hit.tokens;
             self.tree.lock(hit.node);
             let extend = if engine.ignore_eos && engine.disable_radix_cache {
                 let states = states.get_or_insert_with(Vec::new);
@@ -120,6 +121,12 @@ impl<'a> Sglang<'a> {
             let verdict = match extend {
                 Ok(extend) => {
                     self.charge(budget, extend.tokens, extend.output);
+                    let Waiting { request, slot, .. } = self.waiting[admitted];
+                    if slot.is_none()
+                        && let Some(loaded) = results.requests.loaded.host.get_mut(request as usize)
+                    {
+                        *loaded = hit.tokens - on_device;
+                    }
                     batch.push(self.enter(admitted, hit, extend, results, pass));
                     admitted += 1;
                     self.verdict(budget)

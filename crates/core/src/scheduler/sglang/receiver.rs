@@ -57,16 +57,14 @@ impl Sglang<'_> {
         self.s.role == Role::Decode
     }
 
-    /// One turn, up to the decode; or two, if the first finds the places still taken of rows that have
-    /// ended, and so nothing to run.
+    /// One turn, up to the decode; or more, while there is nothing to run yet and another may bring it:
+    /// rows that have ended still took places, or those that joined had no more than their first token.
     pub(super) fn receive(&mut self, now_ps: i64, results: &mut Results) {
-        self.take_turn(now_ps, results);
-        if self.running.is_empty() && self.on_way == OnWay::Nothing && self.receiver.counted_departed {
-            self.take_turn(now_ps, results);
-        }
+        while self.take_turn(now_ps, results) && self.running.is_empty() && self.on_way == OnWay::Nothing {}
     }
 
-    fn take_turn(&mut self, now_ps: i64, results: &mut Results) {
+    /// Whether another turn may find more places.
+    fn take_turn(&mut self, now_ps: i64, results: &mut Results) -> bool {
         self.resume_retracted();
         if self.receiver.retracted.is_empty() {
             let is_idle = self.running.is_empty() && self.receiver.ready.is_empty();
@@ -77,9 +75,10 @@ impl Sglang<'_> {
                 self.take_arrived();
             }
         }
-        self.join_ready(now_ps, results);
+        let joined = self.join_ready(now_ps, results);
         self.receiver.counted_departed = !self.receiver.departed.is_empty();
         self.receiver.departed.clear();
+        joined > 0 || self.receiver.counted_departed
     }
 
     fn polling_interval(&self) -> u32 {
@@ -203,7 +202,8 @@ impl Sglang<'_> {
     }
 
     /// Who is ready joins the batch, as far as it has places. Clients get the tokens that came along.
-    fn join_ready(&mut self, now_ps: i64, results: &mut Results) {
+    /// Returns how many.
+    fn join_ready(&mut self, now_ps: i64, results: &mut Results) -> usize {
         let taken = self.running.len() + self.receiver.departed.len();
         let places = (self.s.engine.max_running_requests as usize).saturating_sub(taken);
         let count = places.min(self.receiver.ready.len());
@@ -226,6 +226,7 @@ impl Sglang<'_> {
             self.running.push(slot);
             *self.receiver.lengths.entry(self.length(request as u32)).or_default() += 1;
         }
+        count
     }
 
     /// A row stops decoding.

@@ -3,6 +3,7 @@
 use super::Sglang;
 use super::ratio::RETRACT_DECODE_STEPS;
 use super::row::{State, Waiting};
+use crate::record::{Reason, Status};
 use crate::scheduler::{Pass, Results};
 
 impl Sglang<'_> {
@@ -19,7 +20,10 @@ impl Sglang<'_> {
             self.take_out(slot, kept.len(), results);
             requeued.push(slot);
         }
-        if kept.len() == 1 && !self.has_room_for(&kept) {
+        let is_stuck = kept.len() == 1 && !self.has_room_for(&kept);
+        if is_stuck && self.is_decode_replica() {
+            kept.drain(..).for_each(|slot| self.abort_row(slot, pass, results)); // others hold reservations
+        } else if is_stuck {
             self.failure = Some("SGLang fails here: a request does not fit into memory, even alone");
             return;
         }
@@ -35,6 +39,16 @@ impl Sglang<'_> {
             self.requeue(slot);
         }
         self.batch_is_full = false;
+    }
+
+    /// Ends a row for want of memory. Its slot stays taken, for a pass under way may still name it.
+    fn abort_row(&mut self, slot: u32, pass: &Pass, results: &mut Results) {
+        self.take_out(slot, 0, results);
+        let request = self.rows[slot as usize].request;
+        results.requests.status[request as usize] = Status::Rejected as u8;
+        results.requests.reason[request as usize] = Reason::OutOfMemory as u8;
+        results.requests.end_ps[request as usize] = pass.decided_ps;
+        results.ended.push(request);
     }
 
     /// Whether the next tokens of these rows find room.

@@ -49,6 +49,9 @@ impl Sglang<'_> {
             if self.failure.is_some() || !self.vacated || self.on_way != OnWay::Nothing {
                 return false;
             }
+            if self.is_decode_replica() {
+                self.receive(pass.decided_ps, results);
+            }
         }
     }
 

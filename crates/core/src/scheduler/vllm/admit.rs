@@ -83,6 +83,9 @@ impl<'a> Vllm<'a> {
                 }
             }
             let mut new = known - cached;
+            if self.cadence.defers && new > 1 {
+                break;
+            }
             let drafts = engine.num_speculative_tokens;
             let padded = drafts > 0
                 && engine.version == Version::V0_32
@@ -144,11 +147,12 @@ impl<'a> Vllm<'a> {
         let unshared = !self.s.chains.generated_is_shared();
         match &self.offload {
             None => unshared && (steady || !whole_fits),
-            Some(offload) => unshared && !whole_fits && !offload.is_copying(now_ps),
+            Some(offload) => unshared && !whole_fits && !offload.has_below() && !offload.is_copying(now_ps),
         }
     }
 
     pub(super) fn open_row(&mut self, row: Row<'a>) -> u32 {
+        let request = row.request;
         let slot = self.vacant.pop().unwrap_or(self.rows.len() as u32);
         if slot as usize == self.rows.len() {
             self.rows.push(row)
@@ -157,7 +161,7 @@ impl<'a> Vllm<'a> {
         }
         self.pool.open(slot);
         if let Some(offload) = &mut self.offload {
-            offload.open(slot);
+            offload.open(slot, request);
         }
         slot
     }

@@ -6,6 +6,7 @@
 use super::Vllm;
 use super::admit::Passed;
 use super::row::State;
+use crate::config::vllm::Place;
 use crate::scheduler::{Move, Results, Wanted};
 use crate::waiting::Waiting;
 
@@ -85,6 +86,23 @@ impl<'a> Vllm<'a> {
         promised + u64::from(verified.div_ceil(engine.block_size))
     }
 
+    /// Notes where the `tokens` come from that a request loads.
+    fn note_sources(&mut self, request: u32, tokens: u32, results: &mut Results) {
+        let block_size = self.s.engine.block_size;
+        let Some(offload) = &mut self.offload else { return };
+        let loaded = &mut results.requests.loaded;
+        let mut of_host = tokens;
+        for (place, blocks) in offload.sources(request, tokens.div_ceil(block_size)) {
+            let from_there = (blocks * block_size).min(of_host);
+            of_host -= from_there;
+            match place {
+                Place::Disk => loaded.disk[request as usize] = from_there,
+                Place::Shared => loaded.shared[request as usize] = from_there,
+            }
+        }
+        loaded.host[request as usize] = of_host;
+    }
+
     /// Gives a request blocks for what it can have from outside, beyond the `local` ones that the GPU
     /// has: it waits until they are filled.
     pub(super) fn start_load(
@@ -111,7 +129,7 @@ impl<'a> Vllm<'a> {
                 let slot = slot.unwrap_or_else(|| {
                     // Of a prompt that is all there, the last token is computed again.
                     let cached = computed.min(prompt - 1);
-                    results.requests.loaded.host[request as usize] = cached - local * block_size;
+                    self.note_sources(request, cached - local * block_size, results);
                     self.open_first_row(request, cached, results)
                 });
                 (slot, computed)

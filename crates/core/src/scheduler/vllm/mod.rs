@@ -13,6 +13,8 @@
 
 mod admit;
 mod batch;
+mod below;
+mod cadence;
 mod handover;
 mod load;
 mod offload;
@@ -31,6 +33,7 @@ use crate::kv::block_pool::{BlockPool, FreeRule};
 use crate::log::{Log, PassRecord};
 use crate::record::{Reason, Speculated};
 use crate::waiting::{Key, Queue, Waiting};
+use cadence::Cadence;
 use handover::News;
 use hashbrown::HashMap;
 use offload::Offload;
@@ -89,6 +92,7 @@ pub struct Vllm<'a> {
     late: Vec<(u32, u64)>,
     /// Rows left out of the last passes while decoding.
     left_out: Vec<u32>,
+    cadence: Cadence,
     /// The order of the first decoding row that the pass being decided leaves out.
     cut: u64,
     /// The counter: passes scheduled.
@@ -98,7 +102,7 @@ pub struct Vllm<'a> {
     next_order: u64,
     /// A request that waits did not fit, and nothing has happened since that could help it.
     head_blocked: bool,
-    offload: Option<Offload>,
+    offload: Option<Offload<'a>>,
     /// Rows that have left, and the pass under way that may still write to their blocks.
     leaving: Vec<(u64, u32)>,
     /// Prefill replicas: requests whose KV is yet to be fetched, and their rows.
@@ -140,12 +144,13 @@ impl<'a> Vllm<'a> {
             by_priority: BTreeSet::new(),
             late: Vec::new(),
             left_out: Vec::new(),
+            cadence: Cadence::default(),
             cut: u64::MAX,
             k: 0,
             updated: 0,
             next_order: 0,
             head_blocked: false,
-            offload: engine.offload.as_ref().map(Offload::new),
+            offload: engine.offload.as_ref().map(|offload| Offload::new(offload, setting.store)),
             leaving: Vec::new(),
             held: HashMap::default(),
             remote: HashMap::default(),
@@ -253,12 +258,17 @@ impl Scheduler for Vllm<'_> {
         if self.waiting.head() != head {
             self.head_blocked = false;
         }
-        // A log shows the queue's length in each pass.
-        self.s.log_passes || !self.head_blocked && self.running.len() < self.s.engine.max_num_seqs as usize
+        // A log shows the queue's length in each pass, and a cadence depends on whether there is one.
+        let shown = self.s.log_passes || self.has_cadence();
+        shown || !self.head_blocked && self.running.len() < self.s.engine.max_num_seqs as usize
     }
 
     fn schedule(&mut self, now_ps: i64, start_ps: i64, results: &mut Results, pass: &mut Pass) -> bool {
         self.decide(now_ps, start_ps, results, pass)
+    }
+
+    fn set_step(&mut self, step: i64) {
+        Vllm::set_step(self, step);
     }
 
     fn settle(&mut self, pass: &mut Pass) {

@@ -7,17 +7,25 @@
 //! others run. Each direction copies one transfer after the other, so all ends are known beforehand.
 
 use super::Vllm;
+use super::below::{Below, blocks};
 use super::load::Outside;
 use super::row::State;
-use crate::config::vllm as config;
+use crate::config::vllm::{self as config, Place};
 use crate::kv::channel::Channel;
 use crate::kv::tier::{Content, Extent, Tier};
+use crate::scheduler::Store;
 use crate::scheduler::pass::Pass;
 use crate::waiting::Waiting;
+use hashbrown::HashMap;
+use rustc_hash::FxBuildHasher;
 use std::collections::BTreeSet;
 
-pub(super) struct Offload {
+pub(super) struct Offload<'a> {
     tier: Tier,
+    /// Where its blocks are kept as well.
+    below: Vec<Below<'a>>,
+    /// By request that waits: blocks brought to the host for it, from each of these.
+    brought: HashMap<u32, Vec<u32>, FxBuildHasher>,
     stores: Channel,
     loads: Channel,
     block_bytes: u64,
@@ -57,10 +65,12 @@ struct Ended {
     row: Offloaded,
 }
 
-impl Offload {
-    pub(super) fn new(config: &config::Offload) -> Self {
+impl<'a> Offload<'a> {
+    pub(super) fn new(config: &config::Offload, store: Option<&'a Store>) -> Self {
         Offload {
             tier: Tier::new(config.blocks),
+            below: config.below.iter().map(|below| Below::new(below, store)).collect(),
+            brought: HashMap::default(),
             stores: Channel::new(config.store),
             loads: Channel::new(config.load),
             block_bytes: config.block_bytes,
@@ -76,7 +86,8 @@ impl Offload {
     }
 
     /// Forgets what the request before had in `slot`.
-    pub(super) fn open(&mut self, slot: u32) {
+    pub(super) fn open(&mut self, slot: u32, request: u32) {
+        self.brought.remove(&request);
         if self.rows.len() <= slot as usize {
             self.rows.resize_with(slot as usize + 1, Offloaded::default);
         }
@@ -85,6 +96,10 @@ impl Offload {
 
     pub(super) fn forget_put_off(&mut self) {
         self.put_off_ps = None;
+    }
+
+    pub(super) fn has_below(&self) -> bool {
+        !self.below.is_empty()
     }
 
     /// Whether a copy is under way at `now_ps`.
@@ -145,17 +160,74 @@ impl Offload {
             return false;
         }
         row.offered = upto;
-        let blocks: u64 = self.written.iter().map(|extent| u64::from(extent.blocks())).sum();
+        let blocks = blocks(&self.written);
         if blocks > 0 {
             let end_ps = self.stores.submit(at_ps, blocks * self.block_bytes);
             self.tier.set_ready(&self.written, end_ps);
             row.busy_until_ps = row.busy_until_ps.max(end_ps);
+            self.write_on(now_ps, end_ps);
         }
         true
     }
 
+    /// Tells the tiers below what the host has just taken in, complete at `ready_ps`, and evicted.
+    fn write_on(&mut self, now_ps: i64, ready_ps: i64) {
+        for below in &mut self.below {
+            let kept_ps = below.follow(&self.written, &self.evicted, now_ps, ready_ps, self.block_bytes);
+            self.tier.keep(&self.written, kept_ps);
+        }
+    }
+
+    /// Brings to the host what it lacks of `wanted`, in order, as far as the tiers below have it.
+    fn bring(&mut self, request: u32, wanted: impl Iterator<Item = Extent>, now_ps: i64) {
+        if self.below.is_empty() {
+            return;
+        }
+        let mut missing = Vec::new();
+        self.tier.stretches(wanted, |extent, ready_ps| {
+            if ready_ps.is_none() {
+                missing.push(extent);
+            }
+        });
+        let mut brought: Vec<Vec<Extent>> = vec![Vec::new(); self.below.len()];
+        'missing: for mut extent in missing {
+            while extent.lo < extent.hi {
+                let mut counts = self.below.iter_mut().map(|below| below.readable(extent, now_ps)).enumerate();
+                let Some((from, count)) = counts.find(|&(_, count)| count > 0) else { break 'missing };
+                let part = Extent { hi: extent.lo + count, ..extent };
+                if !self.tier.write(std::iter::once(part), now_ps, &mut self.written, &mut self.evicted) {
+                    break 'missing;
+                }
+                self.written.clear(); // those below have it
+                self.write_on(now_ps, now_ps);
+                brought[from].push(part);
+                extent.lo = part.hi;
+            }
+        }
+        for (from, parts) in brought.iter().enumerate().filter(|(_, parts)| !parts.is_empty()) {
+            let count = blocks(parts);
+            let end_ps = self.below[from].read(count, now_ps, self.block_bytes);
+            self.tier.set_ready(parts, end_ps);
+            let sources = self.brought.entry(request).or_insert_with(|| vec![0; self.below.len()]);
+            sources[from] += count as u32;
+        }
+    }
+
+    /// Of `blocks` that a request loads, how many came from each of the tiers below.
+    pub(super) fn sources(&mut self, request: u32, blocks: u32) -> Vec<(Place, u32)> {
+        let Some(counts) = self.brought.remove(&request) else { return Vec::new() };
+        let mut left = blocks;
+        let taken = counts.into_iter().map(|count| {
+            let count = count.min(left);
+            left -= count;
+            count
+        });
+        self.below.iter().map(|below| below.place).zip(taken).collect()
+    }
+
     pub(super) fn check(&self) {
         self.tier.check();
+        self.below.iter().for_each(Below::check);
     }
 }
 
@@ -173,6 +245,7 @@ impl<'a> Vllm<'a> {
     /// What the host has of the `known` tokens of `head`, beyond the `local` blocks that the GPU has.
     pub(super) fn look_at_host(&mut self, head: Waiting, known: u32, local: u32, now_ps: i64) -> Outside {
         let content = self.content(head.request);
+        let whole = known.min(self.s.engine.max_model_len) / self.s.engine.block_size;
         let Some(offload) = &mut self.offload else { return Outside::Nothing };
         if let Some(slot) = head.slot
             && offload.rows[slot as usize].busy_until_ps > now_ps
@@ -180,7 +253,8 @@ impl<'a> Vllm<'a> {
             offload.put_off(offload.rows[slot as usize].busy_until_ps);
             return Outside::Later;
         }
-        let found = offload.tier.find(content.extents(local, known / self.s.engine.block_size));
+        offload.bring(head.request, content.extents(local, whole), now_ps);
+        let found = offload.tier.find(content.extents(local, whole));
         if found.blocks == 0 {
             Outside::Nothing
         } else if found.ready_ps > now_ps {

@@ -219,7 +219,8 @@ impl Vllm<'_> {
         }
         self.head_blocked = false;
         if let Some(offload) = &mut self.offload {
-            let prompt_blocks = self.rows[slot as usize].prompt / self.s.engine.block_size;
+            let prompt = self.rows[slot as usize].prompt.min(self.s.engine.max_model_len);
+            let prompt_blocks = prompt / self.s.engine.block_size;
             offload.end(slot, request, prompt_blocks, end_ps);
         }
         results.ended.push(request);

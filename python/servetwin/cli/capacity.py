@@ -1,0 +1,42 @@
+"""`servetwin capacity`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..errors import ExitCode
+
+
+def capacity(
+    spec: Annotated[Path, typer.Argument(help="The spec, a YAML file.", readable=False, show_default=False)],
+    trace: Annotated[
+        str | None,
+        typer.Option(help="A trace to replay in place of the spec's workload.", metavar="FILE", show_default=False),
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Set a field, such as replicas=4.", metavar="PATH=VALUE"),
+    ] = None,
+) -> None:
+    """The highest load that meets the service level, and latency by load.
+
+    The load is a speedup of the workload's arrivals, or its number of users. Without a service level it is the highest
+    that the deployment keeps up with. Exit codes: 0 found, 1 no load meets the level, 2 bad input.
+    """
+    from ..plan.curve import curve
+    from ..report.capacity import print_curve
+    from ..simulation import with_trace
+    from ..spec import load_spec
+    from ..workload import open_workload
+
+    loaded = load_spec(spec, set_ or ())
+    if trace is not None:
+        loaded = with_trace(loaded, str(Path(trace).absolute()))
+    around = sorted({loaded.replicas - 1, loaded.replicas + 1, 2 * loaded.replicas} - {0, loaded.replicas})
+    found = curve(loaded, open_workload(loaded), replicas=around, workers=os.cpu_count() or 1)
+    print_curve(found, loaded.replicas)
+    raise typer.Exit(int(ExitCode.DONE if found.limit is not None else ExitCode.DIFFERS))

@@ -1,0 +1,74 @@
+"""`servetwin plan`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..errors import ExitCode, InputError
+
+
+def plan(
+    spec: Annotated[
+        Path | None, typer.Argument(help="The spec, a YAML file with a `search`.", readable=False, show_default=False)
+    ] = None,
+    trace: Annotated[
+        str | None,
+        typer.Option(help="A trace to replay in place of the spec's workload.", metavar="FILE", show_default=False),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the study.", metavar="FOLDER", show_default=False)] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(
+            help="Go on with the study in this folder; nothing is repeated.", metavar="FOLDER", show_default=False
+        ),
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Set a field, such as search.max_gpus=16.", metavar="PATH=VALUE"),
+    ] = None,
+    explain_space: Annotated[
+        bool, typer.Option("--explain-space", help="Say what would be tried, and why the rest cannot be; run nothing.")
+    ] = False,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Simulations at a time; as many as processors.", show_default=False)
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
+) -> None:
+    """Find the deployment to run for a workload and a service level.
+
+    Exit codes: 0 found, 1 nothing meets the service level, 2 bad input.
+    """
+    from ..plan.folder import create
+    from ..plan.folder import resume as go_on
+    from ..plan.make import plan as search
+    from ..plan.make import space_of
+    from ..report.plan import print_answer, print_space
+    from ..report.progress import Counter
+    from ..spec import load_spec
+
+    if (spec is None) == (resume is None):
+        raise InputError("needs either a spec or --resume FOLDER", field="plan")
+    if resume is not None:
+        for option, value in (("--trace", trace), ("--out", out), ("--set", set_), ("--explain-space", explain_space)):
+            if value:
+                raise InputError("has no effect on a study that was begun", file=option, wanted="it left out")
+        folder = go_on(resume)
+    else:
+        assert spec is not None
+        loaded = load_spec(spec, set_ or ())
+        if explain_space:
+            print_space(space_of(loaded))
+            return
+        if out is None:
+            raise InputError("missing: a study is kept in a folder", field="--out", wanted="--out FOLDER")
+        space_of(loaded)  # an error of the search leaves no folder behind
+        folder = create(out, loaded, trace)
+    with Counter("runs", shown=not quiet) as progress:
+        answer = search(folder, workers=threads or os.cpu_count() or 1, progress=progress)
+    if not quiet:
+        print_answer(answer, space_of(folder.spec), "users" if folder.spec.users else "load")
+    raise typer.Exit(int(ExitCode.DONE if answer.chosen is not None else ExitCode.DIFFERS))

@@ -1,0 +1,139 @@
+"""The deployments a study chooses among: every combination of the values that vary, but for those that cannot be."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from ..describe import Deployment, gpu_hour, resolve
+from ..errors import SpecError
+from ..spec import Spec, vary
+from ..spec.search import Search
+
+LOSSY = ("model", "engine.quantization", "engine.kv_cache_dtype", "engine.quant_config.quant_algo",
+         "engine.kv_cache_config.dtype")  # fmt: skip
+"""Choices that change what the model answers."""
+
+LOSSLESS: tuple[Any, ...] = (None, "auto")
+"""Values of them that do not."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A deployment that can be run."""
+
+    number: int
+    """Its place among all combinations, the last path varying fastest: the same for the same spec."""
+    settings: Mapping[str, Any]
+    spec: Spec
+    deployment: Deployment
+
+    @property
+    def gpus(self) -> int:
+        return self.spec.gpus
+
+    @cached_property
+    def cost_per_hour(self) -> float | None:
+        hour = gpu_hour(self.spec, self.deployment)
+        return None if hour is None else self.gpus * hour.price
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """A combination that is not tried, and why."""
+
+    number: int
+    settings: Mapping[str, Any]
+    reason: str
+    field: str | None
+    """The dotted path that the reason is about."""
+
+
+class Space:
+    """All combinations of `axes`, by number."""
+
+    def __init__(self, base: Spec, search: Search, axes: Mapping[str, Sequence[Any]]) -> None:
+        self.base = base
+        self.search = search
+        self.axes = dict(axes)
+        self.size = math.prod(len(values) for values in self.axes.values())
+        self._known: dict[int, Candidate | Dropped] = {}
+
+    def settings(self, number: int) -> dict[str, Any]:
+        """The values of a combination, by dotted path."""
+        found = {}
+        for path, values in reversed(self.axes.items()):
+            number, index = divmod(number, len(values))
+            found[path] = values[index]
+        return dict(reversed(found.items()))
+
+    def number(self, indices: Sequence[int]) -> int:
+        """The combination that takes the value with this index on each axis."""
+        number = 0
+        for values, index in zip(self.axes.values(), indices, strict=True):
+            number = number * len(values) + index
+        return number
+
+    def look(self, number: int) -> Candidate | Dropped:
+        """The deployment, checked and resolved; or why there is none."""
+        known = self._known.get(number)
+        if known is None:
+            known = self._known[number] = self._look(number)
+        return known
+
+    def all(self) -> Iterator[Candidate | Dropped]:
+        return (self.look(number) for number in range(self.size))
+
+    def _look(self, number: int) -> Candidate | Dropped:
+        settings = self.settings(number)
+
+        def dropped(reason: str, field: str | None = None) -> Dropped:
+            return Dropped(number, settings, reason, field)
+
+        reason = self._lossy(settings)
+        if reason is not None:
+            return dropped(*reason)
+        try:
+            spec = vary(self.base, settings)
+            if self.search.max_gpus is not None and spec.gpus > self.search.max_gpus:
+                return dropped(f"more than {self.search.max_gpus} GPUs", "search.max_gpus")
+            candidate = Candidate(number, settings, spec, resolve(spec))
+        except SpecError as error:
+            return dropped(error.message, error.field)
+        limit, cost = self.search.max_cost_per_hour, candidate.cost_per_hour
+        if limit is not None and cost is None:
+            return dropped("its GPUs have no price", "search.max_cost_per_hour")
+        if limit is not None and cost is not None and cost > limit:
+            return dropped(f"more than {limit:g} an hour", "search.max_cost_per_hour")
+        return candidate
+
+    def _lossy(self, settings: Mapping[str, Any]) -> tuple[str, str] | None:
+        """The quality guard: why the answers of this choice may be too poor."""
+        if self.search.allow_lossy:
+            return None
+        quality = self.search.quality
+        for path in LOSSY:
+            value = settings.get(path)
+            if path not in settings or value in LOSSLESS or (path == "model" and value == self.base.model):
+                continue
+            choice = f"{path}={value}"
+            measured = None if quality is None else quality.measured.get(choice)
+            if measured is None:
+                return "changes the answers, and its quality is not known: allow_lossy, or quality.measured", path
+            if quality is not None and measured < quality.floor:
+                return f"its quality of {measured:g} is below the floor of {quality.floor:g}", path
+        return None
+
+
+def described(settings: Mapping[str, Any]) -> str:
+    """A candidate in a few words: the last parts of the paths, and their values."""
+    return ", ".join(f"{path.rpartition('.')[2]} {_written(value)}" for path, value in settings.items())
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}: {_written(inner)}" for key, inner in value.items()) + "}"
+    return "none" if value is None else str(value)

@@ -1,0 +1,157 @@
+"""Studies: the same answer however much is screened and pruned, and however they are carried out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from servetwin.errors import SpecError
+from servetwin.plan.folder import Folder, create
+from servetwin.plan.frontier import WORTH, best
+from servetwin.plan.make import Answer, plan, space_of
+from servetwin.plan.runs import Outcome, Run, Runner, Threads
+from servetwin.plan.space import Candidate
+from servetwin.plan.study import Point
+from servetwin.spec import make_spec
+
+from .worlds import BASE, WIDE, folder, spec
+
+OBJECTIVES = ("cheapest", "goodput_per_gpu", "goodput_per_dollar", "frontier")
+
+
+def _found(answer: Answer) -> list[tuple[Run, dict[str, float]]]:
+    return [(point.run, dict(point.summary)) for point in answer.points]
+
+
+def _account(answer: Answer) -> tuple[int, ...]:
+    account = answer.account
+    return (len(account.dropped), len(account.pruned), len(account.screened), account.whole_runs, account.part_runs)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_screening_changes_the_work_and_not_the_choice(tmp_path: Path, objective: str) -> None:
+    screened = plan(folder(tmp_path / "a", objective), workers=2)
+    everything = plan(folder(tmp_path / "b", objective, screening=False), workers=2)
+    assert screened.chosen is not None
+    assert everything.chosen is not None
+    assert screened.chosen.run == everything.chosen.run
+    assert screened.account.whole_runs < everything.account.whole_runs
+    assert not everything.account.part_runs
+
+
+def _enumerated(study: Folder, loads: Sequence[float]) -> list[Point]:
+    """Every deployment under every one of these loads, on the whole workload."""
+    space = space_of(study.spec)
+    candidates = {one.number: one for one in space.all() if isinstance(one, Candidate)}
+    threads = Threads(Runner(space, study.trace), 2)
+    runs = [Run(number, load) for number in candidates for load in loads]
+    return [Point(candidates[run.candidate], run.load, outcome.summary) for run, outcome in threads.results(runs)]
+
+
+def test_the_frontier_takes_a_tenth_of_the_runs_of_an_enumeration(tmp_path: Path) -> None:
+    study = folder(tmp_path, "frontier", WIDE)
+    answer = plan(study, workers=2)
+    loads = sorted({run.load for run, _ in study.ledger.all()})
+    every = _enumerated(study, loads)
+    wanted = best(every)
+    assert len(wanted) > 3
+    for point in wanted:
+        assert any(
+            own.speed * WORTH >= point.speed and own.throughput * WORTH >= point.throughput for own in answer.points
+        ), f"{point.run} is beaten by nothing that was found"
+    assert answer.account.whole_runs * 10 <= len(every)
+
+
+def test_the_cheapest_is_proved_by_prices(tmp_path: Path) -> None:
+    answer = plan(folder(tmp_path, "cheapest", screening=False), workers=2)
+    assert answer.chosen is not None
+    assert answer.account.pruned
+    space = space_of(spec("cheapest"))
+    prices = {one.number: one.cost_per_hour or 0 for one in space.all() if isinstance(one, Candidate)}
+    chosen = prices[answer.chosen.candidate.number]
+    assert all(prices[number] > chosen for number in answer.account.pruned)
+    meeting = [point for point in answer.points if point.misses is None]
+    assert {prices[point.candidate.number] for point in meeting} == {chosen}
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_a_study_is_the_same_with_any_number_of_threads(tmp_path: Path, objective: str) -> None:
+    one = plan(folder(tmp_path / "one", objective), workers=1)
+    three = plan(folder(tmp_path / "three", objective), workers=3)
+    assert _found(one) == _found(three)
+    assert _account(one) == _account(three)
+
+
+class Counting:
+    """Carries runs out, and counts them."""
+
+    def __init__(self, runner: Runner) -> None:
+        self.runner = runner
+        self.runs: list[Run] = []
+
+    def results(self, runs: Sequence[Run]) -> Iterator[tuple[Run, Outcome]]:
+        for run in runs:
+            self.runs.append(run)
+            yield run, self.runner(run)
+
+    def close(self) -> None:
+        pass
+
+
+def test_nothing_is_run_twice(tmp_path: Path) -> None:
+    study = folder(tmp_path, "frontier")
+    executor = Counting(Runner(space_of(study.spec), study.trace))
+    plan(study, workers=1, executor=executor)
+    assert len(executor.runs) == len(set(executor.runs)) == len(study.ledger.all())
+
+
+def test_a_level_that_nothing_meets_says_how_far_the_best_is(tmp_path: Path) -> None:
+    changed = make_spec({**BASE, "slo": {"ttft_ms": {"p95": 2}}, "search": {"objective": "cheapest", "max_gpus": 2}})
+    answer = plan(create(tmp_path / "study", changed, None), workers=2)
+    assert answer.chosen is None
+    assert all(point.misses is not None for point in answer.points) or not answer.points
+
+
+@pytest.mark.parametrize(
+    ("search", "change", "message"),
+    [
+        ({"objective": "cheapest"}, {}, "search.max_gpus: missing"),
+        ({"vary": {"replicas": [1]}, "objective": "goodput_per_gpu"}, {"slo": None}, "slo: missing"),
+        ({"vary": {"engine.max_num_seq": [1, 2]}}, {}, "search.vary.engine.max_num_seq: unknown key"),
+        ({"vary": {"replicas": [0, -1]}}, {}, "search.vary.replicas: "),
+        ({"max_gpus": 8}, {"gpu": None}, "gpu: missing"),
+        (None, {}, "search: missing"),
+    ],
+)
+def test_bad_searches_are_explained(search: dict[str, object] | None, change: dict[str, object], message: str) -> None:
+    with pytest.raises(SpecError) as raised:
+        space_of(make_spec({**BASE, **change, "search": search}))
+    assert message in str(raised.value)
+
+
+def test_an_empty_space_says_why(tmp_path: Path) -> None:
+    study = folder(tmp_path, "frontier", {"replicas": [4, 8], "parallel.tensor": [1, 2]}, max_gpus=3)
+    with pytest.raises(SpecError, match="none of 4 combinations can be: 4 × more than 3 GPUs"):
+        plan(study, workers=1)
+
+
+def test_a_model_larger_than_the_budget_says_so(tmp_path: Path) -> None:
+    big = make_spec({**BASE, "model": "llama-3.1-70b", "search": {"max_gpus": 1}})
+    with pytest.raises(SpecError, match="does not fit"):
+        plan(create(tmp_path / "study", big, None), workers=1)
+
+
+@pytest.mark.parametrize("method", ["nsga2", "tpe"])
+def test_a_sampler_finds_the_same_with_fewer_looks(tmp_path: Path, method: str) -> None:
+    pytest.importorskip("optuna")
+    answer = plan(folder(tmp_path / "few", "goodput_per_gpu", WIDE, method=method, trials=64), workers=2)
+    again = plan(folder(tmp_path / "again", "goodput_per_gpu", WIDE, method=method, trials=64), workers=3)
+    every = plan(folder(tmp_path / "every", "goodput_per_gpu", WIDE), workers=2)
+    assert answer.account.unseen > 0
+    assert answer.chosen is not None
+    assert every.chosen is not None
+    assert answer.chosen.throughput * 1.05 >= every.chosen.throughput
+    assert _found(answer) == _found(again)
+    assert _account(answer) == _account(again)
