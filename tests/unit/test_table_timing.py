@@ -99,11 +99,7 @@ def profile(folder: Path, **changes: str) -> Path:
     files = {
         "meta.yaml": "model: meta-llama/Llama-3.1-8B\ngpu: NVIDIA H100\nhardware: H100\n",
         "tp1/dense.csv": "layer,tokens,time_us\n"
-        + "".join(
-            f"{layer},{n},{10 * (1 + n // 1024)}\n"
-            for layer in ("embedding", *LAYERS, "final_layernorm")
-            for n in sizes
-        ),
+        + "".join(f"{layer},{n},{10 * (1 + n // 1024)}\n" for layer, n in dense),
         "tp1/per_sequence.csv": "layer,sequences,time_us\nlm_head,1,100\nlm_head,64,100\nsampler,1,7\nsampler,64,7\n",
         "tp1/attention.csv": "prefill_chunk,kv_prefill,n_decode,kv_decode,time_us\n"
         "0,0,1,16,1\n0,0,1,4096,5\n0,0,64,16,2\n0,0,64,4096,50\n"
