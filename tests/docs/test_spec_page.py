@@ -21,7 +21,7 @@ from servetwin.spec.engine import (
     TrtllmSpeculative,
     VllmEngine,
 )
-from servetwin.spec.engine.trtllm import TrtllmKvCache, TrtllmQuantization, TrtllmScheduler
+from servetwin.spec.engine.trtllm import TrtllmGraphs, TrtllmKvCache, TrtllmQuantization, TrtllmScheduler
 from servetwin.spec.pools import Handover, NamedLink, Pool, Pools
 from servetwin.spec.router import (
     CacheAwareRouter,
@@ -41,7 +41,15 @@ from servetwin.spec.router import (
 from servetwin.spec.search import Quality, Search
 from servetwin.spec.service import Metrics, Percentiles, ServiceLevel
 from servetwin.spec.tiers import HostTier, TierBelow, Tiers
-from servetwin.spec.timing import AiconfiguratorTiming, AnalyticTiming, LinearTiming, PolynomialTiming
+from servetwin.spec.timing import (
+    AiconfiguratorTiming,
+    AnalyticTiming,
+    HostTiming,
+    LinearTiming,
+    PolynomialTiming,
+    RequestTiming,
+    TableTiming,
+)
 from servetwin.spec.traffic import (
     Durations,
     Generated,
@@ -77,6 +85,7 @@ TABLES: dict[str, type[BaseModel]] = {
     "`engine` named `sglang`": SglangEngine,
     "`engine` named `trtllm`": TrtllmEngine,
     "`engine.kv_cache_config`": TrtllmKvCache,
+    "`engine.cuda_graph_config`": TrtllmGraphs,
     "`engine.scheduler_config`": TrtllmScheduler,
     "`engine.quant_config`": TrtllmQuantization,
     "`engine.speculative`": Speculative,
@@ -107,6 +116,7 @@ TABLES: dict[str, type[BaseModel]] = {
     "`timing` of kind `linear`": LinearTiming,
     "`timing` of kind `polynomial`": PolynomialTiming,
     "`timing` of kind `aiconfigurator`": AiconfiguratorTiming,
+    "`timing` of kind `table`": TableTiming,
     "`workload` of kind `trace`": TraceWorkload,
     "`workload` of kind `like`": LikeWorkload,
     "Every generated workload": Generated,
@@ -185,5 +195,5 @@ def test_no_part_of_a_spec_is_without_a_table() -> None:
         return {model}.union(*(parts(child) for child in model.__subclasses__()))
 
     # Bases that only hold what several kinds have in common.
-    assert parts(SpecModel) - {SpecModel, Traffic, Recorded, Several} == set(TABLES.values())
+    assert parts(SpecModel) - {SpecModel, Traffic, Recorded, Several, RequestTiming, HostTiming} == set(TABLES.values())
     assert set(tables()) == set(TABLES)
