@@ -22,6 +22,7 @@ from servetwin.spec.engine import (
     VllmEngine,
 )
 from servetwin.spec.engine.trtllm import TrtllmKvCache, TrtllmQuantization, TrtllmScheduler
+from servetwin.spec.pools import Handover, NamedLink, Pool, Pools
 from servetwin.spec.router import (
     CacheAwareRouter,
     ConsistentHashingRouter,
@@ -82,7 +83,11 @@ TABLES: dict[str, type[BaseModel]] = {
     "`engine.speculation.acceptance`": Acceptance,
     "`engine.speculation`": Speculation,
     "`engine.speculative_config`": TrtllmSpeculative,
+    "`pools`": Pools,
+    "`pools.prefill` and `pools.decode`": Pool,
+    "`handover`": Handover,
     "`cluster`": Cluster,
+    "`cluster.links`": NamedLink,
     "`tiers`": Tiers,
     "`tiers.host`": HostTier,
     "`tiers.disk` and `tiers.shared`": TierBelow,

@@ -13,7 +13,7 @@ from servetwin.errors import SpecError
 from servetwin.spec import Spec, load_spec, make_spec
 from servetwin.spec.router import LeastRequestsRouter
 from servetwin.spec.schema import schema
-from servetwin.spec.timing import LinearTiming
+from servetwin.spec.timing import LinearTiming, PolynomialTiming
 from servetwin.spec.workload import ClosedWorkload, PoissonWorkload, TraceWorkload
 
 WriteSpec = Callable[[str], Path]
@@ -238,7 +238,7 @@ def test_set_reaches_any_field_and_later_ones_win() -> None:
 
 def test_setting_a_kind_replaces_its_mapping() -> None:
     old = {"timing": {"kind": "analytic", "host_ms": 3.0}}
-    assert make_spec(old, ["timing=polynomial"]).timing.model_dump() == {"kind": "polynomial"}
+    assert make_spec(old, ["timing=polynomial"]).timing == PolynomialTiming(kind="polynomial")
     spec = make_spec(old, ["timing.kind=linear", "timing.base_ms=5"])
     assert spec.timing == LinearTiming(kind="linear", base_ms=5.0)
 

@@ -56,7 +56,8 @@ class Case:
 
     @property
     def replicas(self) -> int:
-        return int(self.spec["replicas"])
+        pools = self.spec.get("pools")
+        return int(self.spec["replicas"]) if pools is None else sum(int(pool["replicas"]) for pool in pools.values())
 
 
 def select(names: list[str]) -> list[Case]:
@@ -178,6 +179,22 @@ def _kv_aware(replicas: int) -> dict[str, Any]:
     return _spec(replicas, router={"kind": "kv_aware"})
 
 
+def _disaggregated(prefill: int, decode: int) -> dict[str, Any]:
+    """Hand-overs of 131,072 bytes a token among H100s of one NVLink domain."""
+    spec = _kv_aware(prefill + decode)
+    del spec["replicas"]
+    pools = {"prefill": {"replicas": prefill}, "decode": {"replicas": decode}}
+    return spec | {"gpu": "h100", "pools": pools, "handover": {"kv_bytes_per_token": 131_072}}
+
+
+_DISAGGREGATED_PEER = (
+    *("--router-mode", "kv_router", "--num-prefill-workers", "4", "--num-decode-workers", "4"),
+    *("--prefill-engine-args", '{"block_size":512,"worker_type":"prefill"}'),
+    *("--decode-engine-args", '{"block_size":512,"worker_type":"decode"}'),
+)
+"""dynamo.replay takes no --extra-engine-args beside these."""
+
+
 def _routed(router: str, replicas: int) -> dict[str, Any]:
     return {**_generated(replicas, replicas * REQUESTS_A_REPLICA), "router": {"kind": router}}
 
@@ -297,6 +314,14 @@ CASES: tuple[Case, ...] = (
             targets=_beside_peer(50),
         )
         for replicas in (8, 32, 128)
+    ),
+    Case(
+        "disaggregated",
+        "b with kv_aware, 4 replicas that prefill and 4 that decode",
+        _disaggregated(4, 4),
+        TOOLAGENT,
+        peer=_DISAGGREGATED_PEER,
+        targets=_beside_peer(50),
     ),
     *(
         Case(

@@ -104,6 +104,7 @@ class VllmEngine(SpecModel):
     scheduler_reserve_full_isl: bool = True
     async_scheduling: bool | None = None
     dp_sync_interval: Count = 32
+    prefill_schedule_interval: Count = 1
     speculative: Speculative | None = None
     kv_offloading_size: Positive | None = None
     kv_offloading_backend: Literal["native"] = "native"
