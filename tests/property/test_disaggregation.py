@@ -64,7 +64,8 @@ def test_every_request_goes_its_way_once_and_in_order(engine: str) -> None:
                 assert request["end_ps"] - request["arrival_ps"] >= given_up
             if request["status"] != COMPLETED:
                 continue
-            assert request["output_tokens"] <= world.trace["output_tokens"][row]
+            least = 1 if engine == "sglang" else 0  # SGLang gives a token whatever was asked for
+            assert request["output_tokens"] <= max(world.trace["output_tokens"][row], least)
             assert request["replica"] >= prefills, "its decode replica"
             if request["prefill_replica"] == NONE:
                 assert request["transfer_end_ps"] == NEVER, "it stayed"
