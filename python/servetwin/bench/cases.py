@@ -56,7 +56,8 @@ class Case:
 
     @property
     def replicas(self) -> int:
-        return int(self.spec["replicas"])
+        pools = self.spec.get("pools")
+        return int(self.spec["replicas"]) if pools is None else sum(int(pool["replicas"]) for pool in pools.values())
 
 
 def select(names: list[str]) -> list[Case]:
@@ -161,6 +162,13 @@ def _beside_peer(simulate: float, process: float | None = None) -> tuple[Target,
     return tuple(targets)
 
 
+def _eagle(replicas: int) -> dict[str, Any]:
+    """Of the drafts, 0.7 are accepted if all before them were: 2.5 tokens a pass."""
+    spec = _spec(replicas)
+    eagle = {"method": "eagle3", "num_speculative_tokens": 3, "acceptance": 0.7}
+    return spec | {"engine": spec["engine"] | {"speculative": eagle}}
+
+
 def _data_ranks(count: int) -> dict[str, Any]:
     """Of a mixture of experts, whose ranks wait for each other in vLLM; its requests have 163,840 tokens at most."""
     spec = _spec(1) | {"model": "deepseek-v3", "parallel": {"data": count, "expert": count}}
@@ -169,6 +177,22 @@ def _data_ranks(count: int) -> dict[str, Any]:
 
 def _kv_aware(replicas: int) -> dict[str, Any]:
     return _spec(replicas, router={"kind": "kv_aware"})
+
+
+def _disaggregated(prefill: int, decode: int) -> dict[str, Any]:
+    """Hand-overs of 131,072 bytes a token among H100s of one NVLink domain."""
+    spec = _kv_aware(prefill + decode)
+    del spec["replicas"]
+    pools = {"prefill": {"replicas": prefill}, "decode": {"replicas": decode}}
+    return spec | {"gpu": "h100", "pools": pools, "handover": {"kv_bytes_per_token": 131_072}}
+
+
+_DISAGGREGATED_PEER = (
+    *("--router-mode", "kv_router", "--num-prefill-workers", "4", "--num-decode-workers", "4"),
+    *("--prefill-engine-args", '{"block_size":512,"worker_type":"prefill"}'),
+    *("--decode-engine-args", '{"block_size":512,"worker_type":"decode"}'),
+)
+"""dynamo.replay takes no --extra-engine-args beside these."""
 
 
 def _routed(router: str, replicas: int) -> dict[str, Any]:
@@ -291,6 +315,14 @@ CASES: tuple[Case, ...] = (
         )
         for replicas in (8, 32, 128)
     ),
+    Case(
+        "disaggregated",
+        "b with kv_aware, 4 replicas that prefill and 4 that decode",
+        _disaggregated(4, 4),
+        TOOLAGENT,
+        peer=_DISAGGREGATED_PEER,
+        targets=_beside_peer(50),
+    ),
     *(
         Case(
             f"n-{router}",
@@ -300,6 +332,14 @@ CASES: tuple[Case, ...] = (
             baseline=Baseline(Case(f"n-{router}-8", f"r-8 with {router}", _routed(router, 8)), _cost_growth),
         )
         for router in ("kv_aware", "least_requests", "cache_aware", "llm_d", "power_of_two", "prefix_hash")
+    ),
+    Case(
+        "eagle",
+        "a with a drafting head of 3 drafts",
+        _eagle(8),
+        CONVERSATION,
+        targets=(Target("plain_ratio", 5, at_least=False),),
+        baseline=Baseline(_CONVERSATION, _plain_ratio),
     ),
     Case(
         "dp",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .deployment import Spec
-from .engine import TrtllmEngine
+from .engine import SglangEngine, TrtllmEngine
 from .router import KvAwareRouter
 
 
@@ -27,6 +27,11 @@ def check_pools(spec: Spec) -> None:
     if spec.was_set("replicas"):
         raise problem(("replicas",), "never read beside pools, which have their own", wanted="it left out")
     _engines(spec)
+    keeps = spec.handover is not None and spec.handover.local_prefill_tokens is not None
+    if keeps and isinstance(spec.by_pool["decode"].engine, SglangEngine):
+        raise problem(
+            ("handover", "local_prefill_tokens"), "SGLang's decode replicas compute no prompts", wanted="it left out"
+        )
     _decode_router(spec.by_pool["decode"])
 
 

@@ -60,15 +60,15 @@ def timeline(result: Result, window: Window) -> Iterator[str]:
 def _parts(rows: list[Event], points: Any, usable: int | None) -> Iterator[list[Event]]:
     by_replica: dict[int, list[Event]] = {}
     for row in rows:
-        if row["replica"] is not None:
-            by_replica.setdefault(row["replica"], []).append(row)
+        for stay in _stays(row):
+            by_replica.setdefault(stay["replica"], []).append(stay)
     observed = set(points["replica"].unique().to_pylist())
     for replica in sorted(observed | by_replica.keys()):
         pid = replica + 1
         yield [_name("process", pid, f"replica {replica}"), _sort("process", pid, replica)]
         yield _served(pid, by_replica.get(replica, []))
     yield _counters(points, usable)
-    turned_away = [row for row in rows if row["replica"] is None]
+    turned_away = [row for row in rows if row["replica"] is None and row.get("prefill_replica") is None]
     if turned_away:
         yield [_name("process", NOT_SERVED, "not served"), _sort("process", NOT_SERVED, 1 << 20)]
         yield [
@@ -76,6 +76,20 @@ def _parts(rows: list[Event], points: Any, usable: int | None) -> Iterator[list[
             | {"ts": us(row["arrival_ps"]), "args": _arguments(row)}
             for row in turned_away
         ]
+
+
+def _stays(row: Event) -> Iterator[Event]:
+    """The request on each replica it was on: where its prompt was computed, and where it decodes."""
+    if row.get("prefill_replica") is None:
+        if row["replica"] is not None:
+            yield row
+        return
+    computed_ps = row["prefilled_ps"]
+    never = {"first_token_ps": None, "last_token_ps": None}
+    until_ps = row["until_ps"] if computed_ps is None else computed_ps
+    yield row | never | {"replica": row["prefill_replica"], "until_ps": until_ps, "arrow": f"{row['row']} prompt"}
+    if row["replica"] is not None and row["decode_routed_ps"] <= row["until_ps"]:
+        yield row | {"routed_ps": row["decode_routed_ps"], "scheduled_ps": row["transfer_end_ps"]}
 
 
 @dataclass(frozen=True)
@@ -115,7 +129,7 @@ def _served(pid: int, rows: list[Event]) -> list[Event]:
         place = {"pid": pid, "tid": QUEUE + lane}
         events.append(_slice(place, "queued", stay.queued_ps, stay.waits_until_ps, {"request": _label(stay.row)}))
         if stay.begun_ps is not None:
-            arrow = {"name": "admitted", "cat": "request", "id": stay.row["row"]}
+            arrow = {"name": "admitted", "cat": "request", "id": stay.row.get("arrow", stay.row["row"])}
             events.append({"ph": "s", **arrow, **place, "ts": us(stay.queued_ps)})
             arrows[stay.row["row"]] = arrow
     for (begun_ps, stay), lane in zip(runs, run_lanes, strict=True):
@@ -131,7 +145,9 @@ def _run(stay: Stay, begun_ps: int, place: Event) -> Iterator[Event]:
     row = stay.row
     first_ps, last_ps = row["first_token_ps"], row["last_token_ps"]
     yield _slice(place, _label(row), begun_ps, stay.until_ps, _arguments(row))
-    yield _slice(place, "prefill", begun_ps, stay.until_ps if first_ps is None else first_ps)
+    handed = row.get("prefill_replica") not in (None, row["replica"])
+    name = "last token of the prompt" if handed else "prefill"
+    yield _slice(place, name, begun_ps, stay.until_ps if first_ps is None else first_ps)
     if first_ps is not None:
         # An unfinished request goes on after the last token that is known of.
         decoded_ps = stay.until_ps if last_ps is None or row["end_ps"] is None else last_ps

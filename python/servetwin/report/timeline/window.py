@@ -27,7 +27,8 @@ COLUMNS = (
     "status",
     "reason",
 )
-OPTIONAL = ("request_id", "class", "route_reason")
+HANDOVER = ("prefill_replica", "prefilled_ps", "decode_routed_ps", "transfer_end_ps")
+OPTIONAL = ("request_id", "class", "route_reason", *HANDOVER)
 
 LAST_S = (2**63 - 1) // PS_PER_S
 """Times are 64-bit numbers of picoseconds."""

@@ -1,0 +1,145 @@
+"""Pools in the spec: what is derived, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from servetwin import simulate
+from servetwin.describe import resolve, run_description
+from servetwin.errors import SpecError
+from servetwin.report.timeline.document import timeline
+from servetwin.report.timeline.window import Window
+from servetwin.spec import Spec, load_spec, make_spec
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "disaggregated.yaml"
+SMALL: dict[str, Any] = {
+    "gpu": "h100",
+    "timing": "polynomial",
+    "engine": {"max_model_len": 2048, "num_gpu_blocks": 1000},
+    "pools": {"prefill": {"replicas": 2}, "decode": {"replicas": 3, "engine": {"max_num_seqs": 8}}},
+    "handover": {"kv_bytes_per_token": 1000},
+    "workload": {"kind": "poisson", "requests": 200, "rate_per_s": 20, "input_tokens": 500, "output_tokens": 50},
+}
+
+
+def description(spec: Spec) -> dict[str, Any]:
+    return run_description(spec, resolve(spec), leap=True, own_router=False)
+
+
+def test_a_pool_overrides_what_it_gives_and_takes_over_the_rest() -> None:
+    prefill, decode = description(make_spec(SMALL))["pools"]
+    assert [pool["replicas"] for pool in (prefill, decode)] == [2, 3]
+    assert decode["engine"]["max_num_seqs"] == 8 != prefill["engine"]["max_num_seqs"]
+    assert prefill["engine"]["num_gpu_blocks"] == decode["engine"]["num_gpu_blocks"] == 1000
+
+
+def test_a_decode_pool_takes_over_kv_aware_as_dynamo_uses_it_there() -> None:
+    router = {"kind": "kv_aware", "queue_threshold": 4.0, "decode_active_request_weight": 0.5}
+    prefill, decode = (pool["router"] for pool in description(make_spec(SMALL | {"router": router}))["pools"])
+    assert (prefill["queue_threshold"], prefill["track_prefill_tokens"]) == (4.0, True)
+    assert (decode["queue_threshold"], decode["track_prefill_tokens"], decode["assume_kv_reuse"]) == (
+        None,
+        False,
+        False,
+    )
+    assert decode["decode_active_request_weight"] == 0.5
+
+
+def test_replicas_of_a_node_are_joined_by_nvlink_and_others_by_the_network() -> None:
+    """Two GPUs a replica, four a node: prefill 0 and 1 fill the first node, decode 0 and 1 the second."""
+    options = SMALL | {"parallel": {"tensor": 2}, "cluster": {"nodes": 3, "gpus_per_node": 4, "nic_gbps": 400}}
+    described = description(make_spec(options))
+    prefill, decode = (pool["ports"] for pool in described["pools"])
+    assert [port["nvlink_domain"] for port in prefill + decode] == [0, 0, 1, 1, 2]
+    speeds = {kind: described["links"][prefill[0][kind]]["bytes_per_s"] for kind in ("nvlink", "nic")}
+    assert speeds == {"nvlink": 900 * 10**9, "nic": 100 * 10**9}
+
+
+def test_a_replica_that_fits_into_a_node_does_not_straddle_two() -> None:
+    pools = {"prefill": {"parallel": {"tensor": 3}}, "decode": {"parallel": {"tensor": 3}}}
+    cluster = {"nodes": 2, "gpus_per_node": 5, "nic_gbps": 400, "nvlink_domain": 5}
+    prefill, decode = description(make_spec(SMALL | {"pools": pools, "cluster": cluster}))["pools"]
+    assert [pool["ports"][0]["nvlink_domain"] for pool in (prefill, decode)] == [0, 1]
+
+
+def test_a_cluster_in_which_replicas_fit_only_across_nodes_is_refused() -> None:
+    pools = {"prefill": {"replicas": 2, "parallel": {"tensor": 3}}, "decode": {"parallel": {"tensor": 3}}}
+    with pytest.raises(SpecError, match="do not fit into 2 of them"):
+        resolve(make_spec(SMALL | {"pools": pools, "cluster": {"nodes": 2, "gpus_per_node": 5, "nic_gbps": 400}}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "message"),
+    [
+        ({"handover": {"link": "spine"}}, "handover.link", "a link named nowhere"),
+        ({"cluster": {"links": {"spine": {"gbytes_per_s": 50}}}}, "cluster.links.spine", "nothing crosses it"),
+        ({"cluster": {"nodes": 1, "gpus_per_node": 4}}, "pools", "need 5 GPUs, but the cluster has 1 × 4 = 4"),
+        ({"replicas": 4}, "replicas", "never read beside pools"),
+        ({"pools": None}, "handover", "never read without pools"),
+        ({"pools": {"prefill": {}}}, "pools.decode", "missing"),
+        ({"pools": {"prefill": {}, "decode": {}, "spare": {}}}, "pools.spare", "unknown key"),
+        (
+            {"pools": {"prefill": {"engine": {"max_num_seq": 8}}, "decode": {}}},
+            "pools.prefill.engine.max_num_seq",
+            "mean",
+        ),
+        ({"pools": {"prefill": {"gpu": "h1000"}, "decode": {}}}, "pools.prefill.gpu", "unknown GPU"),
+        ({"pools": {"prefill": {}, "decode": {"engine": {"version": "0.19"}}}}, "pools", "cannot hand over to"),
+        (
+            {"pools": {"prefill": {}, "decode": {"router": {"kind": "kv_aware", "track_prefill_tokens": True}}}},
+            None,
+            "computed|compute",
+        ),
+        ({"handover": {"timeout_s": 0}}, "handover.timeout_s", "greater than 0"),
+        ({"handover": {}}, "handover.kv_bytes_per_token", "missing"),
+        ({"gpu": None}, "handover", "how fast hand-overs are is not known"),
+        (
+            {"engine": {"name": "trtllm", "max_seq_len": 2048}, "pools": {"prefill": {}, "decode": {}}},
+            "engine.name",
+            "TensorRT-LLM",
+        ),
+    ],
+)
+def test_what_is_refused(changes: dict[str, Any], field: str | None, message: str) -> None:
+    options = {name: value for name, value in (SMALL | changes).items() if value is not None}
+    with pytest.raises(SpecError, match=message) as error:
+        resolve(make_spec(options))
+    assert field is None or error.value.field == field
+
+
+def test_a_pool_that_cannot_hold_the_model_is_named() -> None:
+    with pytest.raises(SpecError, match="does not fit") as error:
+        resolve(load_spec(EXAMPLE, ["model=llama-3.1-70b"]))
+    assert error.value.field == "model"
+
+
+def test_results_tell_of_both_pools(tmp_path: Path) -> None:
+    result = simulate(SMALL)
+    rows = result.requests.to_pylist()
+    assert {row["prefill_replica"] for row in rows} == {0, 1}
+    assert {row["replica"] for row in rows} == {2, 3, 4}
+    assert all(row["prefilled_ps"] < row["transfer_end_ps"] < row["first_token_ps"] for row in rows)
+    assert result.summary["handovers"] == 200
+    assert 0 < result.summary["busy.decode"] <= 1
+    ttft = [row["first_token_ps"] - row["arrival_ps"] for row in rows]
+    assert result.summary["ttft_ms.mean"] == pytest.approx(sum(ttft) / len(ttft) / 1e9)
+    result.write(tmp_path / "out")
+    events = json.loads("".join(timeline(result, Window())))["traceEvents"]
+    computed = [event for event in events if event.get("name") == "prefill"]
+    assert len(computed) == 200
+    assert {event["pid"] for event in computed} == {1, 2}
+
+
+def test_the_same_pools_without_handovers_between_nodes_are_faster() -> None:
+    """A slow link makes first tokens later, and nothing else."""
+    slow = {
+        "cluster": {"links": {"spine": {"gbytes_per_s": 0.01}}},
+        "handover": {"kv_bytes_per_token": 1000, "link": "spine"},
+    }
+    near, far = simulate(SMALL), simulate(SMALL | slow)
+    assert far.summary["transfer_ms.p50"] > 40 > near.summary["transfer_ms.p50"]
+    assert far.summary["ttft_ms.mean"] > near.summary["ttft_ms.mean"] + 40
