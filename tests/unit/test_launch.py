@@ -144,7 +144,7 @@ def test_speculation_needs_what_no_line_tells() -> None:
     assert engine(line, acceptance=0.5)["speculative"]["acceptance"] == 0.5
     dotted = f"{VLLM} --speculative-config.method ngram --speculative-config.num_speculative_tokens 2"
     assert engine(dotted, acceptance=0.5)["speculative"]["num_speculative_tokens"] == 2
-    head = """{"method": "deepseek_mtp", "num_speculative_tokens": 1, "model": "a/head", "disable_eagle_block_drop": true}"""
+    head = """{"method": "deepseek_mtp", "num_speculative_tokens": 1, "disable_eagle_block_drop": true, "model": "a"}"""
     mtp = engine(f"vllm serve deepseek-ai/DeepSeek-V3 --speculative-config '{head}'", acceptance=0.5)["speculative"]
     assert (mtp["method"], mtp["num_speculative_tokens"], mtp["disable_eagle_block_drop"]) == ("mtp", 1, True)
     assert "not yet modelled" in problem(f"{VLLM} -sc.method suffix", acceptance=0.5).message

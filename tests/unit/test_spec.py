@@ -131,6 +131,7 @@ TRTLLM_EAGLE = {
             "engine.speculative.disable_eagle_block_drop",
         ),
         ({"speculative": EAGLE | {"num_speculative_tokens_per_batch_size": [[2, 9, 1]]}}, {}, "engine.speculative"),
+        ({"speculative": EAGLE | {"num_speculative_tokens_per_batch_size": [[1, 9]]}}, {}, "engine.speculative"),
         ({"speculative": EAGLE | {"num_speculative_tokens_per_batch_size": [[1, 9, 4]]}}, {}, "engine.speculative"),
         (SGLANG_EAGLE, {"speculative_algorithm": "DFLASH"}, "engine.speculative_algorithm"),
         (SGLANG_EAGLE, {"speculative_num_draft_tokens": 5}, "engine.speculative_num_draft_tokens"),

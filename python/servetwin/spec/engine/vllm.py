@@ -36,7 +36,8 @@ METHODS = (
 """SpeculativeConfig.method in 0.32 (vllm/config/speculative.py); the names of single models' mtp aside."""
 
 
-DraftsByRequests = Annotated[list[tuple[Count, Count, CountOrZero]], Field(min_length=1)]
+DraftsByRequests = Annotated[list[Annotated[list[CountOrZero], Field(min_length=3, max_length=3)]], Field(min_length=1)]
+"""First and last number of requests, drafts."""
 
 
 class Speculative(Speculation):
