@@ -12,7 +12,7 @@ from servetwin.reference.sglang import EngineConfig, RunRecord
 
 from .sglang_scenarios import aborted, random_scenario
 
-SEEDS = range(400)
+SEEDS = range(620)
 
 
 def test_invariants_and_coverage() -> None:

@@ -29,12 +29,13 @@ RUN = [section for section in SECTIONS if any(block.language in ("bash", "python
 
 
 def stand_ins(folder: Path) -> None:
-    """`servetwin` of this interpreter, and commands that only check their arguments."""
+    """`servetwin` and `python` of this interpreter, and commands that only check their arguments."""
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     installs = " | ".join(["'install .'", *(f"'install .[{extra}]'" for extra in extras)])
     downloads = "\n".join(f"*/{name}) ln -s {file} {name} ;;" for name, file in DOWNLOADS.items())
     scripts = {
         "servetwin": f'exec {sys.executable} -m servetwin "$@"',
+        "python": f'exec {sys.executable} "$@"',
         "pip": f'case "$*" in {installs}) ;; *) echo "pip $*?" >&2; exit 1 ;; esac',
         "pytest": '[ $# = 0 ] || { echo "pytest $*?" >&2; exit 1; }',
         "curl": f'case "$*" in\n{downloads}\n*) echo "curl $*?" >&2; exit 1 ;;\nesac',

@@ -12,9 +12,16 @@ from pydantic.fields import FieldInfo
 from servetwin.spec import Spec
 from servetwin.spec.base import SpecModel
 from servetwin.spec.deployment import Cluster, Parallel
-from servetwin.spec.engine import Acceptance, SglangEngine, Speculative, TrtllmEngine, VllmEngine
-from servetwin.spec.engine.speculation import Speculation
-from servetwin.spec.engine.trtllm import TrtllmKvCache, TrtllmQuantization, TrtllmScheduler
+from servetwin.spec.engine import (
+    Acceptance,
+    SglangEngine,
+    Speculation,
+    Speculative,
+    TrtllmEngine,
+    TrtllmSpeculative,
+    VllmEngine,
+)
+from servetwin.spec.engine.trtllm import TrtllmGraphs, TrtllmKvCache, TrtllmQuantization, TrtllmScheduler
 from servetwin.spec.pools import Handover, NamedLink, Pool, Pools
 from servetwin.spec.router import (
     CacheAwareRouter,
@@ -34,7 +41,15 @@ from servetwin.spec.router import (
 from servetwin.spec.search import Quality, Search
 from servetwin.spec.service import Metrics, Percentiles, ServiceLevel
 from servetwin.spec.tiers import HostTier, TierBelow, Tiers
-from servetwin.spec.timing import AiconfiguratorTiming, AnalyticTiming, LinearTiming, PolynomialTiming
+from servetwin.spec.timing import (
+    AiconfiguratorTiming,
+    AnalyticTiming,
+    HostTiming,
+    LinearTiming,
+    PolynomialTiming,
+    RequestTiming,
+    TableTiming,
+)
 from servetwin.spec.traffic import (
     Durations,
     Generated,
@@ -70,10 +85,13 @@ TABLES: dict[str, type[BaseModel]] = {
     "`engine` named `sglang`": SglangEngine,
     "`engine` named `trtllm`": TrtllmEngine,
     "`engine.kv_cache_config`": TrtllmKvCache,
+    "`engine.cuda_graph_config`": TrtllmGraphs,
     "`engine.scheduler_config`": TrtllmScheduler,
     "`engine.quant_config`": TrtllmQuantization,
     "`engine.speculative`": Speculative,
-    "`engine.speculative.acceptance`": Acceptance,
+    "`engine.speculation.acceptance`": Acceptance,
+    "`engine.speculation`": Speculation,
+    "`engine.speculative_config`": TrtllmSpeculative,
     "`pools`": Pools,
     "`pools.prefill` and `pools.decode`": Pool,
     "`handover`": Handover,
@@ -98,6 +116,7 @@ TABLES: dict[str, type[BaseModel]] = {
     "`timing` of kind `linear`": LinearTiming,
     "`timing` of kind `polynomial`": PolynomialTiming,
     "`timing` of kind `aiconfigurator`": AiconfiguratorTiming,
+    "`timing` of kind `table`": TableTiming,
     "`workload` of kind `trace`": TraceWorkload,
     "`workload` of kind `like`": LikeWorkload,
     "Every generated workload": Generated,
@@ -176,5 +195,5 @@ def test_no_part_of_a_spec_is_without_a_table() -> None:
         return {model}.union(*(parts(child) for child in model.__subclasses__()))
 
     # Bases that only hold what several kinds have in common.
-    assert parts(SpecModel) - {SpecModel, Traffic, Recorded, Several, Speculation} == set(TABLES.values())
+    assert parts(SpecModel) - {SpecModel, Traffic, Recorded, Several, RequestTiming, HostTiming} == set(TABLES.values())
     assert set(tables()) == set(TABLES)

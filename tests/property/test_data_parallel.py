@@ -25,7 +25,10 @@ def data(draw: st.DrawFn, *, in_step: bool | None = None) -> dict[str, Any]:
 @st.composite
 def group_worlds(draw: st.DrawFn, *, in_step: bool | None = None) -> World:
     world = draw(worlds(replicas=3))
-    return replace(world, run=world.run | {"data": draw(data(in_step=in_step))})
+    engine = world.run["engine"]
+    if engine["name"] == "vllm":
+        engine = engine | {"prefill_schedule_interval": draw(st.sampled_from([1, 1, 2, 3]))}
+    return replace(world, run=world.run | {"engine": engine, "data": draw(data(in_step=in_step))})
 
 
 @settings(max_examples=400)

@@ -203,6 +203,34 @@ def test_a_request_goes_where_fewest_wait_and_run(leap: bool) -> None:
 
 
 @LEAPS
+@pytest.mark.parametrize(("interval", "first_token"), [(1, 27 + 14 + 2), (2, 27 + 14 + 2), (3, 39 + 14 + 2)])
+def test_prompts_wait_for_a_pass_of_the_cadence(leap: bool, interval: int, first_token: int) -> None:
+    # One row decodes from 15 on, in passes 1, 2, ... of 12. A prompt of 4 comes in pass 1, [15, 27): it would be
+    # computed beside it in pass 2; with 3, only in pass 3.
+    engine = VLLM | {"prefill_schedule_interval": interval}
+    run = simulate((0, 5, 10), (0, 1, 1), (20, 4, 1), leap=leap, engine=engine)
+    assert ranks(run) == [0, 1, 0]
+    assert times(run, "first_token")[2] == first_token
+
+
+@LEAPS
+def test_a_cadence_holds_nobody_back_who_has_nothing_to_decode(leap: bool) -> None:
+    engine = VLLM | {"prefill_schedule_interval": 3}
+    run = simulate((0, 5, 10), (20, 4, 1), leap=leap, engine=engine)
+    assert times(run, "first_token") == [15, 27 + 14]
+
+
+@LEAPS
+def test_a_cadence_is_left_while_a_pass_cannot_take_in_all(leap: bool) -> None:
+    # Passes of 15, 12 and 12; two prompts of 64 have come. Pass 3 has room for 63 tokens of the first, so pass 4 goes
+    # on: 1 of the first, 62 of the second. Pass 5 leaves the last 2 to pass 6.
+    engine = VLLM | {"prefill_schedule_interval": 3}
+    run = simulate((0, 5, 10), (0, 1, 1), (20, 64, 1), (20, 1, 1), (20, 64, 1), leap=leap, engine=engine)
+    assert ranks(run) == [0, 1, 0, 1, 0]
+    assert times(run, "first_token") == [15, 15, 39 + 75 + 75, 39, 39 + 75 + 75 + 12 + 14]
+
+
+@LEAPS
 def test_views_and_series_add_up_the_ranks(leap: bool) -> None:
     run = simulate((0, 5, 4), (0, 20, 2), leap=leap)
     running = array("I", run.series("running")).tolist()

@@ -62,7 +62,9 @@ def test_every_option_of_an_engine_has_a_flag() -> None:
     for name in ENGINES:
         fields = {flag.what.split(".")[1] for flag in find_table(name, None).flags.values() if "engine." in flag.what}
         assert set(kinds_at("engine")[name].model_fields) - fields == (
-            {"name", "version", "ignore_eos", *OF_DECODE_REPLICAS} if name == "sglang" else {"name", "version"}
+            {"name", "version", "ignore_eos", "speculation", *OF_DECODE_REPLICAS}
+            if name == "sglang"
+            else {"name", "version"}
         )
 
 
@@ -142,8 +144,24 @@ def test_speculation_needs_what_no_line_tells() -> None:
     assert engine(line, acceptance=0.5)["speculative"]["acceptance"] == 0.5
     dotted = f"{VLLM} --speculative-config.method ngram --speculative-config.num_speculative_tokens 2"
     assert engine(dotted, acceptance=0.5)["speculative"]["num_speculative_tokens"] == 2
-    assert "n-gram" in problem(f"{VLLM} -sc.method eagle3").message
+    head = """{"method": "deepseek_mtp", "num_speculative_tokens": 1, "disable_eagle_block_drop": true, "model": "a"}"""
+    mtp = engine(f"vllm serve deepseek-ai/DeepSeek-V3 --speculative-config '{head}'", acceptance=0.5)["speculative"]
+    assert (mtp["method"], mtp["num_speculative_tokens"], mtp["disable_eagle_block_drop"]) == ("mtp", 1, True)
+    assert "not yet modelled" in problem(f"{VLLM} -sc.method suffix", acceptance=0.5).message
     assert problem(VLLM, acceptance=0.5).field == "--acceptance"
+
+
+def test_a_drafting_head_in_the_lines_of_the_others(tmp_path: Path) -> None:
+    tree = "--speculative-num-steps 3 --speculative-eagle-topk 1 --speculative-num-draft-tokens 4"
+    line = f"{SGLANG} --speculative-algorithm EAGLE3 {tree} --disable-overlap-schedule"
+    made = engine(f"{line} --speculative-draft-model-path a/head", acceptance=0.7)
+    assert (made["speculative_algorithm"], made["speculation"]) == ("EAGLE3", {"acceptance": 0.7})
+    assert problem(line).field == "--speculative-algorithm"
+    options = tmp_path / "options.yaml"
+    options.write_text("speculative_config: {decoding_type: Eagle3, max_draft_len: 3, speculative_model: a/head}")
+    run = f"trtllm-serve meta-llama/Llama-3.1-8B --config {options}"
+    config = engine(run, acceptance=0.7)["speculative_config"]
+    assert config == {"decoding_type": "Eagle3", "max_draft_len": 3, "acceptance": 0.7}
 
 
 def test_sglang() -> None:
@@ -239,7 +257,9 @@ def test_what_is_unsupported_is_refused_all_at_once_or_left_out() -> None:
         ("vllm serve ./nowhere/config.json", {}, "model"),
         ("vllm serve --port 80", {}, "line"),
         (f"{SGLANG} --chunked-prefill-size 100 --page-size 64", {}, "--chunked-prefill-size"),
-        (f"{SGLANG} --speculative-algorithm EAGLE", {}, "unsupported"),
+        (f"{SGLANG} --speculative-algorithm EAGLE", {}, "--speculative-algorithm"),
+        (f"{SGLANG} --speculative-algorithm DFLASH", {"acceptance": 0.5}, "--speculative-algorithm"),
+        (f"{SGLANG} --speculative-algorithm EAGLE", {"acceptance": 0.5}, "engine.speculative_num_steps"),
         (f"{SGLANG} --max-num-seqs 4", {}, "--max-num-seqs"),
         (f"{TRTLLM} --max_num_tokens 10", {}, "--max_num_tokens"),
         (VLLM, {"engine": "sglang"}, "--engine"),

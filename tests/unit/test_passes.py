@@ -129,6 +129,16 @@ def test_data_ranks_gather_each_others_tokens() -> None:
     assert together.decode_s(32, 32 * 4096) == alone.decode_s(32, 32 * 4096)
 
 
+def test_deepep_has_kernels_for_few_tokens_and_for_many() -> None:
+    gathered = composed("deepseek-v3.2", "h200", tensor=1, data=8, expert=8)
+    sent = replace(gathered, exchange="deepep")
+    # To two thirds of the ranks, but by slower kernels; beyond 256 tokens, by others that take longer to start.
+    assert sent.tokens_s(8192) == pytest.approx(gathered.tokens_s(8192), rel=0.1)
+    few, many = (sent.tokens_s(tokens) - gathered.tokens_s(tokens) for tokens in (256, 257))
+    assert many - few > 58 * 20e-6
+    assert replace(gathered, ranks=Ranks(8)).tokens_s(64) == replace(sent, ranks=Ranks(8)).tokens_s(64)
+
+
 def test_a_stage_has_its_share_of_the_layers() -> None:
     whole, stage = composed("qwen3-235b-a22b", "h200"), composed("qwen3-235b-a22b", "h200", pipeline=4)
     assert stage.stage_layers == 24
@@ -183,6 +193,19 @@ def timed(options: dict[str, Any]) -> TimingModel:
         (
             {"model": "llama-3.1-8b", "gpu": "h100", "timing": {"kind": "analytic", "expert_skew": 1.2}},
             "without effect: llama-3.1-8b has no experts",
+        ),
+        (
+            {"model": "qwen3-30b-a3b", "gpu": "h100", "timing": {"kind": "analytic", "expert_exchange": "deepep"}},
+            "without effect: no data ranks",
+        ),
+        (
+            {
+                "model": "qwen3-30b-a3b",
+                "gpu": "h100",
+                "parallel": {"data": 4},
+                "timing": {"kind": "analytic", "expert_exchange": "deepep"},
+            },
+            "DeepEP brings tokens to whole experts",
         ),
         (
             {"model": "llama-3.1-8b", "gpu": "mi300x", "timing": {"kind": "analytic", "allow_extrapolation": True}},

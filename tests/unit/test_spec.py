@@ -13,7 +13,7 @@ from servetwin.errors import SpecError
 from servetwin.spec import Spec, load_spec, make_spec
 from servetwin.spec.router import LeastRequestsRouter
 from servetwin.spec.schema import schema
-from servetwin.spec.timing import LinearTiming
+from servetwin.spec.timing import LinearTiming, PolynomialTiming
 from servetwin.spec.workload import ClosedWorkload, PoissonWorkload, TraceWorkload
 
 WriteSpec = Callable[[str], Path]
@@ -104,8 +104,76 @@ def test_asynchronous_ngram_speculation_is_refused() -> None:
     assert spec.engine.speculative.acceptance.each == 0.5
 
 
+EAGLE = {"method": "eagle", "num_speculative_tokens": 3, "acceptance": 0.5}
+TREE = {"speculative_num_steps": 3, "speculative_eagle_topk": 1, "speculative_num_draft_tokens": 4}
+SGLANG_EAGLE = {
+    "name": "sglang",
+    "speculative_algorithm": "EAGLE",
+    **TREE,
+    "speculation": {"acceptance": 0.5},
+    "disable_overlap_schedule": True,
+}
+TRTLLM_EAGLE = {
+    "name": "trtllm",
+    "speculative_config": {"decoding_type": "Eagle3", "max_draft_len": 3, "acceptance": 0.5},
+}
+
+
 @pytest.mark.parametrize(
-    "acceptance", [{}, {"cycle": [3]}, {"conditional": [0.5]}, {"conditional": [0.5, 1.5]}, {"cycle": []}, "often"]
+    ("engine", "changes", "field"),
+    [
+        ({"speculative": EAGLE | {"num_speculative_tokens": 9}}, {}, "engine.speculative"),
+        ({"speculative": EAGLE | {"method": "medusa"}}, {}, "engine.speculative.method"),
+        ({"speculative": EAGLE}, {"async_scheduling": True}, "engine.async_scheduling"),
+        (
+            {"version": "0.19", "speculative": EAGLE | {"disable_eagle_block_drop": True}},
+            {},
+            "engine.speculative.disable_eagle_block_drop",
+        ),
+        ({"speculative": EAGLE | {"num_speculative_tokens_per_batch_size": [[2, 9, 1]]}}, {}, "engine.speculative"),
+        ({"speculative": EAGLE | {"num_speculative_tokens_per_batch_size": [[1, 9]]}}, {}, "engine.speculative"),
+        ({"speculative": EAGLE | {"num_speculative_tokens_per_batch_size": [[1, 9, 4]]}}, {}, "engine.speculative"),
+        (SGLANG_EAGLE, {"speculative_algorithm": "DFLASH"}, "engine.speculative_algorithm"),
+        (SGLANG_EAGLE, {"speculative_num_draft_tokens": 5}, "engine.speculative_num_draft_tokens"),
+        (SGLANG_EAGLE, {"disable_overlap_schedule": False}, "engine.disable_overlap_schedule"),
+        (SGLANG_EAGLE, {"enable_mixed_chunk": True}, "engine.enable_mixed_chunk"),
+        (SGLANG_EAGLE, {"speculation": {"acceptance": {"cycle": [1]}}}, "engine.speculation.acceptance"),
+        (SGLANG_EAGLE, {"speculation": {"acceptance": {"mean_length": 4.5}}}, "engine.speculation"),
+        (SGLANG_EAGLE, {"speculative_algorithm": "NGRAM"}, "engine.speculative_num_steps"),
+        ({"name": "sglang", **TREE}, {}, "engine.speculative_num_steps"),
+        (TRTLLM_EAGLE, {"max_num_tokens": 8000}, "engine.max_num_tokens"),
+        (
+            TRTLLM_EAGLE,
+            {"scheduler_config": {"capacity_scheduler_policy": "MAX_UTILIZATION"}},
+            "engine.scheduler_config.capacity_scheduler_policy",
+        ),
+        (
+            {"name": "trtllm", "speculative_config": {"decoding_type": "MTP", "max_draft_len": 3, "acceptance": 0.5}},
+            {},
+            "engine.speculative_config",
+        ),
+    ],
+)
+def test_speculation_that_is_not_modelled_is_refused(
+    engine: dict[str, Any], changes: dict[str, Any], field: str
+) -> None:
+    assert (problem({"engine": engine | changes}).field or "").startswith(field)
+
+
+@pytest.mark.parametrize(
+    "acceptance",
+    [
+        {},
+        {"cycle": [3]},
+        {"conditional": [0.5]},
+        {"conditional": [0.5, 1.5]},
+        {"cycle": []},
+        {"mean_length": 0.9},
+        {"mean_length": 3.1},
+        {"each": 0.5, "mean_length": 2},
+        1.5,
+        "often",
+    ],
 )
 def test_acceptance_must_fit_the_drafts(acceptance: object) -> None:
     problem({"engine": {"speculative": {"method": "ngram", "num_speculative_tokens": 2, "acceptance": acceptance}}})
@@ -170,7 +238,7 @@ def test_set_reaches_any_field_and_later_ones_win() -> None:
 
 def test_setting_a_kind_replaces_its_mapping() -> None:
     old = {"timing": {"kind": "analytic", "host_ms": 3.0}}
-    assert make_spec(old, ["timing=polynomial"]).timing.model_dump() == {"kind": "polynomial"}
+    assert make_spec(old, ["timing=polynomial"]).timing == PolynomialTiming(kind="polynomial")
     spec = make_spec(old, ["timing.kind=linear", "timing.base_ms=5"])
     assert spec.timing == LinearTiming(kind="linear", base_ms=5.0)
 

@@ -100,6 +100,7 @@ fn counted(trace: &Trace, run: &Run) -> Outcome {
         &trace.max_output_tokens,
         &[],
         &outcome.gaps,
+        &outcome.speculated,
         &outcome.pools,
         &options,
     ));

@@ -5,12 +5,13 @@ mod handovers;
 mod limits;
 mod options;
 mod progressions;
+mod speculation;
 mod stats;
 mod trajectories;
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use crate::record::{Gaps, NEVER, Requests, Status};
+use crate::record::{Gaps, NEVER, Requests, Speculated, Status};
 pub use handovers::PoolUse;
 pub use options::{Limit, ServiceLevel, Statistic, SummaryOptions};
 use stats::Stats;
@@ -78,13 +79,15 @@ impl Serialize for Summary {
 
 /// Computes all metrics. `input_tokens` and `limits`, the most output tokens asked for, have one
 /// entry a request, as the columns of `requests`; so has `trajectories`, the first request of each
-/// request's trajectory, if any waits for another. `gaps` and `pools` are those of the whole run.
+/// request's trajectory, if any waits for another. `gaps`, `speculated` and `pools` are those of the whole run.
+#[expect(clippy::too_many_arguments)]
 pub fn summarize(
     requests: &Requests,
     input_tokens: &[u32],
     limits: &[u32],
     trajectories: &[u32],
     gaps: &[Gaps],
+    speculated: &Speculated,
     pools: &[PoolUse],
     options: &SummaryOptions,
 ) -> Summary {
@@ -119,6 +122,7 @@ pub fn summarize(
     write_counts(&mut summary, &counts);
     write_rates(&mut summary, &counts, &interval, options.gpus);
     write_latencies(&mut summary, &latencies);
+    speculation::write(&mut summary, gaps, speculated);
     backlog::write(&mut summary, requests, &interval);
     trajectories::write(&mut summary, requests, trajectories, &interval);
     handovers::write(&mut summary, requests, &interval, pools);

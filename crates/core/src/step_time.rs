@@ -134,7 +134,10 @@ struct Piece {
 impl StepTime {
     /// The time of one pass, at least 1 ps.
     pub fn of(&self, features: &Features) -> i64 {
-        self.of_padded(features, self.padded(features))
+        match self {
+            StepTime::Tabulated(tabulated) => tabulated.of(features).max(1),
+            StepTime::Affine { .. } | StepTime::Polynomial { .. } => self.of_padded(features, features.tokens()),
+        }
     }
 
     /// How many tokens the pass computes, those that fill up its CUDA graph included.

@@ -62,8 +62,8 @@ fn tabulated(dice: &mut Dice) -> Tabulated {
     let reach: Vec<Vec<i64>> = tokens.iter().map(|_| knots(dice, 90)).collect();
     let prompt_ps = reach.iter().map(|knots| knots.iter().map(|_| dice.roll(0, 9_000)).collect()).collect();
     let graphs = Graphs {
-        decode_sizes: if dice.chance(2) { knots(dice, 40) } else { Vec::new() },
-        piecewise_sizes: if dice.chance(2) { knots(dice, 40) } else { Vec::new() },
+        decode_sizes: if dice.chance(2) { knots(dice, 40).into() } else { Default::default() },
+        piecewise_sizes: if dice.chance(2) { knots(dice, 40).into() } else { Default::default() },
         padded: dice.chance(4),
         piecewise_ps: dice.roll(0, 9_000),
         eager_ps: dice.roll(0, 12_000),

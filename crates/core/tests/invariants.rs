@@ -61,6 +61,7 @@ fn vllm(dice: &mut Dice) -> Vllm {
         scheduling_policy: dice.pick(&[Policy::Fcfs, Policy::Priority]),
         watermark_blocks: dice.roll(0, 2) as u32,
         scheduler_reserve_full_isl: dice.chance(2),
+        prefill_schedule_interval: dice.roll(1, 3) as u32,
         async_scheduling: drafts == 0 && dice.chance(2),
         num_speculative_tokens: drafts,
         acceptance: (drafts > 0).then(|| serde_json::from_str(ACCEPTANCE).expect("a table")),

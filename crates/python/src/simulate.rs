@@ -120,6 +120,7 @@ impl Run {
                 limits,
                 &trajectories,
                 &outcome.gaps,
+                &outcome.speculated,
                 &outcome.pools,
                 &options,
             )

@@ -162,6 +162,13 @@ def _beside_peer(simulate: float, process: float | None = None) -> tuple[Target,
     return tuple(targets)
 
 
+def _eagle(replicas: int) -> dict[str, Any]:
+    """Of the drafts, 0.7 are accepted if all before them were: 2.5 tokens a pass."""
+    spec = _spec(replicas)
+    eagle = {"method": "eagle3", "num_speculative_tokens": 3, "acceptance": 0.7}
+    return spec | {"engine": spec["engine"] | {"speculative": eagle}}
+
+
 def _data_ranks(count: int) -> dict[str, Any]:
     """Of a mixture of experts, whose ranks wait for each other in vLLM; its requests have 163,840 tokens at most."""
     spec = _spec(1) | {"model": "deepseek-v3", "parallel": {"data": count, "expert": count}}
@@ -325,6 +332,14 @@ CASES: tuple[Case, ...] = (
             baseline=Baseline(Case(f"n-{router}-8", f"r-8 with {router}", _routed(router, 8)), _cost_growth),
         )
         for router in ("kv_aware", "least_requests", "cache_aware", "llm_d", "power_of_two", "prefix_hash")
+    ),
+    Case(
+        "eagle",
+        "a with a drafting head of 3 drafts",
+        _eagle(8),
+        CONVERSATION,
+        targets=(Target("plain_ratio", 5, at_least=False),),
+        baseline=Baseline(_CONVERSATION, _plain_ratio),
     ),
     Case(
         "dp",

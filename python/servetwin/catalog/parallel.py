@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..spec import Spec
+from ..spec.check_parallel import IN_STEP
 from ..spec.engine import SglangEngine, VllmEngine
 from ..units import PS_PER_MS
 from .layers import Experts
@@ -75,12 +76,13 @@ def check_ranks(spec: Spec, model: Model | None) -> None:
             f"{model.name} has no experts: how ranks share its MLPs is not yet modelled",
             wanted="it left out, or a mixture of experts",
         )
-    if spec.was_set("engine", "dp_sync_interval") and not together:
-        raise problem(
-            ("engine", "dp_sync_interval"),
-            "never read where data ranks do not run in step: the model has no experts",
-            wanted="it left out",
-        )
+    for name in IN_STEP:
+        if spec.was_set("engine", name) and not together:
+            raise problem(
+                ("engine", name),
+                "never read where data ranks do not run in step: the model has no experts",
+                wanted="it left out",
+            )
     if model is not None and parallel.pipeline > model.layers:
         raise problem(("parallel", "pipeline"), f"{model.name} has {model.layers} layers", found=str(parallel.pipeline))
 

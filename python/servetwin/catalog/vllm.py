@@ -80,6 +80,7 @@ def resolve_vllm(spec: Spec, engine: VllmEngine) -> ResolvedEngine:
         "watermark_blocks": int(engine.watermark * blocks),
         "scheduler_reserve_full_isl": engine.scheduler_reserve_full_isl,
         "async_scheduling": asynchronous,
+        "prefill_schedule_interval": engine.prefill_schedule_interval,
         **_speculation(spec, engine, model),
         **({} if offload is None else {"offload": offload}),
     }

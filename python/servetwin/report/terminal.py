@@ -35,6 +35,7 @@ DISTRIBUTIONS = {
     "Time to First Token (ms)": "ttft_ms",
     "Time per Output Token (ms)": "tpot_ms",
     "Inter Token Latency (ms)": "itl_ms",
+    "Chunk ITL (ms)": "chunk_itl_ms",
     "Request Latency (ms)": "e2e_ms",
     "Queue Time (ms)": "queue_ms",
     "Hand-over Time (ms)": "handover_ms",
@@ -49,6 +50,7 @@ SINGLE = {
     "Input and Output Tokens/s": "total_tokens_per_s",
     "Requests/s": "requests_per_s",
     "Goodput (requests/s)": "goodput.requests_per_s",
+    "Acceptance Length (tokens)": "acceptance_length",
     "Cost per 1M Output Tokens": "cost_per_million_output_tokens",
 }
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from .deployment import Spec
 from .engine import SglangEngine, TrtllmEngine, VllmEngine
 
+IN_STEP = ("dp_sync_interval", "prefill_schedule_interval")
+"""vLLM's options that only data ranks in step read."""
+
 
 def check_parallel(spec: Spec) -> None:
     """Raises SpecError for the first thing wrong."""
@@ -28,12 +31,12 @@ def _data(spec: Spec) -> None:
             "SGLang turns it off where dp_size is 1",
             wanted="parallel.data above 1, or it left out",
         )
-    if isinstance(engine, VllmEngine) and spec.was_set("engine", "dp_sync_interval"):
-        if engine.version == "0.19":
-            raise problem(("engine", "dp_sync_interval"), "vLLM 0.19 has no such option", wanted="it left out")
-        if data == 1:
+    for name in IN_STEP if isinstance(engine, VllmEngine) else ():
+        if spec.was_set("engine", name) and engine.version == "0.19":
+            raise problem(("engine", name), "vLLM 0.19 has no such option", wanted="it left out")
+        if spec.was_set("engine", name) and data == 1:
             raise problem(
-                ("engine", "dp_sync_interval"),
+                ("engine", name),
                 "never read where parallel.data is 1",
                 wanted="parallel.data above 1, or it left out",
             )

@@ -65,6 +65,7 @@ class AnalyticTiming(HostTiming):
     With an efficiency given, or where nothing was measured, it is a roofline: the shares of the data sheet's arithmetic
     and memory rates that a pass reaches, 0.7 and 0.8 if not given. `allow_extrapolation` prices operators that nothing
     was measured of by assumption. `expert_skew` is the exponent of the power law that experts' loads follow, 0 alike.
+    `expert_exchange` is how attention data ranks bring tokens to experts.
     """
 
     kind: Literal["analytic"] = "analytic"
@@ -72,6 +73,7 @@ class AnalyticTiming(HostTiming):
     memory_efficiency: Efficiency | None = None
     allow_extrapolation: bool = False
     expert_skew: Annotated[float, Field(ge=0, le=3)] | None = None
+    expert_exchange: Literal["gather", "deepep"] = "gather"
 
 
 class TableTiming(HostTiming):

@@ -19,7 +19,16 @@ from math import ceil
 
 from ..catalog import Gpu, Model, Stored
 from ..catalog.formats import BF16, Format
-from ..catalog.layers import CompressedAttention, Dense, Experts, GatedDelta, GroupedAttention, LatentAttention, Layer
+from ..catalog.layers import (
+    CompressedAttention,
+    Dense,
+    Experts,
+    GatedDelta,
+    GroupedAttention,
+    LatentAttention,
+    Layer,
+    Mixer,
+)
 from ..catalog.parallel import Ranks
 from .base import Evidence
 from .mixers import MixerCost
@@ -50,6 +59,8 @@ class Composed:
     stored: Stored
     kv: Format
     skew: float = SKEW
+    exchange: str = "gather"
+    """How data ranks bring tokens to experts: `gather` all of them everywhere, or `deepep`."""
 
     @cached_property
     def _priced(self) -> Priced:
@@ -74,6 +85,8 @@ class Composed:
             assumed["operators_of"] = basis(self.gpu.name) or ""
         if self.model.has_experts:
             assumed["expert_skew"] = self.skew
+            if self.ranks.data > 1:
+                assumed["expert_exchange"] = self.exchange
         missing = lacking(self.model, self.gpu, self.ranks, self.stored)
         if missing:
             assumed["not_measured"] = ", ".join(missing)
@@ -119,15 +132,11 @@ class Composed:
 
     def decode(self, rows: int, context: int) -> Cost:
         each = max(round(context / rows), 1)
-        return (
-            sum((self._mixer(layer).decode(rows, each) * layer.count for layer in self.model.stack), Cost())
-            * self._share
-        )
+        return sum((mixer.decode(rows, each) * count for mixer, count in self._mixers.values()), Cost()) * self._share
 
     def prompt(self, tokens: int, work: int) -> Cost:
         return (
-            sum((self._mixer(layer).prompts(tokens, work) * layer.count for layer in self.model.stack), Cost())
-            * self._share
+            sum((mixer.prompts(tokens, work) * count for mixer, count in self._mixers.values()), Cost()) * self._share
         )
 
     def head(self, sequences: int) -> Cost:
@@ -147,13 +156,20 @@ class Composed:
         """Of the layers, those of the fullest stage."""
         return self.stage_layers / self.model.layers
 
-    def _mixer(self, layer: Layer) -> MixerCost:
-        return MixerCost(
-            layer.mixer, self.model.hidden, self.stored.attention, self.kv, self.ranks.tensor, self._priced
-        )
+    @cached_property
+    def _mixers(self) -> dict[Mixer, tuple[MixerCost, int]]:
+        """Of each kind, what it costs and how many layers have it."""
+        found: dict[Mixer, tuple[MixerCost, int]] = {}
+        for layer in self.model.stack:
+            fresh = MixerCost(
+                layer.mixer, self.model.hidden, self.stored.attention, self.kv, self.ranks.tensor, self._priced
+            )
+            cost, count = found.get(layer.mixer, (fresh, 0))
+            found[layer.mixer] = cost, count + layer.count
+        return found
 
     def _layer(self, layer: Layer, tokens: int) -> Cost:
-        cost = self._mixer(layer).products(tokens) + self._small(layer, tokens)
+        cost = self._mixers[layer.mixer][0].products(tokens) + self._small(layer, tokens)
         state = 2 * tokens * self.model.hidden
         cost += self._priced.all_reduce(self.ranks.tensor, state)
         if isinstance(layer.mlp, Dense):
@@ -168,7 +184,7 @@ class Composed:
         )
 
     def _experts(self, mlp: Experts, tokens: int) -> Cost:
-        """Data ranks gather all their tokens, as if each had as many, and scatter the sums."""
+        """Of the tokens of all data ranks, as if each had as many."""
         priced, ranks, hidden = self._priced, self.ranks, self.model.hidden
         every, inner = tokens * ranks.data, mlp.intermediate // ranks.expert_slices
         cost = priced.gemm(BF16, tokens, mlp.count, hidden)
@@ -176,15 +192,17 @@ class Composed:
         cost += priced.experts(kind, self.stored.experts, hidden, mlp, inner, ranks.expert, every, self.skew)
         if mlp.shared_intermediate:
             cost += self._gated(self.stored.shared_experts, mlp.shared_intermediate, tokens)
-        if ranks.data == 1:
-            return cost + priced.all_reduce(ranks.tensor, 2 * tokens * hidden)
-        exchanged = 2 * every * hidden
-        return (
-            cost
-            + priced.gather("all_gather", ranks.data, exchanged)
-            + priced.gather("reduce_scatter", ranks.data, exchanged)
-            + priced.all_reduce(ranks.tensor, 2 * tokens * hidden)
-        )
+        if mlp.shared_intermediate or ranks.data == 1:
+            cost += priced.all_reduce(ranks.tensor, 2 * tokens * hidden)
+        return cost + self._exchanged(mlp, tokens) if ranks.data > 1 else cost
+
+    def _exchanged(self, mlp: Experts, tokens: int) -> Cost:
+        """There and back."""
+        priced, ranks, hidden = self._priced, self.ranks, self.model.hidden
+        if self.exchange == "deepep":
+            return priced.deepep(ranks.stage, tokens, hidden, mlp.active)
+        sent = 2 * tokens * ranks.data * hidden
+        return priced.gather("all_gather", ranks.data, sent) + priced.gather("reduce_scatter", ranks.data, sent)
 
     def _small(self, layer: Layer, tokens: int) -> Cost:
         """Norms, rotation, activation; and the residual streams where there are several."""

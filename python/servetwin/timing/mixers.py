@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import sqrt
 
 from ..catalog.formats import Format
@@ -40,9 +40,15 @@ class MixerCost:
     kv: Format
     tensor: int
     priced: Priced
+    _known: dict[int, Cost] = field(default_factory=dict, repr=False, compare=False)
 
     def products(self, tokens: int) -> Cost:
-        """All matrices, for each token of a pass, prompts' and decodes' alike."""
+        """All matrices, for each token of a pass, prompts' and decodes' alike. Asked for again and again."""
+        if tokens not in self._known:
+            self._known[tokens] = self._products(tokens)
+        return self._known[tokens]
+
+    def _products(self, tokens: int) -> Cost:
         mixer, hidden = self.mixer, self.hidden
         if isinstance(mixer, GroupedAttention):
             heads, keys = self._heads(mixer)

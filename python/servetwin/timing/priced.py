@@ -15,10 +15,12 @@ from .operators import (
     all_reduce,
     attention_kind,
     basis,
+    combine,
     convolution,
     decode_attention,
     decode_module,
     delta_rule,
+    dispatch,
     experts,
     gemm,
     operator_curve,
@@ -42,6 +44,10 @@ ASSUMED_ERROR = 0.5
 
 SEND_S = 10e-6
 """Latency from one pipeline stage to the next: AIConfigurator's figure for two GPUs."""
+
+
+LOW_LATENCY_TOKENS = 256
+"""Up to so many tokens of a rank DeepEP's kernels for low latency were measured."""
 
 
 @dataclass(frozen=True)
@@ -139,6 +145,23 @@ class Priced:
         measured = self._ranks("collective", f"{kind}_", ranks)
         return self._cost(
             "collective", f"{kind}_{measured}", lambda gpu: all_gather(gpu, ranks, size), log(ranks / measured)
+        )
+
+    def deepep(self, ranks: int, tokens: int, hidden: int, active: int) -> Cost:
+        """Of `tokens` tokens of each of `ranks` ranks: dispatch and combine, by the kernels for so many tokens."""
+        mode = "low_latency" if tokens <= LOW_LATENCY_TOKENS else "normal"
+        there = self._ranks("collective", f"{mode}_dispatch_", ranks)
+        back = self._ranks("collective", f"{mode}_combine_", ranks)
+        return self._cost(
+            "collective",
+            f"{mode}_dispatch_{there}",
+            lambda gpu: dispatch(gpu, ranks, tokens, hidden, active),
+            log(ranks / there),
+        ) + self._cost(
+            "collective",
+            f"{mode}_combine_{back}",
+            lambda gpu: combine(gpu, ranks, tokens, hidden, active),
+            log(ranks / back),
         )
 
     def send(self, size: int) -> Cost:

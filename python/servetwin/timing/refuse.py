@@ -49,9 +49,24 @@ def without_effect(spec: Spec, option: str, why: str) -> SpecError:
     return spec.source.problem(("timing", option), f"without effect: {why}", wanted="it left out")
 
 
+def check_experts(spec: Spec, model: Model, shared: Ranks, exchange: str) -> None:
+    """Raises SpecError for options of experts that have no effect, or that their placement does not allow."""
+    if spec.was_set("timing", "expert_skew") and not model.has_experts:
+        raise without_effect(spec, "expert_skew", f"{model.name} has no experts")
+    if spec.was_set("timing", "expert_exchange") and (shared.data == 1 or not model.has_experts):
+        raise without_effect(spec, "expert_exchange", "no data ranks bring tokens to experts")
+    if exchange == "deepep" and shared.expert != shared.stage:
+        raise spec.source.problem(
+            ("parallel", "expert"),
+            "DeepEP brings tokens to whole experts, one share of them on each rank",
+            found=str(shared.expert),
+            wanted=f"{shared.stage}, or timing.expert_exchange: gather",
+        )
+
+
 def check_without_effect(spec: Spec, why: str) -> None:
     """Raises SpecError for options that only passes composed of operators read."""
-    for option in ("allow_extrapolation", "expert_skew"):
+    for option in ("allow_extrapolation", "expert_skew", "expert_exchange"):
         if spec.was_set("timing", option):
             raise without_effect(spec, option, f"{why}, which makes it a roofline")
 

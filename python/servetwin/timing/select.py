@@ -19,7 +19,7 @@ from .host import Host, Launches
 from .linear import Linear
 from .operators import basis
 from .polynomial import Polynomial
-from .refuse import check_links, check_without_effect, no_basis, without_effect
+from .refuse import check_experts, check_links, check_without_effect, no_basis, without_effect
 from .roofline import Roofline
 
 COMPUTE_EFFICIENCY, MEMORY_EFFICIENCY = 0.7, 0.8
@@ -120,11 +120,11 @@ def _analytic(spec: Spec, engine: ResolvedEngine, options: AnalyticTiming) -> Cu
         raise no_basis(spec, engine, missing)
     if options.allow_extrapolation and not missing:
         raise without_effect(spec, "allow_extrapolation", "everything was measured")
-    if options.expert_skew is not None and not engine.model.has_experts:
-        raise without_effect(spec, "expert_skew", f"{engine.model.name} has no experts")
-    skew = SKEW if options.expert_skew is None else options.expert_skew
     shared = ranks(spec, engine.model)
-    return _curves(spec, engine, Composed(engine.model, engine.gpu, shared, engine.stored, engine.kv, skew), options)
+    check_experts(spec, engine.model, shared, options.expert_exchange)
+    skew = SKEW if options.expert_skew is None else options.expert_skew
+    curves = Composed(engine.model, engine.gpu, shared, engine.stored, engine.kv, skew, options.expert_exchange)
+    return _curves(spec, engine, curves, options)
 
 
 def _roofline(spec: Spec, engine: ResolvedEngine, options: AnalyticTiming) -> Roofline:

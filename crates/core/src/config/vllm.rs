@@ -40,6 +40,9 @@ pub struct Vllm {
     pub watermark_blocks: u32,
     pub scheduler_reserve_full_isl: bool,
     pub async_scheduling: bool,
+    /// Of data ranks in step: prompts are computed in every so many passes; 1 in all of them.
+    #[serde(default = "every_pass")]
+    pub prefill_schedule_interval: u32,
     pub num_speculative_tokens: u32,
     #[serde(default)]
     pub acceptance: Option<Acceptance>,
@@ -57,6 +60,10 @@ pub struct Vllm {
     pub id_ranks: Option<Vec<u32>>,
     #[serde(default)]
     pub offload: Option<Offload>,
+}
+
+fn every_pass() -> u32 {
+    1
 }
 
 /// Host memory that blocks are offloaded to.
@@ -137,6 +144,7 @@ impl Vllm {
         let others = self.num_lookahead_tokens > 0 || self.eagle_block_drop || !schedule.is_empty();
         fault(drafts == 0 && others, "options of speculation without it")?;
         fault(drafts > 0 && self.async_scheduling, "speculation runs without async scheduling")?;
+        fault(self.prefill_schedule_interval == 0, "prefill_schedule_interval must be at least 1")?;
         let Some(offload) = &self.offload else { return Ok(()) };
         fault(offload.blocks == 0, "offload.blocks must be at least 1")?;
         fault(offload.block_bytes == 0, "offload.block_bytes must be at least 1")?;

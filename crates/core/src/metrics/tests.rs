@@ -120,7 +120,16 @@ fn summary(options: &str) -> Summary {
         Gaps { start_ps: S, step_ps: 0, count: 10, weight: 1 },
         Gaps { start_ps: 5 * S, step_ps: 0, count: 4, weight: 1 },
     ];
-    summarize(&requests, &input_tokens, &[], &[], &gaps, &[], &SummaryOptions::from_json(options).unwrap())
+    summarize(
+        &requests,
+        &input_tokens,
+        &[],
+        &[],
+        &gaps,
+        &Speculated::default(),
+        &[],
+        &SummaryOptions::from_json(options).unwrap(),
+    )
 }
 
 fn assert_values(summary: &Summary, wanted: &[(&str, f64)]) {
@@ -285,7 +294,8 @@ fn senseless_options() {
 
 #[test]
 fn a_run_without_requests_that_count() {
-    let summary = summarize(&Requests::new(2), &[1, 1], &[], &[], &[], &[], &SummaryOptions::default());
+    let summary =
+        summarize(&Requests::new(2), &[1, 1], &[], &[], &[], &Speculated::default(), &[], &SummaryOptions::default());
     assert_values(&summary, &[("requests", 2.0), ("never_arrived", 2.0), ("duration_s", 0.0), ("availability", 0.0)]);
 }
 
@@ -318,7 +328,7 @@ fn summary_speed() {
         let mut best = f64::INFINITY;
         for _ in 0..5 {
             let start = std::time::Instant::now();
-            let summary = summarize(&requests, &input_tokens, &[], &[], &gaps, &[], &options);
+            let summary = summarize(&requests, &input_tokens, &[], &[], &gaps, &Speculated::default(), &[], &options);
             best = best.min(start.elapsed().as_secs_f64());
             assert!(summary.get("slo.met").is_some());
         }
@@ -327,6 +337,33 @@ fn summary_speed() {
         let gaps_ms = start.elapsed().as_secs_f64() * 1e3;
         println!("{count} requests, {} progressions: {:.2} ms, of which {gaps_ms:.2} the gaps", gaps.len(), best * 1e3);
     }
+}
+
+#[test]
+fn gaps_within_bursts_count_but_for_chunks() {
+    let mut requests = Requests::new(1);
+    requests.status[0] = Status::Completed as u8;
+    // Two passes of 2 ms and 4 ms gave three tokens each, the first token came before.
+    let gaps = [
+        Gaps { start_ps: 2_000_000_000, step_ps: 2_000_000_000, count: 2, weight: 1 },
+        Gaps { start_ps: 0, step_ps: 0, count: 1, weight: 4 },
+    ];
+    let speculated = Speculated { verifications: 2, drafts: 6, accepted: 4 };
+    let summary = summarize(&requests, &[1], &[], &[], &gaps, &speculated, &[], &SummaryOptions::default());
+    for (name, value) in [
+        ("itl_ms.mean", Value::Number(1.0)),
+        ("itl_ms.p50", Value::Number(0.0)),
+        ("chunk_itl_ms.count", Value::Integer(2)),
+        ("chunk_itl_ms.mean", Value::Number(3.0)),
+        ("chunk_itl_ms.min", Value::Number(2.0)),
+        ("acceptance_length", Value::Number(3.0)),
+        ("draft_acceptance_rate", Value::Number(4.0 / 6.0)),
+        ("drafts", Value::Integer(6)),
+    ] {
+        assert_eq!(summary.get(name), Some(value), "{name}");
+    }
+    let without = summarize(&requests, &[1], &[], &[], &gaps, &Speculated::default(), &[], &SummaryOptions::default());
+    assert_eq!(without.get("acceptance_length"), None);
 }
 
 #[test]

@@ -145,18 +145,20 @@ impl<'a> InStep<'a> {
                 }
             }
             span.committed = true;
-            self.decide(index, now_ps, end_ps, results);
+            self.decide(index, self.wave + span.passes, (now_ps, end_ps), results);
         }
         self.span = Some(span);
     }
 
-    fn decide(&mut self, index: usize, now_ps: i64, start_ps: i64, results: &mut Results) {
+    /// A rank decides pass number `step` of the wave, now, to start at a time not before.
+    fn decide(&mut self, index: usize, step: i64, (now_ps, start_ps): (i64, i64), results: &mut Results) {
         let rank = &mut self.ranks[index];
         if rank.scheduler.passes() >= self.setting.max_passes {
             self.stopped = Some(Stop::PassLimit);
             return;
         }
         let mut run = self.spare.pop().unwrap_or_default();
+        rank.scheduler.set_step(step);
         if rank.scheduler.schedule(now_ps, start_ps, results, &mut run.pass) {
             run.begin();
             let place = if rank.executing.is_none() { &mut rank.executing } else { &mut rank.queued };
@@ -177,7 +179,7 @@ impl<'a> InStep<'a> {
         if !join_later {
             for index in 0..self.ranks.len() {
                 if self.ranks[index].executing.is_none() && self.ranks[index].wants(now_ps) {
-                    self.decide(index, now_ps, now_ps, results);
+                    self.decide(index, self.wave, (now_ps, now_ps), results);
                 }
             }
         }

@@ -74,7 +74,9 @@ impl Run {
         buffer: &'t mut Timeline,
     ) -> (&'t Timeline, i64) {
         let features = &self.pass.features;
-        if features.sequences == 0 || !step_time.prices_padding() || step_time.padded(features) == tokens {
+        // How many tokens verified drafts give differs from pass to pass: no progression prices a run of them.
+        let drawn = self.pass.is_run() && features.draft_tokens > 0;
+        if drawn || features.sequences == 0 || !step_time.prices_padding() || step_time.padded(features) == tokens {
             return (&self.own, self.done);
         }
         if self.pass.is_run() {

@@ -269,6 +269,9 @@ pub trait Scheduler {
     /// Other ranks in step with this one have passes until `until_ps`: it is not idle before then.
     fn kept_busy(&mut self, _until_ps: i64) {}
 
+    /// The next pass to be decided is number `step` since ranks in step last stopped.
+    fn set_step(&mut self, _step: i64) {}
+
     /// Decides the next pass, or run of passes, starting at `start_ps`. `now_ps` is the time of the
     /// decision. False if there is nothing to do.
     fn schedule(&mut self, now_ps: i64, start_ps: i64, results: &mut Results, pass: &mut Pass) -> bool;
@@ -374,6 +377,10 @@ impl Scheduler for AnyScheduler<'_> {
 
     fn kept_busy(&mut self, until_ps: i64) {
         each!(self, scheduler => scheduler.kept_busy(until_ps));
+    }
+
+    fn set_step(&mut self, step: i64) {
+        each!(self, scheduler => scheduler.set_step(step));
     }
 
     fn schedule(&mut self, now_ps: i64, start_ps: i64, results: &mut Results, pass: &mut Pass) -> bool {

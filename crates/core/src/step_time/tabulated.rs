@@ -71,9 +71,9 @@ impl Measured {
 #[serde(deny_unknown_fields)]
 pub struct Graphs {
     /// Of passes that only decode: whole passes.
-    pub decode_sizes: Vec<i64>,
+    pub decode_sizes: Sizes,
     /// Of any pass: all but the attention.
-    pub piecewise_sizes: Vec<i64>,
+    pub piecewise_sizes: Sizes,
     /// Otherwise a graph serves passes of just its size.
     pub padded: bool,
     /// The host's launches take so long where only pieces were captured,
@@ -82,11 +82,41 @@ pub struct Graphs {
     pub eager_ps: i64,
 }
 
+/// Ascending, with the next size for every number of tokens up to the largest.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(from = "Vec<i64>")]
+pub struct Sizes {
+    sizes: Vec<i64>,
+    next: Vec<u32>,
+}
+
+/// A larger graph than any engine's default; beyond, sizes are searched for.
+const LISTED: i64 = 1 << 16;
+
+impl From<Vec<i64>> for Sizes {
+    fn from(sizes: Vec<i64>) -> Self {
+        let mut next = Vec::new();
+        for &size in sizes.iter().filter(|&&size| (0..LISTED).contains(&size)) {
+            next.resize(next.len().max(size as usize + 1), size as u32);
+        }
+        Sizes { sizes, next }
+    }
+}
+
+impl Sizes {
+    fn next(&self, tokens: i64) -> Option<i64> {
+        match usize::try_from(tokens).ok().and_then(|tokens| self.next.get(tokens)) {
+            Some(&size) => Some(i64::from(size)),
+            None => self.sizes.get(self.sizes.partition_point(|&size| size < tokens)).copied(),
+        }
+    }
+}
+
 impl Graphs {
     /// The number of tokens that is computed, and the least time of the pass.
     fn pad(&self, tokens: i64, only_decodes: bool) -> (i64, i64) {
         let fits = |&size: &i64| self.padded || size == tokens;
-        let next = |sizes: &[i64]| sizes.get(sizes.partition_point(|&size| size < tokens)).copied().filter(fits);
+        let next = |sizes: &Sizes| sizes.next(tokens).filter(fits);
         if only_decodes && let Some(size) = next(&self.decode_sizes) {
             return (size, 0);
         }
@@ -238,9 +268,17 @@ impl Tabulated {
         self.graphs.pad(features.tokens(), features.prefill_tokens == 0).0
     }
 
+    pub(super) fn of(&self, features: &Features) -> i64 {
+        let (tokens, floor) = self.graphs.pad(features.tokens(), features.prefill_tokens == 0);
+        self.sum(features, tokens, floor)
+    }
+
     /// `tokens` as the caller pads them.
     pub(super) fn at(&self, features: &Features, tokens: i64) -> i64 {
-        let floor = self.graphs.pad(tokens, features.prefill_tokens == 0).1;
+        self.sum(features, tokens, self.graphs.pad(tokens, features.prefill_tokens == 0).1)
+    }
+
+    fn sum(&self, features: &Features, tokens: i64, floor: i64) -> i64 {
         let attention = match (&self.mixed, features.prefill_tokens > 0, features.decode_rows > 0) {
             (Some(mixed), true, true) => mixed.value(features),
             (_, prefills, decodes) => {
@@ -297,7 +335,7 @@ impl Tabulated {
             ascend(tokens) && reach.len() == tokens.len() && reach.iter().all(|knots| ascend(knots))
         };
         let Tabulated { host, draft, graphs, tokens, sequences, decode, prompt, mixed, measured } = self;
-        let sizes = [&graphs.decode_sizes, &graphs.piecewise_sizes];
+        let sizes = [&graphs.decode_sizes.sizes, &graphs.piecewise_sizes.sizes];
         if !sizes.iter().all(|sizes| sizes.is_empty() || ascend(sizes)) || graphs.piecewise_ps.min(graphs.eager_ps) < 0
         {
             return Err("graphs of step_time must have ascending sizes and no negative times");

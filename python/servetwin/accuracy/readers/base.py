@@ -41,11 +41,10 @@ def timing(
     on: Callable[[Gpu], Load],
     row: Row,
     held_out: bool,
-    column: str = "latency",
     unit: float = 1e-3,
 ) -> Timing:
-    """`unit`: seconds of one in `column`."""
-    return Timing(kind, on, on(gpu), row[column] * unit, held_out)
+    """`unit`: seconds of one of its latency."""
+    return Timing(kind, on, on(gpu), row["latency"] * unit, held_out)
 
 
 def fifth(*sizes: int) -> bool:

@@ -32,7 +32,7 @@ def _third(size: int) -> bool:
 
 
 def read_deepep(gpu: Gpu, row: Row) -> Timing | None:
-    """vLLM's, within a machine."""
+    """vLLM's, within a machine; in microseconds, other than all else."""
     modes = {"deepep_ht": "normal", "deepep_ll": "low_latency"}
     mode, phase = modes.get(row["comm_backend"]), row["phase"]
     if mode is None:
@@ -45,4 +45,5 @@ def read_deepep(gpu: Gpu, row: Row) -> Timing | None:
         lambda one: load(one, ranks, tokens, hidden, active),
         row,
         fifth(tokens, hidden),
+        unit=1e-6,
     )

@@ -36,7 +36,8 @@ METHODS = (
 """SpeculativeConfig.method in 0.32 (vllm/config/speculative.py); the names of single models' mtp aside."""
 
 
-DraftsByRequests = Annotated[list[tuple[Count, Count, CountOrZero]], Field(min_length=1)]
+DraftsByRequests = Annotated[list[Annotated[list[CountOrZero], Field(min_length=3, max_length=3)]], Field(min_length=1)]
+"""First and last number of requests, drafts."""
 
 
 class Speculative(Speculation):
@@ -103,6 +104,7 @@ class VllmEngine(SpecModel):
     scheduler_reserve_full_isl: bool = True
     async_scheduling: bool | None = None
     dp_sync_interval: Count = 32
+    prefill_schedule_interval: Count = 1
     speculative: Speculative | None = None
     kv_offloading_size: Positive | None = None
     kv_offloading_backend: Literal["native"] = "native"

@@ -83,6 +83,9 @@ impl<'a> Vllm<'a> {
                 }
             }
             let mut new = known - cached;
+            if self.cadence.defers && new > 1 {
+                break;
+            }
             let drafts = engine.num_speculative_tokens;
             let padded = drafts > 0
                 && engine.version == Version::V0_32

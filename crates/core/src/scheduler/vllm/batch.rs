@@ -255,7 +255,7 @@ impl Vllm<'_> {
 
     /// The tokens an explicit row takes of a budget of `left`.
     fn wanted_tokens(&self, row: &Row<'_>, threshold: u32, left: i64) -> u32 {
-        if row.state == State::Draining {
+        if row.state == State::Draining || row.prefilling && self.cadence.defers {
             return 0;
         }
         let mut tokens = row.tokens() + row.drafts - row.computed;

@@ -14,6 +14,7 @@
 mod admit;
 mod batch;
 mod below;
+mod cadence;
 mod handover;
 mod load;
 mod offload;
@@ -32,6 +33,7 @@ use crate::kv::block_pool::{BlockPool, FreeRule};
 use crate::log::{Log, PassRecord};
 use crate::record::{Reason, Speculated};
 use crate::waiting::{Key, Queue, Waiting};
+use cadence::Cadence;
 use handover::News;
 use hashbrown::HashMap;
 use offload::Offload;
@@ -90,6 +92,7 @@ pub struct Vllm<'a> {
     late: Vec<(u32, u64)>,
     /// Rows left out of the last passes while decoding.
     left_out: Vec<u32>,
+    cadence: Cadence,
     /// The order of the first decoding row that the pass being decided leaves out.
     cut: u64,
     /// The counter: passes scheduled.
@@ -141,6 +144,7 @@ impl<'a> Vllm<'a> {
             by_priority: BTreeSet::new(),
             late: Vec::new(),
             left_out: Vec::new(),
+            cadence: Cadence::default(),
             cut: u64::MAX,
             k: 0,
             updated: 0,
@@ -254,12 +258,17 @@ impl Scheduler for Vllm<'_> {
         if self.waiting.head() != head {
             self.head_blocked = false;
         }
-        // A log shows the queue's length in each pass.
-        self.s.log_passes || !self.head_blocked && self.running.len() < self.s.engine.max_num_seqs as usize
+        // A log shows the queue's length in each pass, and a cadence depends on whether there is one.
+        let shown = self.s.log_passes || self.has_cadence();
+        shown || !self.head_blocked && self.running.len() < self.s.engine.max_num_seqs as usize
     }
 
     fn schedule(&mut self, now_ps: i64, start_ps: i64, results: &mut Results, pass: &mut Pass) -> bool {
         self.decide(now_ps, start_ps, results, pass)
+    }
+
+    fn set_step(&mut self, step: i64) {
+        Vllm::set_step(self, step);
     }
 
     fn settle(&mut self, pass: &mut Pass) {

@@ -22,6 +22,7 @@ impl Vllm<'_> {
         if self.s.engine.async_scheduling {
             self.drain_ending_rows();
         }
+        self.begin_cadence();
         let passes = self.run_length();
         if passes > 0 {
             pass.begin_run(&self.decoding, self.s.step_time, self.k, passes);
@@ -97,6 +98,7 @@ impl Vllm<'_> {
         self.passes += pass.passes as u64;
         self.leaps += u64::from(pass.passes > 1);
         self.idle_passes = 0;
+        self.note_run(pass.passes);
         for stretch in &pass.times.stretches {
             self.gaps.push(stretch.first, stretch.step, stretch.count, pass.decoding);
         }
@@ -132,6 +134,7 @@ impl Vllm<'_> {
             let now_ps = pass.decided_ps;
             let admission = Admission { budget, threshold, some_running: used > 0, some_prefilling, now_ps };
             self.admit(admission, results);
+            self.note_admissions();
         }
         let admitted = std::mem::take(&mut self.admitted);
         for &row in &admitted {
