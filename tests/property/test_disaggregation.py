@@ -18,7 +18,7 @@ NONE = 2**32 - 1
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_leaping_changes_nothing(engine: str) -> None:
-    @settings(max_examples=250)
+    @settings(max_examples=120)
     @given(disaggregated(engine))
     def check(world: Disaggregated) -> None:
         leapt, stepped = world.records(leap=True), world.records(leap=False)
@@ -30,7 +30,7 @@ def test_leaping_changes_nothing(engine: str) -> None:
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_the_same_run_twice(engine: str) -> None:
-    @settings(max_examples=40)
+    @settings(max_examples=25)
     @given(disaggregated(engine))
     def check(world: Disaggregated) -> None:
         assert world.records() == world.records()
@@ -50,7 +50,7 @@ def test_every_request_goes_its_way_once_and_in_order(engine: str) -> None:
     names = ("arrival_ps", "routed_ps", "scheduled_ps", "prefilled_ps", "decode_routed_ps", "transfer_start_ps")
     more = ("transfer_end_ps", "first_token_ps", "end_ps", "status", "reason", "replica", "prefill_replica")
 
-    @settings(max_examples=150)
+    @settings(max_examples=80)
     @given(disaggregated(engine))
     def check(world: Disaggregated) -> None:
         records = world.records(max_passes=None)
@@ -88,7 +88,7 @@ def test_every_request_goes_its_way_once_and_in_order(engine: str) -> None:
 def test_no_block_is_lost(engine: str) -> None:
     """After the last request, and long after, no replica holds anything."""
 
-    @settings(max_examples=100)
+    @settings(max_examples=50)
     @given(disaggregated(engine), st.just(0))
     def check(world: Disaggregated, _: int) -> None:
         trace = {name: list(values) if isinstance(values, list) else values for name, values in world.trace.items()}

@@ -72,7 +72,7 @@ pub(super) fn run<'a>(
         arrivals: Arrivals::new(trace, run.users),
         door: AtTheDoor::default(),
         moves: Moves::new(&run.links),
-        handovers: run.handover.as_ref().map(|config| Handovers::new(run, config)),
+        handovers: run.handover.as_ref().map(|config| Handovers::new(run, config, trace.len())),
     };
     events.run(questions)?;
     events.finish()

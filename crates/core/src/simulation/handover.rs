@@ -20,7 +20,7 @@ pub(super) struct Handovers<'a> {
     config: &'a config::Handover,
     ports: Vec<config::Port>,
     /// Requests between their arrival and the release of their source.
-    under_way: HashMap<u32, Handover, FxBuildHasher>,
+    under_way: UnderWay,
     /// When two replicas have met, or will have.
     met: HashMap<(u32, u32), i64, FxBuildHasher>,
     /// Requests that have yet to be sent to a decode replica.
@@ -50,12 +50,46 @@ struct Handover {
     flowing: bool,
 }
 
+/// By request: looked up several times a request, so kept without hashing.
+struct UnderWay {
+    slot_of: Vec<u32>,
+    slots: Vec<Handover>,
+    vacant: Vec<u32>,
+}
+
+impl UnderWay {
+    fn get(&self, request: u32) -> Option<&Handover> {
+        self.slots.get(self.slot_of[request as usize] as usize)
+    }
+
+    fn get_mut(&mut self, request: u32) -> Option<&mut Handover> {
+        self.slots.get_mut(self.slot_of[request as usize] as usize)
+    }
+
+    fn insert(&mut self, request: u32, handover: Handover) {
+        let slot = self.vacant.pop().unwrap_or(self.slots.len() as u32);
+        if slot as usize == self.slots.len() {
+            self.slots.push(handover)
+        } else {
+            self.slots[slot as usize] = handover
+        }
+        self.slot_of[request as usize] = slot;
+    }
+
+    fn remove(&mut self, request: u32) {
+        let slot = std::mem::replace(&mut self.slot_of[request as usize], NONE);
+        if slot != NONE {
+            self.vacant.push(slot);
+        }
+    }
+}
+
 impl<'a> Handovers<'a> {
-    pub(super) fn new(run: &'a config::Run, config: &'a config::Handover) -> Self {
+    pub(super) fn new(run: &'a config::Run, config: &'a config::Handover, requests: usize) -> Self {
         Handovers {
             config,
             ports: run.pools.iter().flat_map(|pool| pool.ports.iter().copied()).collect(),
-            under_way: HashMap::default(),
+            under_way: UnderWay { slot_of: vec![NONE; requests], slots: Vec::new(), vacant: Vec::new() },
             met: HashMap::default(),
             to_route: 0,
         }
@@ -73,7 +107,7 @@ impl<'a> Handovers<'a> {
     }
 
     fn waits(&self, request: u32, wait: u32) -> bool {
-        self.under_way.get(&request).is_some_and(|handover| handover.waits && handover.wait == wait)
+        self.under_way.get(request).is_some_and(|handover| handover.waits && handover.wait == wait)
     }
 
     /// When a transfer between two replicas can be prepared, asked for now.
@@ -109,7 +143,7 @@ impl<'a> Events<'_, 'a, '_> {
 
     /// Of a request that came to a prefill replica. The core itself never asks for others.
     fn handover(&mut self, request: u32) -> &mut Handover {
-        self.handovers().under_way.get_mut(&request).expect("a hand-over lasts until its source is released")
+        self.handovers().under_way.get_mut(request).expect("a hand-over lasts until its source is released")
     }
 
     pub(super) fn refused_by_either(&self, request: u32) -> Option<Reason> {
@@ -148,8 +182,10 @@ impl<'a> Events<'_, 'a, '_> {
     pub(super) fn send_to_prefill(&mut self, request: u32, now_ps: i64, pick: Pick) -> Result<(), Failure> {
         let row = request as usize;
         self.s.requests.handovers.prefill_replica[row] = std::mem::replace(&mut self.s.requests.replica[row], NONE);
-        let chosen = Handover::of(NONE, NONE);
-        self.handovers().under_way.entry(request).or_insert(chosen).prefill = pick.replica;
+        if self.handovers().under_way.get(request).is_none() {
+            self.handovers().under_way.insert(request, Handover::of(NONE, NONE));
+        }
+        self.handover(request).prefill = pick.replica;
         match self.handovers().config.order {
             Order::SourceFirst => self.arrive(pick.replica, request, now_ps),
             Order::DestinationFirst => {
@@ -200,7 +236,7 @@ impl<'a> Events<'_, 'a, '_> {
         match config.order {
             _ if given_up && done => {
                 self.let_go(request, now_ps);
-                self.handovers().under_way.remove(&request);
+                self.handovers().under_way.remove(request);
             }
             _ if given_up => {}
             Order::SourceFirst if done => {
@@ -332,7 +368,7 @@ impl<'a> Events<'_, 'a, '_> {
         } else {
             return Ok(()); // until it is computed
         }
-        self.handovers().under_way.remove(&request);
+        self.handovers().under_way.remove(request);
         Ok(())
     }
 
@@ -350,11 +386,11 @@ impl<'a> Events<'_, 'a, '_> {
             }
             Due::Arrived(request) if self.is_wanted(request) => {
                 self.arrived(request, now_ps);
-                self.handovers().under_way.remove(&request);
+                self.handovers().under_way.remove(request);
             }
             Due::Release(request) if self.is_wanted(request) => {
                 self.let_go(request, now_ps);
-                self.handovers().under_way.remove(&request);
+                self.handovers().under_way.remove(request);
             }
             Due::Timeout(request, wait) => self.timed_out(request, wait, now_ps)?,
             Due::Prefilled(_) | Due::Ready(_) | Due::Arrived(_) | Due::Release(_) => {}
@@ -367,6 +403,6 @@ impl<'a> Events<'_, 'a, '_> {
     }
 
     fn is_wanted(&mut self, request: u32) -> bool {
-        self.handovers().under_way.get(&request).is_some_and(|handover| !handover.given_up)
+        self.handovers().under_way.get(request).is_some_and(|handover| !handover.given_up)
     }
 }
