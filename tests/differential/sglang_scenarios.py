@@ -63,7 +63,7 @@ def engine_config(choose: Chooser) -> EngineConfig:
     page_size = choose.one_of((1, 1, 2, 4, 16))
     max_total_tokens = page_size * choose.integer(8, max(30, 400 // page_size))
     chunk = choose.one_of((None, 16, 48, 128, 512))
-    prioritised = choose.one_of((False, False, True))
+    prioritised = choose.one_of((False, True))
     uncached = choose.one_of((False, False, False, True))
     drafts = choose.one_of((0, 0, 1, 3, 7))
     steps = choose.integer(1, drafts) if drafts else 0
