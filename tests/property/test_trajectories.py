@@ -7,13 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from servetwin import Trace, _core
 from servetwin.workload import read_trace, write_trace
 
-from .worlds import MS, World, records, traces, worlds
+from .worlds import MS, World, outcome, traces, worlds
 
 COMPLETED, REJECTED, UNFINISHED = range(3)
 PREDECESSOR, NEVER_SENT = 5, 6
@@ -34,6 +34,15 @@ def predecessors(trace: dict[str, Any], row: int) -> list[int]:
 
 def column(run: _core.Run, name: str, code: Any = "q") -> list[int]:
     return memoryview(run.column(name)).cast(code).tolist()
+
+
+def ran(world: World, **changes: Any) -> _core.Run:
+    """A run that the engine itself would not end with an error."""
+    try:
+        return world.simulate(**changes)
+    except _core.InputError as error:
+        assume("fails here" not in str(error))
+        raise
 
 
 def trajectories(trace: dict[str, Any]) -> list[int]:
@@ -61,7 +70,7 @@ def test_the_first_of_a_trajectory_is_found(trace: dict[str, Any]) -> None:
 @given(worlds(), dags)
 def test_who_waits_comes_when_the_last_has_ended(world: World, trace: dict[str, Any]) -> None:
     """Where one of them does not complete, it never comes, and says why."""
-    run = replace(world, trace=trace).simulate()
+    run = ran(replace(world, trace=trace))
     arrivals, ends = column(run, "arrival_ps"), column(run, "end_ps")
     status, reasons = list(run.column("status")), list(run.column("reason"))
     for row in range(len(arrivals)):
@@ -77,7 +86,7 @@ def test_who_waits_comes_when_the_last_has_ended(world: World, trace: dict[str, 
 @settings(max_examples=100, deadline=None)
 @given(worlds(), dags, st.integers(1, 4))
 def test_a_user_stays_with_a_trajectory_to_its_end(world: World, trace: dict[str, Any], users: int) -> None:
-    run = replace(world, trace=trace, run=world.run | {"users": users}).simulate()
+    run = ran(replace(world, trace=trace, run=world.run | {"users": users}))
     arrivals, ends, reasons = column(run, "arrival_ps"), column(run, "end_ps"), list(run.column("reason"))
     first = trajectories(trace)
     of: dict[int, list[int]] = {}
@@ -104,7 +113,9 @@ def test_a_user_stays_with_a_trajectory_to_its_end(world: World, trace: dict[str
 @given(worlds(), dags)
 def test_leaping_over_trajectories_changes_nothing(world: World, trace: dict[str, Any]) -> None:
     world = replace(world, trace=trace)
-    assert records(world.simulate(leap=True)) == records(world.simulate(leap=False))
+    leapt, stepped = outcome(world, leap=True), outcome(world, leap=False)
+    assert leapt.pop("leaps", 0) >= stepped.pop("leaps", 0)
+    assert leapt == stepped
 
 
 def test_edges_come_back_from_files(tmp_path: Path) -> None:
