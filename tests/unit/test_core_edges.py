@@ -141,7 +141,7 @@ def drawn(*counts: int) -> dict[str, object]:
     ("changes", "message"),
     [
         ({"engine": {"block_size": 1 << 20}}, "block_size"),
-        ({"engine": {"num_speculative_tokens": 5000}}, "num_speculative_tokens"),
+        ({"engine": {"num_speculative_tokens": 5000}}, "drafts are above 64"),
         ({"engine": {"num_speculative_tokens": 1}}, "acceptance"),
         ({"engine": {"num_speculative_tokens": 2, "acceptance": drawn(4, 4)}}, "counts"),
         ({"engine": {"num_speculative_tokens": 1, "acceptance": drawn(0, 0)}}, "counts"),
