@@ -12,7 +12,7 @@ from servetwin.plan.folder import Folder, create
 from servetwin.plan.frontier import WORTH, best
 from servetwin.plan.make import Answer, plan, space_of
 from servetwin.plan.runs import Outcome, Run, Runner, Threads
-from servetwin.plan.space import Candidate
+from servetwin.plan.space import Candidate, described
 from servetwin.plan.study import Point
 from servetwin.spec import make_spec
 
@@ -129,6 +129,17 @@ def test_bad_searches_are_explained(search: dict[str, object] | None, change: di
     with pytest.raises(SpecError) as raised:
         space_of(make_spec({**BASE, **change, "search": search}))
     assert message in str(raised.value)
+
+
+def test_a_space_of_pools_has_the_replicas_of_each() -> None:
+    pools = {"prefill": {}, "decode": {"parallel": {"tensor": 2}}}
+    handover = {"kv_bytes_per_token": 1000}
+    space = space_of(make_spec({**BASE, "pools": pools, "handover": handover, "search": {"max_gpus": 5}}))
+    assert space.axes["pools.prefill.replicas"] == space.axes["pools.decode.replicas"] == [1, 2, 3, 4, 5]
+    assert "replicas" not in space.axes
+    assert described({"pools.prefill.replicas": 2, "pools.decode.replicas": 1}) == (
+        "prefill replicas 2, decode replicas 1"
+    )
 
 
 def test_an_empty_space_says_why(tmp_path: Path) -> None:

@@ -60,6 +60,25 @@ def test_figures_are_those_of_the_result(browser: Any, report_of: Report, name: 
             assert counts[ending] == f"{summary[ending]:,}"
 
 
+def test_gpus_and_replicas_are_those_of_all_pools_and_ranks(browser: Any, report_of: Report) -> None:
+    for name, title, facts in (
+        ("pools", "a model of its own on 4 × H100", ["2 prefill", "1 decode", "routed by round_robin"]),
+        ("three replicas, measured in part", "a model of its own on 3 × GPU", ["3 replicas"]),
+    ):
+        with opened(browser, report_of(name)) as shown:
+            assert shown.page.inner_text("h1") == title
+            assert all(fact in shown.page.inner_text("header") for fact in facts)
+
+
+def test_a_hand_over_is_a_phase_of_its_own(browser: Any, report_of: Report) -> None:
+    with opened(browser, report_of("pools")) as shown:
+        tracks = shown.table("slowest").locator("tbody .track")
+        assert ", hand-over " in tracks.first.get_attribute("aria-label")
+        widths = tracks.first.locator("i").evaluate_all("parts => parts.map(part => parseFloat(part.style.width))")
+        assert len(widths) == 4
+        assert sum(widths) <= 100.001
+
+
 def test_every_metric_is_listed(browser: Any, report_of: Report) -> None:
     with opened(browser, report_of("one replica")) as shown:
         listed = shown.copied(shown.table("metrics"), "JSON")

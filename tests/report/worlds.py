@@ -72,6 +72,11 @@ WORLDS = {
     "classes": classed,
     "names": lambda: named("</script><img src=x onerror=alert(1)>&amp;\u2028é"),
     "sglang": lambda: run(engine={"name": "sglang", "context_length": 4096, "max_total_tokens": 9600}),
+    "pools": lambda: run(
+        gpu="h100",
+        pools={"prefill": {"replicas": 2}, "decode": {"parallel": {"tensor": 2}}},
+        handover={"kv_bytes_per_token": 100_000},
+    ),
     "some rejected": lambda: run(engine={"max_model_len": 1024, "num_gpu_blocks": 600}),
     "all rejected": lambda: run(engine={"max_model_len": 64, "num_gpu_blocks": 600}),
     "stalled": stalled,

@@ -156,3 +156,18 @@ def test_spec_flags_lists_what_is_known() -> None:
     assert run.stdout.splitlines()[1].split() == ["--page-size", "modelled", "engine.page_size"]
     assert servetwin("spec", "flags", "--engine", "vllm", "--version", "0.11").returncode == 2
     assert servetwin("spec", "flags", "--engine", "vllm", "nonsense").returncode == 2
+
+
+def test_capacity_of_pools_varies_no_replicas(spec: Path) -> None:
+    pools = [
+        "--set",
+        "pools={prefill: {}, decode: {}}",
+        "--set",
+        "gpu=h100",
+        "--set",
+        "handover.kv_bytes_per_token=1000",
+    ]
+    run = servetwin("capacity", spec, *pools)
+    assert run.returncode == 0, run.stderr
+    assert "Most throughput" in run.stdout
+    assert "other numbers of replicas" not in run.stdout

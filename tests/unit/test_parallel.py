@@ -75,6 +75,16 @@ def test_what_cannot_be_is_refused_by_name(fields: dict[str, Any], field: str) -
     assert caught.value.field == field
 
 
+def test_sglang_without_attention_ranks_is_told_what_shares_experts() -> None:
+    engine = {"name": "sglang"}
+    with pytest.raises(SpecError, match="does not fit") as caught:
+        resolve_engine(spec(**DEEPSEEK, engine=engine, parallel={"data": 8}))
+    assert "engine.enable_dp_attention" in str(caught.value.wanted)
+    with pytest.raises(SpecError, match="does not fit") as caught:
+        resolve_engine(spec(**DEEPSEEK, engine=engine))
+    assert "engine.enable_dp_attention" not in str(caught.value.wanted)
+
+
 def test_data_ranks_run_in_step_where_experts_need_it() -> None:
     dense, mixture = MODELS["llama-3.1-8b"], MODELS["deepseek-v3"]
     vllm, sglang = spec(parallel={"data": 4}), spec(parallel={"data": 4}, engine={"name": "sglang"})

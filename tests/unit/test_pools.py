@@ -77,6 +77,11 @@ def test_a_cluster_in_which_replicas_fit_only_across_nodes_is_refused() -> None:
     [
         ({"handover": {"link": "spine"}}, "handover.link", "a link named nowhere"),
         ({"cluster": {"links": {"spine": {"gbytes_per_s": 50}}}}, "cluster.links.spine", "nothing crosses it"),
+        (
+            {"cluster": {"links": {"spine": {"gbytes_per_s": 50}}}, "handover": {"link": "spin"}},
+            "handover.link",
+            "expected one of spine",
+        ),
         ({"cluster": {"nodes": 1, "gpus_per_node": 4}}, "pools", "need 5 GPUs, but the cluster has 1 × 4 = 4"),
         ({"replicas": 4}, "replicas", "never read beside pools"),
         ({"pools": None}, "handover", "never read without pools"),
@@ -112,7 +117,7 @@ def test_what_is_refused(changes: dict[str, Any], field: str | None, message: st
 
 
 def test_a_pool_that_cannot_hold_the_model_is_named() -> None:
-    with pytest.raises(SpecError, match="does not fit") as error:
+    with pytest.raises(SpecError, match="in the prefill pool: does not fit") as error:
         resolve(load_spec(EXAMPLE, ["model=llama-3.1-70b"]))
     assert error.value.field == "model"
 

@@ -268,6 +268,26 @@ def test_a_line_that_was_replaced_is_not_blamed(write_spec: WriteSpec) -> None:
     assert (caught.value.file, caught.value.found) == ("--set engine.max_num_seqs.more=1", "a mapping")
 
 
+@pytest.mark.parametrize(
+    ("override", "field", "wanted"),
+    [
+        ("timing.kind=table", "timing.path", "folder of layers"),
+        ("tiers.disk={blocks: 9, read_gbytes_per_s: 1}", "tiers.disk.write_gbytes_per_s", "a number"),
+        ("tiers.disk.write_gbytes_per_s=1", "tiers.disk.read_gbytes_per_s", "a number"),
+        ("engine.speculative={method: eagle, acceptance: 0.5}", "engine.speculative.num_speculative_tokens", "a whole"),
+        ("engine.speculative={method: eagle, num_speculative_tokens: 2}", "engine.speculative.acceptance", "0.7"),
+        ("engine.cudagraph_capture_sizes=[]", "engine.cudagraph_capture_sizes", "at least 1"),
+    ],
+)
+def test_what_is_missing_is_told_with_what_belongs_there(
+    write_spec: WriteSpec, override: str, field: str, wanted: str
+) -> None:
+    with pytest.raises(SpecError) as caught:
+        load_spec(write_spec("model: llama-3.1-8b\nengine:\n  max_num_seqs: 3\n"), [override])
+    assert (caught.value.file, caught.value.field) == (f"--set {override}", field)
+    assert wanted in str(caught.value.wanted)
+
+
 def test_an_option_of_the_default_kind_may_be_set_alone() -> None:
     assert make_spec({}, ["timing.host_ms=0.25"]).timing.model_dump()["host_ms"] == 0.25
 

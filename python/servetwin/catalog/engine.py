@@ -147,11 +147,12 @@ def check_fp8(spec: Spec, gpu: Gpu) -> None:
         raise spec.source.problem(spec.engine.quantization_option, f"{gpu.title} has no FP8 arithmetic", found="fp8")
 
 
-def weights_do_not_fit(spec: Spec, room: Memory) -> SpecError:
+def weights_do_not_fit(spec: Spec, room: Memory, or_else: str = "") -> SpecError:
+    """`or_else`: what else than GPUs would make room."""
     return spec.source.problem(
         ("model",),
         f"does not fit: {room.arithmetic()}{on_ranks(spec)}",
-        wanted="more or larger GPUs (parallel.tensor, or for experts parallel.data)",
+        wanted=f"more or larger GPUs (parallel.tensor, or for experts parallel.data){or_else}",
     )
 
 

@@ -90,7 +90,9 @@ def resolve_sglang(spec: Spec, engine: SglangEngine, role: str) -> ResolvedEngin
     if engine.max_total_tokens is None:
         room = _memory(spec, engine, *model_and_gpu(spec, model, gpu, "max_total_tokens"), whole_chunk)
         if room.kv <= 0:
-            raise weights_do_not_fit(spec, room)
+            whole = model is not None and model.has_experts and shared.data < spec.parallel.data
+            shares = ", or engine.enable_dp_attention: data ranks share experts only with it"
+            raise weights_do_not_fit(spec, room, shares if whole else "")
         pool = room.kv // room.kv_per_token
     else:
         pool = engine.max_total_tokens

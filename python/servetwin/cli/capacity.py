@@ -37,6 +37,8 @@ def capacity(
     if trace is not None:
         loaded = with_trace(loaded, str(Path(trace).absolute()))
     around = sorted({loaded.replicas - 1, loaded.replicas + 1, 2 * loaded.replicas} - {0, loaded.replicas})
+    if loaded.pools is not None:
+        around = []  # which pool another replica joins is a question for `plan`
     found = curve(loaded, open_workload(loaded), replicas=around, workers=os.cpu_count() or 1)
     print_curve(found, loaded.replicas)
     raise typer.Exit(int(ExitCode.DONE if found.limit is not None else ExitCode.DIFFERS))

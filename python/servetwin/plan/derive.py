@@ -8,6 +8,7 @@ from ..catalog import find_gpu, find_model
 from ..errors import SpecError
 from ..spec import Spec
 from ..spec.engine import SglangEngine, TrtllmEngine, VllmEngine
+from ..spec.pools import POOLS
 from ..spec.search import Search
 
 MACHINE_GPUS = 8
@@ -32,9 +33,9 @@ def axes(spec: Spec, search: Search) -> dict[str, list[Any]]:
         missing = "model" if find_model(spec) is None else "gpu"
         raise spec.source.problem((missing,), "missing: without search.vary, the space is derived from it")
     found: dict[str, list[Any]] = {"parallel.tensor": _tensor(spec, search.max_gpus)}
-    found["replicas"] = _replicas(search)
+    found |= _replicas(spec, search.max_gpus, search)
     found |= _batches(spec)
-    if any(count > 1 for count in found["replicas"]):
+    if spec.pools is not None or any(count > 1 for count in found["replicas"]):
         found["router"] = list(ROUTERS)
     if search.allow_lossy:
         found[".".join(map(str, spec.engine.quantization_option))] = [None, "fp8"]
@@ -47,11 +48,11 @@ def _tensor(spec: Spec, most: int) -> list[int]:
     return [2**power for power in range(machine.bit_length()) if 2**power <= min(machine, most)]
 
 
-def _replicas(search: Search) -> list[int]:
-    assert search.max_gpus is not None
-    if search.objective == "cheapest":
-        return list(range(1, search.max_gpus + 1))
-    return [count for count in range(1, search.max_gpus + 1) if search.max_gpus % count == 0]
+def _replicas(spec: Spec, most: int, search: Search) -> dict[str, list[Any]]:
+    counts = range(1, most + 1)
+    if spec.pools is not None:
+        return {f"pools.{name}.replicas": list(counts) for name in POOLS}
+    return {"replicas": [count for count in counts if search.objective == "cheapest" or most % count == 0]}
 
 
 def _batches(spec: Spec) -> dict[str, list[Any]]:

@@ -129,8 +129,13 @@ class Space:
 
 
 def described(settings: Mapping[str, Any]) -> str:
-    """A candidate in a few words: the last parts of the paths, and their values."""
-    return ", ".join(f"{path.rpartition('.')[2]} {_written(value)}" for path, value in settings.items())
+    """A candidate in a few words: the last parts of the paths, after the pool's name, and their values."""
+    return ", ".join(f"{_last(path)} {_written(value)}" for path, value in settings.items())
+
+
+def _last(path: str) -> str:
+    parts = path.split(".")
+    return f"{parts[1]} {parts[-1]}" if parts[0] == "pools" and len(parts) > 2 else parts[-1]
 
 
 def _written(value: Any) -> str:

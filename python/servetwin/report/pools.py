@@ -23,7 +23,7 @@ def pool_lines(result: Result) -> Iterator[tuple[str, str]]:
     if "handover" in known:
         handover = known["handover"]
         order = handover["order"].replace("_", " ")
-        count = f"{summary.get('handovers', 0):,.0f} of {summary.get('handover_tokens', 0):,.0f} tokens"
+        count = f"{summary.get('handovers', 0):,.0f}, {summary.get('handover_tokens', 0):,.0f} tokens in all"
         yield "handover", f"{count}, {order}, over {handover['crosses']}, {handover['bytes_per_token']:,} bytes a token"
 
 

@@ -12,6 +12,9 @@ def check_pools(spec: Spec) -> None:
     problem = spec.source.problem
     links = {} if spec.cluster is None else spec.cluster.links
     named = None if spec.handover is None else spec.handover.link
+    if named is not None and named not in links:
+        given = f"one of {', '.join(links)}" if links else f"cluster.links.{named} with its gbytes_per_s"
+        raise problem(("handover", "link"), "a link named nowhere", found=repr(named), wanted=given)
     for name in links:
         if name != named:
             raise problem(
@@ -21,9 +24,6 @@ def check_pools(spec: Spec) -> None:
         if spec.handover is not None:
             raise problem(("handover",), "never read without pools", wanted="pools, or it left out")
         return
-    if named is not None and named not in links:
-        given = f"one of {', '.join(links)}" if links else "cluster.links with its capacity"
-        raise problem(("handover", "link"), "a link named nowhere", found=repr(named), wanted=given)
     if spec.was_set("replicas"):
         raise problem(("replicas",), "never read beside pools, which have their own", wanted="it left out")
     _engines(spec)

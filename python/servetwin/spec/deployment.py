@@ -65,13 +65,15 @@ class Source:
         """What the spec was built from, short forms written out."""
 
     def problem(self, path: KeyPath, message: str, *, found: str | None = None, wanted: str | None = None) -> SpecError:
-        """An error about `path`: at the `--set` that gave it or, last, something inside it; else at the line of its
-        nearest written ancestor."""
-        inside = [origin for key, origin in self.overrides.items() if key[: len(path)] == path]
-        above = (self.overrides[path[:n]] for n in range(len(path), -1, -1) if path[:n] in self.overrides)
-        origin = inside[-1] if inside else next(above, None)
-        if origin is not None:
-            return SpecError(message, file=origin, field=dotted(path), found=found, wanted=wanted)
+        """An error about `path`: at the `--set` that gave it or, last, something inside it; else at its nearest
+        ancestor: the `--set` that gave it, or its line."""
+        for depth in range(len(path), 0, -1):
+            above = path[:depth]
+            inside = [origin for key, origin in self.overrides.items() if key[:depth] == above]
+            if inside and (depth == len(path) or above not in self.lines):
+                return SpecError(message, file=inside[-1], field=dotted(path), found=found, wanted=wanted)
+            if above in self.lines:
+                break
         line = next((self.lines[path[:n]] for n in range(len(path), -1, -1) if path[:n] in self.lines), None)
         return SpecError(message, file=self.file, line=line, field=dotted(path), found=found, wanted=wanted)
 

@@ -53,6 +53,32 @@ def _did_you_mean(path: KeyPath) -> str:
     return f"unknown key, did you mean {dotted(path)}?"
 
 
+WANTED: dict[str, str] = {
+    "timing.path": "a file of passes or a folder of layers (docs/timing.md#table)",
+    "router.object": "such as my_router.py:MyRouter",
+    "acceptance": "such as 0.7, the chance of a draft, or {mean_length: 2.4}",
+    "pools.prefill": "both pools, such as `prefill: {replicas: 2}` and `decode: {replicas: 2}`",
+    "pools.decode": "both pools, such as `prefill: {replicas: 2}` and `decode: {replicas: 2}`",
+}
+"""What belongs where a type does not tell enough, by dotted path or last name."""
+
+
+def what_belongs(path: KeyPath, data: Any) -> str | None:
+    """What would be right for a field that is missing."""
+    name = str(path[-1])
+    given = WANTED.get(dotted(path)) or WANTED.get(name)
+    if given is not None:
+        return given
+    for model in _models_at(path[:-1], data):
+        field = model.model_fields.get(name)
+        if field is None:
+            continue
+        if typing.get_origin(field.annotation) is typing.Literal:
+            return f"one of {', '.join(map(str, typing.get_args(field.annotation)))}"
+        return "a whole number" if field.annotation is int else "a number" if field.annotation is float else None
+    return None
+
+
 def nearest(value: Any, choices: list[str]) -> str | None:
     """The choice that `value` was probably meant to be."""
     close = difflib.get_close_matches(str(value), choices, n=1, cutoff=0.6)

@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 from ..errors import SpecError
 from .check import check
 from .deployment import Source, Spec
-from .fields import TAGS, kinds_at, nearest, unknown_key
+from .fields import TAGS, kinds_at, nearest, unknown_key, what_belongs
 from .lines import KeyPath, dotted, parse_document, parse_value, read_text
 from .pool_specs import PoolSource, pool_data
 from .pools import POOLS
@@ -167,13 +167,16 @@ def _problem(details: ErrorDetails, data: dict[str, Any], source: Source) -> Spe
             wanted=f"one of {', '.join(kinds)}",
         )
     if kind == "missing":
-        return source.problem(path, "missing")
+        return source.problem(path, "missing", wanted=what_belongs(path, data))
     if kind == "literal_error":
         return source.problem(path, "no such choice", found=found, wanted=str(context["expected"]))
     if kind == "value_error":
         return source.problem(path, str(context["error"]), found=found)
     if kind in ("model_type", "model_attributes_type", "dict_type"):
         return source.problem(path, "not a mapping", found=found)
+    if kind == "too_short":
+        least = f"at least {context['min_length']}"
+        return source.problem(path, "has too few items", found=str(context["actual_length"]), wanted=least)
     message = details["msg"][0].lower() + details["msg"][1:]
     found = found or ("a mapping" if isinstance(details["input"], dict) else "a list")
     return source.problem(path, message.replace("input should be", "must be"), found=found)

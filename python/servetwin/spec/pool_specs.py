@@ -30,7 +30,9 @@ class PoolSource(Source):
         return ("pools", self._name, *path) if whole else path
 
     def problem(self, path: KeyPath, message: str, *, found: str | None = None, wanted: str | None = None) -> SpecError:
-        return super().problem(self._placed(path), message, found=found, wanted=wanted)
+        placed = self._placed(path)
+        where = "" if placed != path else f"in the {self._name} pool: "
+        return super().problem(placed, where + message, found=found, wanted=wanted)
 
 
 def pool_data(data: Mapping[str, Any], name: str) -> dict[str, Any]:

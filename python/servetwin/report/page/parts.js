@@ -24,15 +24,18 @@ const timeAxis = (length_s) => ({ kind: "time", title: "time_s", show: moment, d
 /** What ran, in few words. */
 function describe(view) {
   const { spec, engine, workload } = view.provenance;
-  const gpus = spec.replicas * (spec.parallel?.tensor || 1);
+  const pools = Object.entries(view.provenance.pools || {});
+  const kinds = new Set(pools.length ? pools.map(([role]) => spec.pools[role].gpu ?? spec.gpu) : [spec.gpu]);
   const model = spec.model ? String(spec.model).split(/[\\/]/).pop().replace(/\.json$/, "") : "a model of its own";
   const trace = spec.workload?.trace ? String(spec.workload.trace).split(/[\\/]/).pop() : workload.kind;
   const router = spec.router?.kind === "python" ? spec.router.object : view.provenance.router?.kind;
   return {
-    title: `${model} on ${whole(gpus)} × ${spec.gpu ? String(spec.gpu).toUpperCase() : "GPU"}`,
+    title: `${model} on ${whole(view.summary.gpus)} × ${[...kinds].map((gpu) => (gpu ? String(gpu).toUpperCase() : "GPU")).join(" and ")}`,
     facts: [
       [`${engine.name} ${engine.version}`, "engine"],
-      [`${whole(spec.replicas)} ${spec.replicas === 1 ? "replica" : "replicas"}`, `routed by ${router}`],
+      ...(pools.length
+        ? pools.map(([role, pool]) => [`${whole(pool.replicas)} ${role}`, `routed by ${pool.router}`])
+        : [[`${whole(spec.replicas)} ${spec.replicas === 1 ? "replica" : "replicas"}`, `routed by ${router}`]]),
       [`${whole(workload.requests)} ${workload.requests === 1 ? "request" : "requests"}`, `from ${trace}`],
       [span(view.bins.length_s), "simulated"],
     ],

@@ -112,7 +112,7 @@ function replicaTable() {
     latency("tpot_ms.p50", "TPOT p50"), latency("tpot_ms.p95", "p95"), latency("e2e_ms.p95", "E2E p95"),
     counted("input_tokens", "input tokens"), counted("output_tokens", "output tokens"), reuse, counted("preemptions", "preemptions"),
   ], rows, { sorted: "replica", descending: false, label: "Replicas", pick: over.replicas.length > MOST_LINES ? (row) => chooseReplica(over.replicas.indexOf(row.replica)) : null });
-  const element = card("Each replica", "All its requests; latencies in milliseconds", copyMenu(table.data), table.element);
+  const element = card("Each replica", view.provenance.pools ? "All requests that it decodes; latencies in milliseconds" : "All its requests; latencies in milliseconds", copyMenu(table.data), table.element);
   element.dataset.table = "replicas";
   return element;
 }

@@ -1,14 +1,16 @@
 "use strict";
 // The slowest requests, each with its timeline.
 
-const PHASES = { queued: "Queued", prefill: "Prefill", decode: "Decode" };
+const PHASES = { queued: "Queued", prefill: "Prefill", ...(view.provenance.pools ? { handover: "Hand-over" } : {}), decode: "Decode" };
 const nameOf = (request) => (request.request_id === undefined || request.request_id === null ? `row ${request.row}` : request.request_id);
 
-/** From its arrival: when it waited, was prefilled, and gave tokens. In seconds. */
+/** From its arrival: when it waited, was prefilled, was handed over, and gave tokens. In seconds. */
 function phases(request) {
   const end = request.last_token_s ?? request.end_s;
   const first = request.first_token_s ?? end;
-  return { queued: [request.arrival_s, request.scheduled_s], prefill: [request.scheduled_s, first], decode: [first, end] };
+  const queued = [request.arrival_s, request.scheduled_s];
+  if (!known(request.prefilled_s)) return { queued, prefill: [request.scheduled_s, first], decode: [first, end] };
+  return { queued, prefill: [request.scheduled_s, request.prefilled_s], handover: [request.prefilled_s, first], decode: [first, end] };
 }
 
 function track(request, whole_s) {
@@ -58,9 +60,10 @@ function slowestSection() {
 /** One request: its timeline, and every time and count of it. */
 function about(request) {
   const entries = [
-    ["replica", request.replica], ...(request.class ? [["class", request.class]] : []),
+    ...(known(request.prefill_replica) ? [["prefilled by replica", request.prefill_replica], ["decoded by", request.replica]] : [["replica", request.replica]]), ...(request.class ? [["class", request.class]] : []),
     ["arrival", `after ${span(request.arrival_s)}`], ["queued", ms(request.queue_ms)],
-    ["prefill", known(request.first_token_s) ? ms((request.first_token_s - request.scheduled_s) * 1000) : "–"],
+    ["prefill", known(request.first_token_s) ? ms(((request.prefilled_s ?? request.first_token_s) - request.scheduled_s) * 1000) : "–"],
+    ...(known(request.prefilled_s) ? [["hand-over, to the first token", known(request.first_token_s) ? ms((request.first_token_s - request.prefilled_s) * 1000) : "–"]] : []),
     ["decode", known(request.first_token_s) ? ms((request.last_token_s - request.first_token_s) * 1000) : "–"],
     ["TTFT", ms(request.ttft_ms)], ["TPOT", ms(request.tpot_ms)], ["E2E", ms(request.e2e_ms)],
     ["input tokens", whole(request.input_tokens)], ["of these cached", `${whole(request.cached_tokens)} (${percent(request.cached_tokens / Math.max(request.input_tokens, 1))})`],

@@ -15,7 +15,8 @@ MOST = 50
 
 TIMES = ("arrival_ps", "routed_ps", "scheduled_ps", "first_token_ps", "last_token_ps", "end_ps")
 COUNTS = ("input_tokens", "output_tokens", "cached_tokens", "preemptions")
-OPTIONAL = ("route_reason", "class", "recorded_failed", "route_overlap_tokens")
+OPTIONAL = ("route_reason", "class", "recorded_failed", "route_overlap_tokens", "prefill_replica")
+HANDED_OVER = "prefilled_ps"
 
 
 def ranks(rows: Rows, splits: list[Split]) -> list[dict[str, list[int]]]:
@@ -58,11 +59,12 @@ def requests(rows: Rows, chosen: list[int]) -> list[dict[str, Any]]:
     import pyarrow as pa
 
     names = [name for name in ("request_id", *OPTIONAL) if name in rows.table.column_names]
-    picked = rows.table.select([*names, *TIMES, *COUNTS, "replica"]).take(pa.array(chosen, pa.int64())).to_pylist()
+    known = [*TIMES, *(name for name in (HANDED_OVER,) if name in rows.table.column_names)]
+    picked = rows.table.select([*names, *known, *COUNTS, "replica"]).take(pa.array(chosen, pa.int64())).to_pylist()
     latencies = {name: values.take(pa.array(chosen, pa.int64())).to_pylist() for name, values in rows.latencies.items()}
     found = []
     for place, (row, entry) in enumerate(zip(chosen, picked, strict=True)):
-        times = {f"{name[:-3]}_s": None if entry[name] is None else _seconds(rows, entry[name]) for name in TIMES}
+        times = {f"{name[:-3]}_s": None if entry[name] is None else _seconds(rows, entry[name]) for name in known}
         found.append(
             {
                 "row": row,

@@ -14,6 +14,7 @@ stands for the products that all tokens share; `decode` and `prompt` are what a 
 from __future__ import annotations
 
 import importlib
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -226,9 +227,12 @@ def _folder(spec: Spec) -> str | None:
 def _package(spec: Spec) -> Any:
     for name in PACKAGES:
         try:
-            return importlib.import_module(name)
+            package = importlib.import_module(name)
         except ImportError:
             continue
+        # It warns of tables that no operator here looks at; whoever sets up logging still hears of them.
+        logging.getLogger(name).addHandler(logging.NullHandler())
+        return package
     raise _not_installed(spec)
 
 
