@@ -81,4 +81,7 @@ def test_an_idle_replica_has_what_it_was_believed_to_have(world: World, router: 
         if row["scheduled_ps"] == row["routed_ps"] >= 0 and idle:
             # A scheduler computes at least the last token of a prompt.
             findable = (world.trace["input_tokens"][request] - 1) // size * size
-            assert cached[request] == min(overlap[request], findable)
+            found = min(overlap[request], findable)
+            # A drafting head wants the last hidden states again, so vLLM gives up the last block it found.
+            given_up = size if found and engine.get("eagle_block_drop") else 0
+            assert cached[request] == found - given_up
