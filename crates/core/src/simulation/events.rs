@@ -210,9 +210,7 @@ impl<'a> Events<'_, 'a, '_> {
         let pool = usize::from(replica >= self.pools[0].replicas.end);
         if news {
             self.tell(pool, replica, now_ps)?;
-            if self.pools[pool].router.keeps_back() {
-                self.pools[pool].release = Some((now_ps, Phase::Arrival));
-            }
+            self.pools[pool].may_release(now_ps);
         }
         if !self.s.wanted.is_empty() {
             self.asked(replica, now_ps);
