@@ -56,21 +56,22 @@ def simulate(
         raise spec.source.problem(("search",), "only `servetwin plan` reads it", wanted="--set search=null")
     if deployment is None:
         deployment = resolve(spec)
-    own = {pool.role: _own_router(pool.spec) for pool in deployment.pools}
-    if router is None:
-        router = own[deployment.first.role]
+    first = deployment.first
+    routers = {first.role: router or _own_router(first.spec)}
+    routers |= {pool.role: _own_router(pool.spec) for pool in deployment.pools if pool is not first}
+    router = routers[first.role]
 
     started = time.perf_counter()
     opened = open_workload(spec) if trace is None else trace
     for pool in deployment.pools:
         check_blocks(pool.spec, opened)
-        if own[pool.role] is None and (router is None or pool is not deployment.first):
+        if routers[pool.role] is None:
             check_sessions(pool.spec, opened)
     parsed = time.perf_counter()
     config = run_description(spec, deployment, leap=leap, own_router=router is not None)
     with native_errors():
         run = native_simulate(
-            opened, json.dumps(config), router=router, decode_router=own.get("decode"), progress=progress
+            opened, json.dumps(config), router=router, decode_router=routers.get("decode"), progress=progress
         )
         summary = json.loads(run.summary(json.dumps(summary_options(spec, deployment))))
     timings = Timings(
