@@ -33,6 +33,7 @@ def run(
     leap: bool,
     limits: Sequence[int] | None = None,
     priority: Sequence[int] | None = None,
+    after: Sequence[int] | None = None,
     blocks: Sequence[Sequence[int]] | None = None,
     engine: dict[str, Any] | None = None,
     prefill: dict[str, Any] | None = None,
@@ -48,7 +49,7 @@ def run(
         output_tokens=list(outputs),
         max_output_tokens=list(limits or outputs),
         priority=list(priority or [0] * count),
-        after=[-1] * count,
+        after=list(after or [-1] * count),
         block_tokens=1024 if blocks is None else 10,
         block_ids=[block for row in contents for block in row],
         block_offsets=[sum(map(len, contents[:row])) for row in range(count + 1)],
@@ -144,3 +145,21 @@ def test_who_was_given_up_before_it_was_scheduled_never_was(leap: bool) -> None:
     result = run([0, 0, 0], [400, 400, 100], [1, 1, 1], leap=leap, timeout_s=0.05, engine={"chunked_prefill_size": 50})
     assert column(result, "status") == ["rejected"] * 3
     assert column(result, "scheduled_ps")[1:] == [None, None]
+
+
+@LEAPS
+def test_who_runs_out_of_memory_has_its_tokens_and_no_later_turn(leap: bool) -> None:
+    """Two prompts fill the memory, so that the first finds no room for its second token."""
+    result = run(
+        [0, 5, 10],
+        [32, 33, 10],
+        [25, 3, 1],
+        leap=leap,
+        after=[-1, -1, 0],
+        engine={"page_size": 8},
+        decode={"max_total_tokens": 72},
+    )
+    no_room, not_completed = "no room for its next token, even alone", "the request before it did not complete"
+    assert column(result, "reason") == [no_room, "", not_completed]
+    assert column(result, "output_tokens") == [1, 3, 0]
+    assert column(result, "last_token_ps")[0] == column(result, "first_token_ps")[0]

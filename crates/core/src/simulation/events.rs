@@ -226,7 +226,8 @@ impl<'a> Events<'_, 'a, '_> {
         for request in self.s.ended.drain(..) {
             router.ended(request, replica, now_ps).map_err(Failure::Policy)?;
             let seen_ps = now_ps.saturating_add(self.s.run.front.stream_ps);
-            self.arrivals.ended(request, seen_ps, true);
+            let completed = self.s.requests.status[request as usize] == Status::Completed as u8;
+            self.arrivals.ended(request, seen_ps, completed);
         }
         for index in 0..self.s.prefilled.len() {
             self.computed(self.s.prefilled[index], now_ps)?;
