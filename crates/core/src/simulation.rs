@@ -289,8 +289,10 @@ impl<'a> Simulation<'a> {
             Some(Stop::Stalled) | None if unfinished.is_empty() => {}
             Some(Stop::Stalled) | None => {
                 self.stalled.push(replica);
-                for &request in &unfinished {
-                    self.requests.reason[request as usize] = Reason::Stalled as u8;
+                for request in unfinished.into_iter().map(|request| request as usize) {
+                    if self.requests.status[request] == Status::Unfinished as u8 {
+                        self.requests.reason[request] = Reason::Stalled as u8;
+                    } // else its hand-over took too long
                 }
             }
         }

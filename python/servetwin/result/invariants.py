@@ -3,7 +3,7 @@
 1. Each request has one row, and ends once: completed or rejected, with a time; if neither, it is unfinished, without.
 2. Times never go back: arrival ≤ routed ≤ scheduled ≤ first token ≤ last token ≤ end.
 3. Tokens are conserved: output tokens just if there is a time of the first; none is cached beyond the prompt;
-   a rejected request was never scheduled.
+   a rejected request was never scheduled, unless pools gave it up later.
 4. A rejected request says why; a completed one has no reason.
 5. The counts of the summary, with no warm-up and no window, are those of the table.
 6. The times of each replica's series increase.
@@ -16,6 +16,9 @@ from typing import Any
 
 from ..errors import InvariantError
 from .result import Result
+
+GIVEN_UP = ("its hand-over took too long", "no room for its next token, even alone")
+"""Reasons to reject a request that may have been scheduled."""
 
 _ORDER = ("arrival_ps", "routed_ps", "scheduled_ps", "first_token_ps", "last_token_ps", "end_ps")
 
@@ -40,7 +43,8 @@ def _check_row(index: int, row: dict[str, Any]) -> None:
     if status == "completed":
         _hold(4, row["reason"] == "", index, "no reason where it completed")
     if status == "rejected":
-        _hold(3, row["scheduled_ps"] is None, index, "rejected before it was scheduled")
+        never = row["scheduled_ps"] is None or row["reason"] in GIVEN_UP
+        _hold(3, never, index, "rejected before it was scheduled")
         _hold(4, row["reason"] != "", index, "a reason where it was rejected")
 
 

@@ -210,9 +210,7 @@ impl<'a> Events<'_, 'a, '_> {
         let pool = usize::from(replica >= self.pools[0].replicas.end);
         if news {
             self.tell(pool, replica, now_ps)?;
-            if self.pools[pool].router.keeps_back() {
-                self.pools[pool].release = Some((now_ps, Phase::Arrival));
-            }
+            self.pools[pool].may_release(now_ps);
         }
         if !self.s.wanted.is_empty() {
             self.asked(replica, now_ps);
@@ -228,7 +226,8 @@ impl<'a> Events<'_, 'a, '_> {
         for request in self.s.ended.drain(..) {
             router.ended(request, replica, now_ps).map_err(Failure::Policy)?;
             let seen_ps = now_ps.saturating_add(self.s.run.front.stream_ps);
-            self.arrivals.ended(request, seen_ps, true);
+            let completed = self.s.requests.status[request as usize] == Status::Completed as u8;
+            self.arrivals.ended(request, seen_ps, completed);
         }
         for index in 0..self.s.prefilled.len() {
             self.computed(self.s.prefilled[index], now_ps)?;

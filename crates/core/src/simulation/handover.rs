@@ -187,13 +187,19 @@ impl<'a> Events<'_, 'a, '_> {
         }
         self.handover(request).prefill = pick.replica;
         match self.handovers().config.order {
-            Order::SourceFirst => self.arrive(pick.replica, request, now_ps),
+            Order::SourceFirst => self.arrive_at_source(request, now_ps),
             Order::DestinationFirst => {
                 self.send_to_decode(request, now_ps)?;
                 self.wait(request, now_ps);
             }
         }
         Ok(())
+    }
+
+    /// Its rank there is not noted: the table's is that of the decode replica.
+    fn arrive_at_source(&mut self, request: u32, now_ps: i64) {
+        let prefill = self.handover(request).prefill;
+        self.tell_replica(prefill, request, now_ps, |scheduler| scheduler.arrive(request, now_ps));
     }
 
     fn send_to_decode(&mut self, request: u32, now_ps: i64) -> Result<(), Failure> {
@@ -365,6 +371,7 @@ impl<'a> Events<'_, 'a, '_> {
             self.let_go(request, now_ps);
         } else if self.handovers().config.order == Order::DestinationFirst && wait == 1 {
             self.pools[0].ended(request, prefill, now_ps).map_err(Failure::Policy)?; // it never got there
+            self.pools[0].may_release(now_ps);
         } else {
             return Ok(()); // until it is computed
         }
@@ -381,8 +388,7 @@ impl<'a> Events<'_, 'a, '_> {
             Due::Prefilled(request) if self.is_wanted(request) => self.send_to_decode(request, now_ps)?,
             Due::Ready(request) if self.is_wanted(request) => {
                 self.wait(request, now_ps);
-                let prefill = self.handover(request).prefill;
-                self.arrive(prefill, request, now_ps);
+                self.arrive_at_source(request, now_ps);
             }
             Due::Arrived(request) if self.is_wanted(request) => {
                 self.arrived(request, now_ps);

@@ -50,6 +50,13 @@ impl<'a, 'p> Pool<'a, 'p> {
         Ok(pick.map(|pick| Pick { replica: first + pick.replica, ..pick }))
     }
 
+    /// Requests have gone, at `now_ps`: the router may send one that it kept back.
+    pub(super) fn may_release(&mut self, now_ps: i64) {
+        if self.router.keeps_back() {
+            self.release = Some((now_ps, Phase::Arrival));
+        }
+    }
+
     /// The next request that was kept back and can be sent now.
     pub(super) fn release(&mut self, now_ps: i64, workers: &[Replica<'a>]) -> Option<(u32, Pick)> {
         let first = self.replicas.start;

@@ -232,9 +232,6 @@ impl<'a> Sglang<'a> {
             row.verified += self.k - row.joined;
         } else {
             self.promises.remove(row.limit_at(), slot);
-            if self.is_decode_replica() {
-                self.forget_length(slot);
-            }
         }
         if self.is_decode_replica() {
             self.forget_length(slot);
@@ -306,8 +303,7 @@ impl Scheduler for Sglang<'_> {
 
     /// A request behind another that waits for memory changes nothing.
     fn arrive_remote(&mut self, request: u32, _arrival_ps: i64) -> bool {
-        self.receiver.unreserved.push_back(request);
-        self.receiver.unreserved.len() == 1 || self.s.engine.enable_priority_scheduling
+        self.queue_for_memory(request)
     }
 
     fn transferred(&mut self, request: u32, _kind: Move, _now_ps: i64) -> bool {

@@ -123,6 +123,7 @@ impl<'a> Sglang<'a> {
                     self.charge(budget, extend.tokens, extend.output);
                     let Waiting { request, slot, .. } = self.waiting[admitted];
                     if slot.is_none()
+                        && results.requests.end_ps[request as usize] == NEVER
                         && let Some(loaded) = results.requests.loaded.host.get_mut(request as usize)
                     {
                         *loaded = hit.tokens - on_device;
@@ -203,10 +204,12 @@ impl<'a> Sglang<'a> {
         let waiting = self.waiting[index];
         let request = waiting.request;
         let slot = waiting.slot.unwrap_or_else(|| {
-            let slot = self.place_row(self.new_row(request));
-            results.requests.scheduled_ps[request as usize] = pass.decided_ps;
-            results.requests.cached_tokens[request as usize] = hit.tokens;
-            slot
+            let requests = &mut *results.requests;
+            if requests.end_ps[request as usize] == NEVER {
+                requests.scheduled_ps[request as usize] = pass.decided_ps;
+                requests.cached_tokens[request as usize] = hit.tokens;
+            } // else its hand-over has taken too long: it is computed for nobody
+            self.place_row(self.new_row(request))
         });
         let row = &mut self.rows[slot as usize];
         row.state = State::Prefilling;

@@ -135,20 +135,26 @@ impl Sglang<'_> {
         }
     }
 
-    /// Reserves memory for whole prompts, in the order of arrival, and asks for them.
+    /// SGLang sorts by priority whenever it reserves. Sorted on arrival, the first is known before that.
+    /// Returns whether this request is the first.
+    pub(super) fn queue_for_memory(&mut self, request: u32) -> bool {
+        let engine = self.s.engine;
+        let rank = |request: u32| match i64::from(self.s.trace.priority[request as usize]) {
+            _ if !engine.enable_priority_scheduling => 0,
+            priority if engine.schedule_low_priority_values_first => priority,
+            priority => -priority,
+        };
+        let place = self.receiver.unreserved.partition_point(|&other| rank(other) <= rank(request));
+        self.receiver.unreserved.insert(place, request);
+        place == 0
+    }
+
+    /// Reserves memory for whole prompts, in that order, and asks for them.
     fn reserve(&mut self, results: &mut Results) {
         if self.receiver.unreserved.is_empty() {
             return;
         }
         let engine = self.s.engine;
-        if engine.enable_priority_scheduling {
-            let trace = self.s.trace;
-            let lowest_first = engine.schedule_low_priority_values_first;
-            self.receiver.unreserved.make_contiguous().sort_by_key(|&request| {
-                let priority = i64::from(trace.priority[request as usize]);
-                if lowest_first { priority } else { -priority }
-            });
-        }
         let retractable = self.retractable();
         while let Some(&request) = self.receiver.unreserved.front() {
             let prompt = self.prompt(request);
@@ -253,7 +259,9 @@ impl Sglang<'_> {
         if unchanged && receiver.ready.is_empty() && !receiver.reserved.iter().any(|&(_, has_arrived)| has_arrived) {
             return wanted;
         }
-        if receiver.counted_departed {
+        // Who joined with no more than its first token has left its place to the next one.
+        let has_place = self.running.len() < self.s.engine.max_running_requests as usize;
+        if receiver.counted_departed || has_place && !receiver.ready.is_empty() {
             return wanted.min(1);
         }
         let looks_in = i64::from(self.polling_interval() - receiver.turns);

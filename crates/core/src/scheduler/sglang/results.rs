@@ -14,6 +14,7 @@ impl Sglang<'_> {
         self.end_copies(pass.last_start_ps); // of a turn in which nothing was decided
         let end_ps = pass.end_ps;
         let ended = results.ended.len();
+        self.send_early(results);
         if pass.decoding > 0 && !pass.is_run {
             let taken_out = |slot: u32| self.rows[slot as usize].state == State::Waiting;
             let others = pass.returning.iter().copied().chain(pass.sampling.iter().map(|sample| sample.slot));

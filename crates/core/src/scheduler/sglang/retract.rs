@@ -44,11 +44,14 @@ impl Sglang<'_> {
     /// Ends a row for want of memory. Its slot stays taken, for a pass under way may still name it.
     fn abort_row(&mut self, slot: u32, pass: &Pass, results: &mut Results) {
         self.take_out(slot, 0, results);
-        let request = self.rows[slot as usize].request;
-        results.requests.status[request as usize] = Status::Rejected as u8;
-        results.requests.reason[request as usize] = Reason::OutOfMemory as u8;
-        results.requests.end_ps[request as usize] = pass.decided_ps;
-        results.ended.push(request);
+        let row = &self.rows[slot as usize];
+        let (request, requests) = (row.request as usize, &mut *results.requests);
+        requests.output_tokens[request] = row.given;
+        requests.last_token_ps[request] = row.last_emit_ps;
+        requests.status[request] = Status::Rejected as u8;
+        requests.reason[request] = Reason::OutOfMemory as u8;
+        requests.end_ps[request] = pass.decided_ps;
+        results.ended.push(row.request);
     }
 
     /// Whether the next tokens of these rows find room.

@@ -84,7 +84,6 @@ impl Sglang<'_> {
 
     /// The part of a prompt that a pass has computed can be sent, in whole pages.
     pub(super) fn send_part(&mut self, pass: &mut Pass, results: &mut Results) {
-        results.prefilled.append(&mut self.sender.early);
         let Some((request, end)) = pass.partial.take() else { return };
         if self.is_prefill_replica() {
             let tokens = self.s.engine.floor_page(end);
@@ -107,6 +106,12 @@ impl Sglang<'_> {
         } else {
             self.sender.early.extend(early);
         }
+    }
+
+    /// A pass has ended: those prefixes can be sent. Before what it computed: a rank that only kept
+    /// others company when it decided this pass had none before it.
+    pub(super) fn send_early(&mut self, results: &mut Results) {
+        results.prefilled.append(&mut self.sender.early);
     }
 
     /// See [`crate::scheduler::Scheduler::release`].
