@@ -69,7 +69,15 @@ def test_names_of_metrics_are_known_to_some_result() -> None:
     priced = run(cluster={"gpus_per_node": 8, "gpu_price_per_hour": 2.0})
     engine = {"name": "trtllm", "max_seq_len": 4096, "kv_cache_config": {"max_tokens": 19_200}}
     limited = run(engine=engine, workload={**CHAT, "max_output_tokens": 900})
-    assert {metric.key for metric in METRICS} <= seen | set(priced.summary) | set(limited.summary)
+    tiers = {name: {"blocks": 400, "write_gbytes_per_s": 5, "read_gbytes_per_s": 5} for name in ("disk", "shared")}
+    tiered = run(
+        engine={"max_model_len": 4096, "num_gpu_blocks": 260},
+        tiers={"host": {"blocks": 300}, **tiers, "kv_bytes_per_token": 100_000},
+        gpu="h100",
+        workload={**CHAT, "sessions": {"turns": 2, "think_time_s": 1, "new_tokens": 100}},
+    )
+    others = set(priced.summary) | set(limited.summary) | set(tiered.summary)
+    assert {metric.key for metric in METRICS} <= seen | others
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from servetwin.catalog import ResolvedEngine, resolve_engine
-from servetwin.catalog.memory import communication_bytes
+from servetwin.catalog.sglang import distributed_bytes
 from servetwin.describe import resolve, run_description
 from servetwin.errors import SpecError
 from servetwin.spec import make_spec
@@ -93,7 +93,7 @@ def test_sglangs_defaults_follow_the_gpu(gpu: str, tensor: int, chunk: int, frac
     engine = on(gpu, tensor, context_length=8192)
     assert engine.options["chunked_prefill_size"] == chunk
     assert engine.memory is not None
-    assert engine.memory.usable == int((engine.memory.total - 2**29 - communication_bytes(tensor)) * fraction)
+    assert engine.memory.usable == int((engine.memory.total - 2**29 - distributed_bytes(tensor)) * fraction)
     assert engine.options["max_total_tokens"] == engine.memory.kv // engine.memory.kv_per_token
     assert engine.options["max_running_requests"] == min(
         max(min(int(engine.blocks / 8192 * 512), 4096), 2048), engine.blocks // 2

@@ -1,6 +1,6 @@
 //! The front end: what a request's way in and its tokens' way out take, engines apart.
 
-use crate::record::{NEVER, Requests};
+use crate::record::{NEVER, Requests, Status};
 use crate::trace::Trace;
 use serde::Deserialize;
 use std::cmp::Reverse;
@@ -39,7 +39,8 @@ impl FrontEnd {
             return;
         }
         for row in 0..requests.first_token_ps.len() {
-            if requests.first_token_ps[row] == NEVER {
+            // The end of an answer without tokens is told to its client as well; a refusal is not the engine's.
+            if requests.first_token_ps[row] == NEVER && requests.status[row] != Status::Completed as u8 {
                 continue;
             }
             for times in [&mut requests.first_token_ps, &mut requests.last_token_ps, &mut requests.end_ps] {
