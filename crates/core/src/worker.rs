@@ -83,7 +83,7 @@ impl<'a> Worker<'a> {
     }
 
     pub fn into_ledger(self) -> Ledger {
-        Ledger { pass_time: self.pass_time, ..self.scheduler.into_ledger() }
+        self.scheduler.into_ledger(self.pass_time)
     }
 
     /// The next event, as it stands: an arrival may bring it forward.

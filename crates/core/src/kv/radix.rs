@@ -51,6 +51,27 @@ struct Node {
 }
 
 impl Node {
+    /// On the device, with nothing below it and nobody who uses it.
+    fn new(parent: u32, owner: u32, from: u32, upto: u32) -> Self {
+        Node {
+            parent,
+            owner,
+            from,
+            upto,
+            children: 0,
+            on_device: 0,
+            locks: 0,
+            pins: 0,
+            last_access: 0,
+            hits: 0,
+            device: true,
+            host: false,
+            loading: false,
+            queued: false,
+            host_queued: false,
+        }
+    }
+
     fn tokens(&self) -> u32 {
         self.upto - self.from
     }
@@ -131,23 +152,7 @@ impl Content<'_> {
 
 impl<'a> RadixTree<'a> {
     pub fn new(chains: &'a Chains, page_size: u32, host: Option<HostTier>) -> Self {
-        let root = Node {
-            parent: ROOT,
-            owner: 0,
-            from: 0,
-            upto: 0,
-            children: 0,
-            on_device: 0,
-            locks: 1,
-            pins: 0,
-            last_access: 0,
-            hits: 0,
-            device: true,
-            host: false,
-            loading: false,
-            queued: false,
-            host_queued: false,
-        };
+        let root = Node { locks: 1, ..Node::new(ROOT, 0, 0, 0) };
         RadixTree {
             chains,
             page_size,
@@ -357,23 +362,7 @@ impl<'a> RadixTree<'a> {
     }
 
     fn add_leaf(&mut self, parent: u32, request: u32, content: Content, from: u32, upto: u32) -> u32 {
-        let leaf = self.new_node(Node {
-            parent,
-            owner: request,
-            from,
-            upto,
-            children: 0,
-            on_device: 0,
-            locks: 0,
-            pins: 0,
-            last_access: 0,
-            hits: 0,
-            device: true,
-            host: false,
-            loading: false,
-            queued: false,
-            host_queued: false,
-        });
+        let leaf = self.new_node(Node::new(parent, request, from, upto));
         self.children.insert((parent, self.first_page(content, from)), leaf);
         self.nodes[parent as usize].children += 1;
         self.nodes[parent as usize].on_device += 1;

@@ -350,7 +350,6 @@ impl<'a> InStep<'a> {
     }
 
     pub fn into_ledgers(self) -> Vec<Ledger> {
-        let ledger = |rank: Rank| Ledger { pass_time: rank.pass_time, ..rank.scheduler.into_ledger() };
-        self.ranks.into_iter().map(ledger).collect()
+        self.ranks.into_iter().map(|rank| rank.scheduler.into_ledger(rank.pass_time)).collect()
     }
 }

@@ -227,7 +227,6 @@ pub struct Ledger {
     pub passes: u64,
     pub leaps: u64,
     pub speculated: Speculated,
-    /// Filled in by who runs the passes.
     pub pass_time: PassTime,
     pub log: Log,
 }
@@ -326,7 +325,8 @@ pub trait Scheduler {
     /// Logs that nothing runs and nothing that waits can ever be admitted.
     fn log_stuck(&mut self, now_ps: i64);
 
-    fn into_ledger(self) -> Ledger;
+    /// `pass_time` is known to who runs the passes.
+    fn into_ledger(self, pass_time: PassTime) -> Ledger;
 
     /// Panics unless all blocks are accounted for. For tests, between passes.
     fn check(&self);
@@ -443,8 +443,8 @@ impl Scheduler for AnyScheduler<'_> {
         each!(self, scheduler => scheduler.log_stuck(now_ps))
     }
 
-    fn into_ledger(self) -> Ledger {
-        each!(self, scheduler => scheduler.into_ledger())
+    fn into_ledger(self, pass_time: PassTime) -> Ledger {
+        each!(self, scheduler => scheduler.into_ledger(pass_time))
     }
 
     fn check(&self) {

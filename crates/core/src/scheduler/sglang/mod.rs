@@ -37,7 +37,7 @@ use crate::gaps::GapList;
 use crate::kv::radix::RadixTree;
 use crate::log::Log;
 use crate::log::sglang::PassRecord;
-use crate::record::{Reason, Speculated};
+use crate::record::{PassTime, Reason, Speculated};
 use hicache::Copies;
 use promise::{CLIP_TOKENS, Promises};
 use ratio::NewTokenRatio;
@@ -397,13 +397,13 @@ impl Scheduler for Sglang<'_> {
         self.log.push(PassRecord { t_ps: now_ps, stuck: Some(live), ..PassRecord::default() });
     }
 
-    fn into_ledger(self) -> Ledger {
+    fn into_ledger(self, pass_time: PassTime) -> Ledger {
         Ledger {
             gaps: self.gaps,
             passes: self.passes,
             leaps: self.leaps,
             speculated: self.speculated,
-            pass_time: Default::default(),
+            pass_time,
             log: Log::Sglang(self.log),
         }
     }

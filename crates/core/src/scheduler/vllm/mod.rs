@@ -31,7 +31,7 @@ use crate::decode_set::DecodeSet;
 use crate::gaps::GapList;
 use crate::kv::block_pool::{BlockPool, FreeRule};
 use crate::log::{Log, PassRecord};
-use crate::record::{Reason, Speculated};
+use crate::record::{PassTime, Reason, Speculated};
 use crate::waiting::{Key, Queue, Waiting};
 use cadence::Cadence;
 use handover::News;
@@ -296,13 +296,13 @@ impl Scheduler for Vllm<'_> {
         self.log.push(PassRecord { t_ps: now_ps, scheduled_at_ps: now_ps, stuck, ..PassRecord::default() });
     }
 
-    fn into_ledger(self) -> Ledger {
+    fn into_ledger(self, pass_time: PassTime) -> Ledger {
         Ledger {
             gaps: self.gaps,
             passes: self.passes,
             leaps: self.leaps,
             speculated: self.speculated,
-            pass_time: Default::default(),
+            pass_time,
             log: Log::Vllm(self.log),
         }
     }
