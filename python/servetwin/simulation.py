@@ -91,6 +91,4 @@ def _own_router(spec: Spec) -> Router | None:
 def with_trace(spec: Spec, trace: str) -> Spec:
     """The spec with this trace; a generated workload gives way to it whole, as setting a kind does."""
     old = spec.workload if isinstance(spec.workload, TraceWorkload) else TraceWorkload()
-    changed = spec.model_copy(update={"workload": old.model_copy(update={"trace": trace})})
-    changed.__pydantic_fields_set__.add("workload")
-    return changed
+    return spec.with_workload(old.model_copy(update={"trace": trace}))

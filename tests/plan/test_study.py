@@ -15,8 +15,9 @@ from servetwin.plan.runs import Outcome, Run, Runner, Threads
 from servetwin.plan.space import Candidate, described
 from servetwin.plan.study import Point
 from servetwin.spec import make_spec
+from servetwin.workload import open_workload, write_trace
 
-from .worlds import BASE, WIDE, folder, spec
+from .worlds import BASE, VARY, WIDE, folder, spec
 
 OBJECTIVES = ("cheapest", "goodput_per_gpu", "goodput_per_dollar", "frontier")
 
@@ -166,3 +167,14 @@ def test_a_sampler_finds_the_same_with_fewer_looks(tmp_path: Path, method: str) 
     assert answer.chosen.throughput * 1.05 >= every.chosen.throughput
     assert _found(answer) == _found(again)
     assert _account(answer) == _account(again)
+
+
+def test_a_trace_in_place_of_a_closed_loop_is_open_for_every_deployment(tmp_path: Path) -> None:
+    closed = {name: value for name, value in BASE["workload"].items() if name != "rate_per_s"}
+    trace = tmp_path / "trace.jsonl"
+    write_trace(open_workload(make_spec(BASE)), trace)
+    given = make_spec({**BASE, "workload": {**closed, "kind": "closed", "users": 4}, "search": {"vary": VARY}})
+    space = space_of(create(tmp_path / "study", given, str(trace)).spec)
+    candidate = space.look(0)
+    assert isinstance(candidate, Candidate)
+    assert (space.base.users, candidate.spec.users) == (None, None)

@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
 from ..errors import ExitCode
+from .options import Settings, SpecFile, TraceFile
 
 
 def capacity(
-    spec: Annotated[Path, typer.Argument(help="The spec, a YAML file.", readable=False, show_default=False)],
-    trace: Annotated[
-        str | None,
-        typer.Option(help="A trace to replay in place of the spec's workload.", metavar="FILE", show_default=False),
-    ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Set a field, such as replicas=4.", metavar="PATH=VALUE"),
-    ] = None,
+    spec: SpecFile,
+    trace: TraceFile = None,
+    set_: Settings = None,
 ) -> None:
     """The highest load that meets the service level, and latency by load.
 

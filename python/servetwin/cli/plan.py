@@ -9,16 +9,14 @@ from typing import Annotated
 import typer
 
 from ..errors import ExitCode, InputError
+from .options import TraceFile
 
 
 def plan(
     spec: Annotated[
         Path | None, typer.Argument(help="The spec, a YAML file with a `search`.", readable=False, show_default=False)
     ] = None,
-    trace: Annotated[
-        str | None,
-        typer.Option(help="A trace to replay in place of the spec's workload.", metavar="FILE", show_default=False),
-    ] = None,
+    trace: TraceFile = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the study.", metavar="FOLDER", show_default=False)] = None,
     resume: Annotated[
         Path | None,

@@ -11,27 +11,22 @@ import typer
 
 from ..errors import ExitCode, InputError
 from .failures import tell
+from .options import Settings, SpecFile, TraceFile
 
 if TYPE_CHECKING:
     from ..result.result import Result
 
 
 def simulate(
-    spec: Annotated[Path, typer.Argument(help="The spec, a YAML file.", readable=False, show_default=False)],
-    trace: Annotated[
-        str | None,
-        typer.Option(help="A trace to replay in place of the spec's workload.", metavar="FILE", show_default=False),
-    ] = None,
+    spec: SpecFile,
+    trace: TraceFile = None,
     out: Annotated[
         str | None,
         typer.Option(
             help="Folder for result.json and the tables, whole or not at all.", metavar="FOLDER", show_default=False
         ),
     ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Set a field, such as engine.max_num_seqs=128.", metavar="PATH=VALUE"),
-    ] = None,
+    set_: Settings = None,
     router: Annotated[
         str | None,
         typer.Option(

@@ -10,9 +10,6 @@ from .load import STEPS_PER_DOUBLING, shortcoming
 REACH = 8 * STEPS_PER_DOUBLING
 """Rungs that are looked at in each direction: a 256th to 256 times the workload."""
 
-AROUND = (-48, -32, -16, -8, -4, -2, 0, 2, 4, 8, 16)
-"""Rungs of the curve, from the capacity: an eighth of it to twice as much, closer where latency bends."""
-
 Climb = Generator[int, bool, int | None]
 """Asks for rungs, is told whether each meets the level, and returns the highest that does."""
 

@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Any
 from ..simulation import simulate
 from ..spec import Spec, vary
 from .axis import LoadAxis
-from .capacity import AROUND, Capacity, capacity, knee
+from .capacity import Capacity, capacity, knee
 from .load import shortcoming
 
 if TYPE_CHECKING:
     from .._core import Trace
+
+AROUND = (-48, -32, -16, -8, -4, -2, 0, 2, 4, 8, 16)
+"""Rungs of the curve, from the capacity: an eighth of it to twice as much, closer where latency bends."""
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from . import screen
 from .capacity import Climb, climb
-from .load import STEPS_PER_DOUBLING, shortcoming
+from .load import STEPS_PER_DOUBLING, rung_at_most, shortcoming
 from .runs import WHOLE, Run
 from .space import Candidate
 from .study import Point, Study
@@ -72,8 +71,7 @@ def _race(study: Study, candidate: Candidate, best: Sequence[Point]) -> Climb:
         return climb()
     leader = best[0]
     share = candidate.gpus / leader.candidate.gpus
-    rung = math.floor(math.log2(study.axis.of_now(leader.load) * share) * STEPS_PER_DOUBLING)
-    return _beyond(rung)
+    return _beyond(rung_at_most(study.axis.of_now(leader.load) * share))
 
 
 def _beyond(rung: int) -> Climb:

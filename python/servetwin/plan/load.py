@@ -62,9 +62,7 @@ class Loads:
 
 def with_users(spec: Spec, users: int) -> Spec:
     """The spec with so many users in its closed loop."""
-    changed = spec.model_copy(update={"workload": spec.workload.model_copy(update={"users": users})})
-    changed.__pydantic_fields_set__.add("workload")
-    return changed
+    return spec.with_workload(spec.workload.model_copy(update={"users": users}))
 
 
 def keeps_up(summary: Mapping[str, float]) -> bool:

@@ -146,6 +146,17 @@ class Spec(SpecModel):
         """Of a closed loop; None for an open one."""
         return self.workload.users if isinstance(self.workload, (Recorded, ClosedWorkload)) else None
 
+    def with_workload(self, workload: Workload) -> Spec:
+        """The same deployment under another workload, variants of it included."""
+        changed = self.model_copy(update={"workload": workload})
+        changed.__pydantic_fields_set__.add("workload")
+        changed._source = self._source.copy()
+        changed._source.data = {
+            **self._source.data,
+            "workload": {"kind": workload.kind, **workload.model_dump(exclude_unset=True)},
+        }
+        return changed
+
     def was_set(self, *path: str) -> bool:
         """Whether the user gave this field."""
         node: Any = self
