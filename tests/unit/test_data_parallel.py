@@ -13,30 +13,14 @@ import pytest
 
 from servetwin import _core
 
+from .small import VLLM
+
 MS = 10**9
 ZEROS = dict.fromkeys(("base_ps", "prefill_token_ps", "work_fps", "decode_row_ps", "context_ps", "sequence_ps"), 0)
 TIMES = {
     "kind": "affine",
     "host": ZEROS | {"base_ps": 10 * MS, "prefill_token_ps": MS, "decode_row_ps": 2 * MS},
     "terms": [],
-}
-VLLM: dict[str, Any] = {
-    "name": "vllm",
-    "version": "0.32",
-    "max_num_seqs": 8,
-    "max_num_batched_tokens": 64,
-    "max_model_len": 1024,
-    "block_size": 16,
-    "num_gpu_blocks": 101,
-    "enable_prefix_caching": False,
-    "enable_chunked_prefill": True,
-    "long_prefill_token_threshold": 0,
-    "long_prefill_token_threshold_adaptive": False,
-    "scheduling_policy": "fcfs",
-    "watermark_blocks": 0,
-    "scheduler_reserve_full_isl": True,
-    "async_scheduling": False,
-    "num_speculative_tokens": 0,
 }
 SGLANG: dict[str, Any] = {
     "name": "sglang",

@@ -14,28 +14,12 @@ import pytest
 
 from servetwin import _core
 
+from .small import VLLM as ENGINE
+
 MS = 10**9
 PASS = 10 * MS
 NEVER, NONE = -1, 2**32 - 1
 REJECTED = 1
-ENGINE: dict[str, Any] = {
-    "name": "vllm",
-    "version": "0.32",
-    "max_num_seqs": 8,
-    "max_num_batched_tokens": 64,
-    "max_model_len": 1024,
-    "block_size": 16,
-    "num_gpu_blocks": 101,
-    "enable_prefix_caching": False,
-    "enable_chunked_prefill": True,
-    "long_prefill_token_threshold": 0,
-    "long_prefill_token_threshold_adaptive": False,
-    "scheduling_policy": "fcfs",
-    "watermark_blocks": 0,
-    "scheduler_reserve_full_isl": True,
-    "async_scheduling": False,
-    "num_speculative_tokens": 0,
-}
 HANDOVER: dict[str, Any] = {
     "order": "source_first",
     "bootstrap_ps": 0,
