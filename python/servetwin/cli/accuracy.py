@@ -55,7 +55,7 @@ def _operators(data: Path | None) -> RenderableType:
 
 
 COMPARISONS: Mapping[str, Callable[[Path | None], RenderableType]] = {"operators": _operators}
-"""By the names of their commands, in the order in which they are shown; each raises MissingDataError without its data."""
+"""By the names of their commands, in the order shown; each raises MissingDataError without its data."""
 
 
 def _all(data: Path | None) -> None:
