@@ -40,10 +40,12 @@ def plan(
 
     Exit codes: 0 found, 1 nothing meets the service level, 2 bad input.
     """
+    from ..plan.finished import Finished
     from ..plan.folder import create
     from ..plan.folder import resume as go_on
     from ..plan.make import plan as search
     from ..plan.make import space_of
+    from ..plan.table import write_trials
     from ..report.plan import print_answer, print_space
     from ..report.progress import Counter
     from ..spec import load_spec
@@ -67,6 +69,7 @@ def plan(
         folder = create(out, loaded, trace)
     with Counter("runs", shown=not quiet) as progress:
         answer = search(folder, workers=threads or os.cpu_count() or 1, progress=progress)
+    write_trials(Finished(folder, answer))
     if not quiet:
-        print_answer(answer, space_of(folder.spec), "users" if folder.spec.users else "load")
+        print_answer(answer)
     raise typer.Exit(int(ExitCode.DONE if answer.chosen is not None else ExitCode.DIFFERS))

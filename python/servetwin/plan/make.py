@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..errors import SpecError
 from ..spec import Spec
 from . import derive, screen
+from .axis import LoadAxis
 from .cheapest import cheapest
 from .explore import explored
 from .folder import Folder
 from .frontier import frontier
 from .highest import highest, value_of
-from .runs import Executor, Runner, Threads
+from .runs import Executor, Outcome, Run, Runner, Threads
 from .space import Candidate, Dropped, Space
 from .study import Account, Point, Study
 
@@ -32,12 +33,25 @@ class Answer:
             decided on, the best first.
         chosen: the first of them that meets the level; of a frontier, the one with most throughput.
         account: what became of all combinations.
+        space, axis: what was chosen among, and what a load is.
+        candidates: the numbers of those that can be run and were looked at, in order.
+        outcomes: of every run that was asked for.
     """
 
     objective: str
     points: list[Point]
     chosen: Point | None
     account: Account
+    space: Space
+    axis: LoadAxis
+    candidates: Sequence[int]
+    outcomes: Mapping[Run, Outcome]
+
+    def point(self, run: Run) -> Point:
+        """A run on the whole workload as a point."""
+        candidate = self.space.look(run.candidate)
+        assert isinstance(candidate, Candidate), "only what can be run is asked for"
+        return Point(candidate, run.load, self.outcomes[run].summary)
 
 
 def space_of(spec: Spec) -> Space:
@@ -113,4 +127,5 @@ def answer(study: Study, candidates: Sequence[Candidate], shares: Sequence[float
         points = highest(study, candidates, shares, value_of(objective))
     good = [point for point in points if point.misses is None]
     chosen = (good[-1] if objective == "frontier" else good[0]) if good else None
-    return Answer(objective, points, chosen, study.account)
+    numbers = [candidate.number for candidate in candidates]
+    return Answer(objective, points, chosen, study.account, study.space, study.axis, numbers, study.outcomes)

@@ -73,7 +73,8 @@ class Study:
         self._ledger = ledger
         self._executor = executor
         self._progress = progress or (lambda _finished: None)
-        self._asked: set[Run] = set()
+        self.outcomes: dict[Run, Outcome] = {}
+        """Of all runs that were asked for."""
 
     def ask(self, runs: Iterable[Run]) -> dict[Run, Outcome]:
         """The outcomes of these runs, in their order."""
@@ -83,9 +84,11 @@ class Study:
             self._ledger.put(run, outcome)
             self._progress(1)
         found = {run: known for run in wanted if (known := self._ledger.get(run)) is not None}
-        self._asked.update(wanted)
-        self.account.whole_runs = sum(run.share == WHOLE for run in self._asked)
-        self.account.part_runs = len(self._asked) - self.account.whole_runs
+        fresh = [run for run in found if run not in self.outcomes]
+        whole = sum(run.share == WHOLE for run in fresh)
+        self.account.whole_runs += whole
+        self.account.part_runs += len(fresh) - whole
+        self.outcomes.update(found)
         return found
 
     def points(self, runs: Iterable[Run]) -> list[Point]:
