@@ -48,6 +48,7 @@ def plan(
     from ..plan.table import write_trials
     from ..report.plan import print_answer, print_space
     from ..report.progress import Counter
+    from ..report.study.page import write_page
     from ..spec import load_spec
 
     if (spec is None) == (resume is None):
@@ -69,7 +70,10 @@ def plan(
         folder = create(out, loaded, trace)
     with Counter("runs", shown=not quiet) as progress:
         answer = search(folder, workers=threads or os.cpu_count() or 1, progress=progress)
-    write_trials(Finished(folder, answer))
+    study = Finished(folder, answer)
+    write_trials(study)
+    page = write_page(study)
     if not quiet:
         print_answer(answer)
+        typer.echo(f"Every trial, to look at: {page}")
     raise typer.Exit(int(ExitCode.DONE if answer.chosen is not None else ExitCode.DIFFERS))

@@ -25,7 +25,15 @@ def shares(requests: int) -> tuple[float, ...]:
 
 def on(share: float) -> str:
     """How a figure is known, for people."""
-    return "on the whole workload" if share == 1 else f"on {share:.3g} of the workload"
+    return f"on {part(share)}"
+
+
+def part(share: float) -> str:
+    """A share of the workload, for people."""
+    if share == 1:
+        return "the whole workload"
+    parts = 1 / share
+    return f"1/{parts:.0f} of the workload" if parts.is_integer() else f"{share:.3g} of the workload"
 
 
 def excess(summary: Mapping[str, Any], attainment: float | None) -> float:

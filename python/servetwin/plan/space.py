@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -129,16 +129,29 @@ class Space:
 
 
 def described(settings: Mapping[str, Any]) -> str:
-    """A candidate in a few words: the last parts of the paths, after the pool's name, and their values."""
-    return ", ".join(f"{_last(path)} {_written(value)}" for path, value in settings.items())
+    """A candidate in a few words: the names of what was chosen and the values."""
+    names = labels(settings)
+    return ", ".join(f"{names[path]} {written(value)}" for path, value in settings.items())
 
 
-def _last(path: str) -> str:
-    parts = path.split(".")
-    return f"{parts[1]} {parts[-1]}" if parts[0] == "pools" and len(parts) > 2 else parts[-1]
+def labels(paths: Iterable[str]) -> dict[str, str]:
+    """Short names of dotted paths: the last part, after the pool's name, or as many as tell it from the others."""
+    split = {path: path.split(".") for path in paths}
+    found = {}
+    for path, parts in split.items():
+        if parts[0] == "pools" and len(parts) > 2:
+            found[path] = f"{parts[1]} {parts[-1]}"
+            continue
+        others = [other for name, other in split.items() if name != path and other[0] != "pools"]
+        count = 1
+        while any(other[-count:] == parts[-count:] for other in others) and count < len(parts):
+            count += 1
+        found[path] = ".".join(parts[-count:])
+    return found
 
 
-def _written(value: Any) -> str:
+def written(value: Any) -> str:
+    """A value as people read it."""
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{key}: {_written(inner)}" for key, inner in value.items()) + "}"
+        return "{" + ", ".join(f"{key}: {written(inner)}" for key, inner in value.items()) + "}"
     return "none" if value is None else str(value)
