@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from servetwin import make_spec
+from servetwin.deploy import write
 from servetwin.plan.finished import Finished
 from servetwin.plan.study import Point
 from servetwin.report.page.numbers import short
@@ -278,3 +279,23 @@ def test_the_page_is_the_same_for_the_same_study(study_page_of: StudyPage) -> No
     file = study_page_of("frontier")
     assert file.name == FILE
     assert study_page(of(file)) == file.read_text(encoding="utf-8")
+
+
+def test_the_choice_has_its_launch_files(browser: Any, study_page_of: StudyPage) -> None:
+    file = study_page_of("cheapest")
+    chosen = of(file).chosen
+    assert chosen is not None
+    with opened(browser, file) as shown:
+        go(shown, f"trial-{chosen.number}")
+        card = shown.page.locator("[data-part='launch']")
+        for target in ("vllm", "dynamo"):
+            card.get_by_role("button", name=target, exact=True).click()
+            wanted = write(chosen.spec, target).files
+            names = card.locator("[data-file]").evaluate_all("files => files.map(file => file.dataset.file)")
+            assert names == list(wanted)
+            card.locator("[data-file]").first.get_by_role("button", name="Copy").click()
+            assert shown.page.evaluate("window.copied") == wanted[names[0]]
+        assert card.get_by_role("button", name="sglang", exact=True).count() == 0
+        pruned = next(iter(of(file).answer.account.pruned))
+        go(shown, f"trial-{pruned}")
+        assert card.count() == 0

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..errors import ExitCode, InputError
 from .options import TraceFile
+
+if TYPE_CHECKING:
+    from ..plan.folder import Folder
+    from ..plan.make import Answer
 
 
 def plan(
@@ -40,15 +44,10 @@ def plan(
 
     Exit codes: 0 found, 1 nothing meets the service level, 2 bad input.
     """
-    from ..plan.finished import Finished
     from ..plan.folder import create
     from ..plan.folder import resume as go_on
-    from ..plan.make import plan as search
     from ..plan.make import space_of
-    from ..plan.table import write_trials
-    from ..report.plan import print_answer, print_space
-    from ..report.progress import Counter
-    from ..report.study.page import write_page
+    from ..report.plan import print_space
     from ..spec import load_spec
 
     if (spec is None) == (resume is None):
@@ -68,6 +67,19 @@ def plan(
             raise InputError("missing: a study is kept in a folder", field="--out", wanted="--out FOLDER")
         space_of(loaded)  # an error of the search leaves no folder behind
         folder = create(out, loaded, trace)
+    answer = carry_out(folder, threads=threads, quiet=quiet)
+    raise typer.Exit(int(ExitCode.DONE if answer.chosen is not None else ExitCode.DIFFERS))
+
+
+def carry_out(folder: Folder, *, threads: int | None = None, quiet: bool = False) -> Answer:
+    """Carries the study out, writes its table and its page, and prints the answer."""
+    from ..plan.finished import Finished
+    from ..plan.make import plan as search
+    from ..plan.table import write_trials
+    from ..report.plan import print_answer
+    from ..report.progress import Counter
+    from ..report.study.page import write_page
+
     with Counter("runs", shown=not quiet) as progress:
         answer = search(folder, workers=threads or os.cpu_count() or 1, progress=progress)
     study = Finished(folder, answer)
@@ -76,4 +88,4 @@ def plan(
     if not quiet:
         print_answer(answer)
         typer.echo(f"Every trial, to look at: {page}")
-    raise typer.Exit(int(ExitCode.DONE if answer.chosen is not None else ExitCode.DIFFERS))
+    return answer

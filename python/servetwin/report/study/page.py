@@ -13,6 +13,7 @@ from ..page.document import COMMON, page
 from ..page.view import spec_yaml
 from ..plan import verdict
 from .account import account
+from .launch import launched
 from .metrics import METRICS
 from .trials import trials
 
@@ -60,6 +61,8 @@ def view(study: Finished) -> dict[str, Any]:
             for path, values in axes.items()
         ],
         "account": account(answer),
+        "folder": study.folder.path.name,
+        "launch": launched(study),
         "spec_yaml": spec_yaml(spec.source.data),
         **trials(study),
     }

@@ -49,7 +49,8 @@ function trialView(trial) {
   const element = h("section", { "data-trial": String(trial.number) }, head, h("p", { class: "soft" }, inWords(trial)), word === "decided" ? null : h("p", { class: `note ${kind === "warn" ? "warned" : ""}` }, full),
     best ? [h("p", { class: "note" }, `At ${loadText(best)}${isParts(best) ? `, on ${best.on} only` : ""}: `, levelOf(best)), tiles(best)] : h("p", { class: "note" }, "It was never run."),
     h("div", { class: "grid" }, choicesCard(trial), specCard(trial)),
-    best ? [figuresCard(trial), trial.runs.some(isWhole) ? h("div", { class: "grid" }, parts.map((part) => part.element)) : null] : null);
+    best ? [figuresCard(trial), trial.runs.some(isWhole) ? h("div", { class: "grid" }, parts.map((part) => part.element)) : null] : null,
+    launchCard(trial));
   return { element, title: `${nameOf(trial)}: ${inWords(trial)}`, mount() { if (trial.runs.some(isWhole)) parts.forEach((part) => part.mount()); } };
 }
 
@@ -70,6 +71,26 @@ function specCard(trial) {
   const element = card("Spec", "Whole: save it beside the study's spec, and servetwin simulate runs it", h("button", { type: "button", class: "tool", onclick: () => copy(text, "the spec") }, "Copy YAML"),
     h("pre", { tabindex: "0", "aria-label": "The spec" }, text));
   element.dataset.part = "spec";
+  return element;
+}
+
+/** What starts it, for each target that can run it. */
+function launchCard(trial) {
+  const targets = DATA.launch[trial.number];
+  if (!targets) return null;
+  let target = Object.keys(targets)[0];
+  const host = h("div");
+  const line = h("p", { class: "caption" });
+  const draw = () => {
+    const { files, notes } = targets[target];
+    line.replaceChildren("Also by ", h("code", {}, `servetwin deploy ${DATA.folder} ${trial.number} --to ${target} --out launch`), ", with the requests that verify it");
+    host.replaceChildren(...Object.entries(files).map(([name, text], n) => h("details", { open: n === 0, "data-file": name },
+      h("summary", {}, h("code", {}, name), " ", h("button", { type: "button", class: "tool", onclick: (event) => { event.preventDefault(); copy(text, name); } }, "Copy")), h("pre", { tabindex: "0", "aria-label": name }, text))),
+    ...notes.map((note) => h("p", { class: "note" }, note)));
+  };
+  draw();
+  const element = card("Launch files", null, segments("Target", Object.fromEntries(Object.keys(targets).map((name) => [name, name])), target, (next) => { target = next; draw(); }), line, host);
+  element.dataset.part = "launch";
   return element;
 }
 
