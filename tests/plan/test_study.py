@@ -48,7 +48,10 @@ def _enumerated(study: Folder, loads: Sequence[float]) -> list[Point]:
     candidates = {one.number: one for one in space.all() if isinstance(one, Candidate)}
     threads = Threads(Runner(space, study.trace), 2)
     runs = [Run(number, load) for number in candidates for load in loads]
-    return [Point(candidates[run.candidate], run.load, outcome.summary) for run, outcome in threads.results(runs)]
+    return [
+        Point(candidates[run.candidate], run.load, outcome.summary, outcome.stalled)
+        for run, outcome in threads.results(runs)
+    ]
 
 
 def test_the_frontier_takes_a_tenth_of_the_runs_of_an_enumeration(tmp_path: Path) -> None:
@@ -141,6 +144,17 @@ def test_a_space_of_pools_has_the_replicas_of_each() -> None:
     assert described({"pools.prefill.replicas": 2, "pools.decode.replicas": 1}) == (
         "prefill replicas 2, decode replicas 1"
     )
+
+
+@pytest.mark.parametrize("screening", [True, False])
+def test_a_deployment_that_turns_requests_away_meets_no_level(tmp_path: Path, screening: bool) -> None:
+    """Prompts longer than the first length are rejected at once, and those that are served are served fast."""
+    lengths = {"replicas": [4], "engine.max_model_len": [512, 8192]}
+    answer = plan(folder(tmp_path, "cheapest", lengths, screening=screening), workers=2)
+    assert answer.chosen is not None
+    assert answer.chosen.candidate.settings["engine.max_model_len"] == 8192
+    misses = {point.candidate.number: point.misses for point in answer.points}
+    assert 0 in answer.account.screened or "requests not served" in str(misses[0])
 
 
 def test_an_empty_space_says_why(tmp_path: Path) -> None:

@@ -51,7 +51,8 @@ class Answer:
         """A run on the whole workload as a point."""
         candidate = self.space.look(run.candidate)
         assert isinstance(candidate, Candidate), "only what can be run is asked for"
-        return Point(candidate, run.load, self.outcomes[run].summary)
+        outcome = self.outcomes[run]
+        return Point(candidate, run.load, outcome.summary, outcome.stalled)
 
 
 def space_of(spec: Spec) -> Space:
