@@ -44,11 +44,13 @@ def plan(
     from ..plan.folder import create
     from ..plan.folder import resume as go_on
     from ..plan.make import plan as search
-    from ..plan.make import space_of
+    from ..plan.space import space_of
     from ..plan.table import write_trials
     from ..report.plan import print_answer, print_space
     from ..report.progress import Counter
+    from ..simulation import with_trace
     from ..spec import load_spec
+    from ..workload import open_workload
 
     if (spec is None) == (resume is None):
         raise InputError("needs either a spec or --resume FOLDER", field="plan")
@@ -61,11 +63,12 @@ def plan(
         assert spec is not None
         loaded = load_spec(spec, set_ or ())
         if explain_space:
-            print_space(space_of(loaded))
+            if trace is not None:
+                loaded = with_trace(loaded, str(Path(trace).absolute()))
+            print_space(space_of(loaded, open_workload(loaded)))
             return
         if out is None:
             raise InputError("missing: a study is kept in a folder", field="--out", wanted="--out FOLDER")
-        space_of(loaded)  # an error of the search leaves no folder behind
         folder = create(out, loaded, trace)
     with Counter("runs", shown=not quiet) as progress:
         answer = search(folder, workers=threads or os.cpu_count() or 1, progress=progress)
