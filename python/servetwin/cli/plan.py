@@ -46,9 +46,11 @@ def plan(
     """
     from ..plan.folder import create
     from ..plan.folder import resume as go_on
-    from ..plan.make import space_of
+    from ..plan.space import space_of
     from ..report.plan import print_space
+    from ..simulation import with_trace
     from ..spec import load_spec
+    from ..workload import open_workload
 
     if (spec is None) == (resume is None):
         raise InputError("needs either a spec or --resume FOLDER", field="plan")
@@ -61,11 +63,12 @@ def plan(
         assert spec is not None
         loaded = load_spec(spec, set_ or ())
         if explain_space:
-            print_space(space_of(loaded))
+            if trace is not None:
+                loaded = with_trace(loaded, str(Path(trace).absolute()))
+            print_space(space_of(loaded, open_workload(loaded)))
             return
         if out is None:
             raise InputError("missing: a study is kept in a folder", field="--out", wanted="--out FOLDER")
-        space_of(loaded)  # an error of the search leaves no folder behind
         folder = create(out, loaded, trace)
     answer = carry_out(folder, threads=threads, quiet=quiet)
     raise typer.Exit(int(ExitCode.DONE if answer.chosen is not None else ExitCode.DIFFERS))

@@ -6,12 +6,17 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..describe import Deployment, gpu_hour, resolve
 from ..errors import SpecError
+from ..simulation import check_workload
 from ..spec import Spec, vary
 from ..spec.search import Search
+from . import derive
+
+if TYPE_CHECKING:
+    from .._core import Trace
 
 LOSSY = ("model", "engine.quantization", "engine.kv_cache_dtype", "engine.quant_config.quant_algo",
          "engine.kv_cache_config.dtype")  # fmt: skip
@@ -55,8 +60,9 @@ class Dropped:
 class Space:
     """All combinations of `axes`, by number."""
 
-    def __init__(self, base: Spec, search: Search, axes: Mapping[str, Sequence[Any]]) -> None:
+    def __init__(self, base: Spec, search: Search, axes: Mapping[str, Sequence[Any]], trace: Trace) -> None:
         self.base = base
+        self._trace = trace
         self.search = search
         self.axes = dict(axes)
         self.size = math.prod(len(values) for values in self.axes.values())
@@ -101,6 +107,7 @@ class Space:
             if self.search.max_gpus is not None and spec.gpus > self.search.max_gpus:
                 return dropped(f"more than {self.search.max_gpus} GPUs", "search.max_gpus")
             candidate = Candidate(number, settings, spec, resolve(spec))
+            check_workload(candidate.deployment, self._trace, dict.fromkeys(spec.by_pool))
         except SpecError as error:
             return dropped(error.message, error.field)
         limit, cost = self.search.max_cost_per_hour, candidate.cost_per_hour
@@ -126,6 +133,22 @@ class Space:
             if quality is not None and measured < quality.floor:
                 return f"its quality of {measured:g} is below the floor of {quality.floor:g}", path
         return None
+
+
+def space_of(spec: Spec, trace: Trace) -> Space:
+    """What a spec's search is over, for this workload. Raises SpecError."""
+    search = spec.search
+    if search is None:
+        raise spec.source.problem(("search",), "missing", wanted="what to search over, such as `search: {max_gpus: 8}`")
+    if search.objective != "frontier" and spec.slo is None:
+        raise spec.source.problem(("slo",), f"missing: the objective {search.objective} needs a service level")
+    if search.objective == "cheapest" and search.max_gpus is None and search.vary is None:
+        raise spec.source.problem(("search", "max_gpus"), "missing", wanted="the most GPUs you have")
+    axes = derive.axes(spec, search)
+    if not axes:
+        raise spec.source.problem(("search",), "nothing varies: the spec gives every choice itself")
+    derive.check_paths(spec, axes)
+    return Space(spec, search, axes, trace)
 
 
 def described(settings: Mapping[str, Any]) -> str:
