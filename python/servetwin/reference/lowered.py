@@ -27,7 +27,7 @@ def step_time(description: Mapping[str, Any]) -> StepTime:
                 "mixed": MixedGrid,
             }
             read = {name: part(**_frozen(given[name])) for name, part in parts.items() if given.get(name) is not None}
-            return Tabulated(**read, draft=draft)
+            return Tabulated(**read, draft=draft, longest_fps=given.get("longest_fps", 0))
         case kind:
             raise ValueError(f"no step time of kind {kind!r}")
 

@@ -6,7 +6,8 @@ use super::{Affine, FRACTION_BITS, Features, Piece, narrow};
 use serde::Deserialize;
 
 /// `host` + the greater of the floor of its launches and
-/// tokens(padded) + sequences + attention; and `draft`, if any drafts are verified.
+/// tokens(padded) + sequences + attention; and `draft`, if any drafts are verified; and what the
+/// longest context takes beyond the mean one.
 ///
 /// Attention is `decode` of the rows that decode, plus `prompt` of the others; or `mixed`, where it was
 /// measured with both in a pass.
@@ -22,6 +23,9 @@ pub struct Tabulated {
     pub decode: DecodeGrid,
     pub prompt: PromptGrid,
     pub mixed: Option<MixedGrid>,
+    /// For each token by which the longest context goes beyond the mean of those that decode.
+    #[serde(default)]
+    pub longest_fps: i64,
     /// None if it stands on no measurements.
     pub measured: Option<Measured>,
 }
@@ -294,6 +298,15 @@ impl Tabulated {
         host.saturating_add(rest.saturating_add(attention).max(floor))
     }
 
+    pub(super) fn longest_ps(&self, features: &Features) -> i64 {
+        if self.longest_fps == 0 || features.decode_rows == 0 {
+            return 0;
+        }
+        let mean = (features.context - features.prefill_context) / features.decode_rows;
+        let beyond = (features.longest - mean).max(0);
+        narrow(i128::from(self.longest_fps) * i128::from(beyond) >> FRACTION_BITS)
+    }
+
     /// Of passes in which `rows` rows decode, padded to `tokens`.
     pub(super) fn decode_piece(&self, rows: i64, tokens: i64, context: i64) -> Piece {
         let features = Features::decode(rows, context);
@@ -334,11 +347,14 @@ impl Tabulated {
         let by_reach = |tokens: &[i64], reach: &[Vec<i64>]| {
             ascend(tokens) && reach.len() == tokens.len() && reach.iter().all(|knots| ascend(knots))
         };
-        let Tabulated { host, draft, graphs, tokens, sequences, decode, prompt, mixed, measured } = self;
+        let Tabulated { host, draft, graphs, tokens, sequences, decode, prompt, mixed, longest_fps, measured } = self;
         let sizes = [&graphs.decode_sizes.sizes, &graphs.piecewise_sizes.sizes];
         if !sizes.iter().all(|sizes| sizes.is_empty() || ascend(sizes)) || graphs.piecewise_ps.min(graphs.eager_ps) < 0
         {
             return Err("graphs of step_time must have ascending sizes and no negative times");
+        }
+        if *longest_fps < 0 {
+            return Err("what the longest context takes must not be negative");
         }
         let affine = |affine: &Affine| affine.coefficients().iter().all(|&c| c >= 0);
         if !affine(host) || !affine(draft) || !line(tokens) || !line(sequences) {
