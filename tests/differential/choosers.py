@@ -104,7 +104,7 @@ def tabulated(choose: Chooser, *, drafts: bool = False) -> Tabulated:
         decode=DecodeGrid(rows, contexts, tuple(_times(choose, len(contexts)) for _ in rows)),
         prompt=PromptGrid(tokens, reach, tuple(_times(choose, len(knots)) for knots in reach)),
         mixed=choose.one_of((None, mixed)),
-        longest_fps=0 if drafts else choose.one_of((0, PS_PER_MS << 14)),
+        longest=None if drafts else choose.one_of((None, _line(choose))),
     )
 
 

@@ -133,8 +133,8 @@ DRAFTS = ("num_speculative_tokens", "speculative_num_draft_tokens", "max_draft_l
 def step_times(draw: st.DrawFn, *, drafts: bool = True) -> dict[str, Any]:
     kind = draw(st.sampled_from(["polynomial", "affine", "tabulated"]))
     if kind == "tabulated":
-        longest = 0 if drafts else draw(st.sampled_from([0, MS << 14]))
-        return draw(tabulated()) | {"longest_fps": longest}
+        longest = None if drafts else draw(st.none() | _lines())
+        return draw(tabulated()) | {"longest": longest}
     if kind == "polynomial":
         segments = draw(st.integers(1, 6))
         return {

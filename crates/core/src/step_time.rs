@@ -151,7 +151,7 @@ impl StepTime {
 
     /// Whether a pass with one long context takes longer than one whose contexts are alike.
     pub fn prices_longest(&self) -> bool {
-        matches!(self, StepTime::Tabulated(tabulated) if tabulated.longest_fps > 0)
+        matches!(self, StepTime::Tabulated(tabulated) if tabulated.longest.is_some())
     }
 
     /// What a pass takes more because its longest context goes beyond their mean. In passes that only

@@ -77,7 +77,7 @@ fn tabulated(dice: &mut Dice) -> Tabulated {
         decode: DecodeGrid { rows, contexts, ps },
         prompt: PromptGrid { tokens, reach, ps: prompt_ps },
         mixed: None,
-        longest_fps: 0,
+        longest: None,
         measured: Some(Measured {
             tokens: dice.roll(0, 60),
             contexts: knots_like(dice, &[1, 8, 30]),

@@ -25,9 +25,10 @@ def step_time(description: Mapping[str, Any]) -> StepTime:
                 "decode": DecodeGrid,
                 "prompt": PromptGrid,
                 "mixed": MixedGrid,
+                "longest": Line,
             }
             read = {name: part(**_frozen(given[name])) for name, part in parts.items() if given.get(name) is not None}
-            return Tabulated(**read, draft=draft, longest_fps=given.get("longest_fps", 0))
+            return Tabulated(**read, draft=draft)
         case kind:
             raise ValueError(f"no step time of kind {kind!r}")
 

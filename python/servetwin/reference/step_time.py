@@ -257,8 +257,8 @@ class Tabulated:
     prompt: PromptGrid
     mixed: MixedGrid | None = None
     draft: Linear = Linear()
-    longest_fps: int = 0
-    """For each token by which the longest context goes beyond the mean of those that decode."""
+    longest: Line | None = None
+    """By rows that decode, for 2^20 tokens by which the longest context goes beyond their mean."""
 
     def picoseconds(self, f: Features) -> int:
         tokens, floor = self.graphs.pad(f.prefill_tokens + f.decode_rows + f.draft_tokens, f.prefill_tokens == 0)
@@ -268,10 +268,10 @@ class Tabulated:
         return max(self.host.at(f) + self.draft.of_drafts(f) + max(device, floor), 1) + self._longest(f)
 
     def _longest(self, f: Features) -> int:
-        if f.decode_rows == 0:
+        if self.longest is None or f.decode_rows == 0:
             return 0
         mean = (f.context - f.prefill_context) // f.decode_rows
-        return self.longest_fps * max(f.longest - mean, 0) >> FRACTION_BITS
+        return max(self.longest.value(f.decode_rows), 0) * max(f.longest - mean, 0) >> FRACTION_BITS
 
     def _attention(self, f: Features) -> int:
         if self.mixed is not None and f.prefill_tokens and f.decode_rows:
