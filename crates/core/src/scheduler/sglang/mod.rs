@@ -180,7 +180,7 @@ impl<'a> Sglang<'a> {
             waiting: VecDeque::new(),
             entries: 0,
             running: Vec::new(),
-            decoding: DecodeSet::new(engine.page_size, verify(engine)),
+            decoding: DecodeSet::new(engine.page_size, verify(engine), setting.step_time.prices_longest()),
             promises: Promises::default(),
             chunked: None,
             joining: Vec::new(),
