@@ -49,16 +49,16 @@ def _last_looks(study: Finished, found: list[Trial]) -> list[Run]:
 
 
 def _columns(study: Finished, shown: list[Run]) -> dict[str, Any]:
-    summaries = [study.answer.outcomes[run].summary for run in shown]
+    outcomes = [study.answer.outcomes[run] for run in shown]
     return {
         "trial": [run.candidate for run in shown],
         "load": [short(run.load) for run in shown],
         "share": [short(run.share) for run in shown],
-        "misses": [shortcoming(summary) for summary in summaries],
+        "misses": [shortcoming(outcome.summary, stalled=outcome.stalled) for outcome in outcomes],
         "figures": {
-            metric.key: shorts(summary.get(metric.key) for summary in summaries)
+            metric.key: shorts(outcome.summary.get(metric.key) for outcome in outcomes)
             for metric in METRICS
-            if any(metric.key in summary for summary in summaries)
+            if any(metric.key in outcome.summary for outcome in outcomes)
         },
     }
 
