@@ -225,6 +225,7 @@ def _service_level(result: Result) -> Iterator[Line]:
         return
     limits = result.provenance["spec"].get("slo", {})
     parts = []
+    unserved = summary["requests"] - summary["completed"]
     if "slo.attainment" in summary:
         per_request = ", ".join(f"{name} {value:g}" for name, value in limits.items() if name in PER_REQUEST)
         wanted = f", {limits['attainment']:.2%} wanted" if "attainment" in limits else ""
@@ -234,12 +235,10 @@ def _service_level(result: Result) -> Iterator[Line]:
             name = key.removeprefix("slo.").removesuffix(".limit")
             value = summary.get(key.removesuffix("limit") + "value")
             limit = _number(summary[key])
-            parts.append(
-                f"{name} without a sample, limit {limit}" if value is None else f"{name} {_number(value)} of {limit}"
-            )
-    if "slo.attainment" not in summary and 0 < summary["completed"] < summary["requests"]:
-        # Limits on statistics say nothing of requests that have no times.
-        parts.append(f"these are of the {summary['completed'] / summary['requests']:.2%} that completed")
+            found = "endless" if unserved else "without a sample"
+            parts.append(f"{name} {found}, limit {limit}" if value is None else f"{name} {_number(value)} of {limit}")
+    if unserved:
+        parts.append(f"with {unserved:,} not served, late beyond all limits")
     met = bool(summary["slo.met"])
     yield "slo", f"{'met' if met else 'missed'}: {'; '.join(parts)}", "green" if met else "red"
 
