@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from ..units import GIB
 from .formats import Format
@@ -95,6 +96,7 @@ def memory(
     )
 
 
+@lru_cache(maxsize=256)
 def weight_bytes(model: Model, stored: Stored, ranks: Ranks) -> int:
     """On the GPU that holds most: experts are shared by all ranks of a stage, all else by those of one data rank.
 

@@ -181,7 +181,7 @@ def _tokens_of_decode(engine: SglangEngine, drafting: Drafting) -> int:
 
 def _rules(engine: SglangEngine, role: str) -> str:
     if role != "aggregated":
-        return HANDED_OVER
+        return HANDED_OVER if engine.drafting is None else f"{HANDED_OVER}; {SPECULATION}"
     if engine.drafting is not None:
         return SPECULATION
     if engine.enable_hierarchical_cache:

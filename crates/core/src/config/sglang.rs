@@ -132,7 +132,6 @@ impl Sglang {
         let drafts = self.speculative_num_draft_tokens.saturating_sub(1);
         speculation::check(drafts, self.acceptance.as_ref())?;
         if drafts > 0 {
-            fault(self.disaggregation.is_some(), "speculation on a decode replica")?;
             let cycle = matches!(self.acceptance, Some(Acceptance::Cycle { .. }));
             fault(cycle, "acceptance in cycles is vLLM's alone")?;
             fault(self.mixes(), "speculation without mixed chunks")?;

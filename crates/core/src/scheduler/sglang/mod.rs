@@ -64,10 +64,11 @@ impl Setting<'_, config::Sglang> {
         if self.role != Role::Decode && engine.exceeds_windows(prompt) {
             return Some(Reason::Pool);
         }
-        let limit = engine.limit(prompt, limit);
+        let limit = if self.role == Role::Prefill { 1 } else { engine.limit(prompt, limit) };
         // What it stores before its last pass, and what it reserves then.
         let output = self.trace.output_tokens[request as usize].min(limit).max(2);
-        if engine.ceil_page(prompt + output - 2 + engine.decode_reserve_tokens) > engine.max_total_tokens {
+        let stored = prompt + output - 2 + engine.decode_reserve_tokens;
+        if self.role != Role::Prefill && engine.ceil_page(stored) > engine.max_total_tokens {
             return Some(Reason::Pool);
         }
         if let Some(options) = &engine.disaggregation {
@@ -76,11 +77,11 @@ impl Setting<'_, config::Sglang> {
             let whole = u64::from(prompt) + u64::from(limit).min(CLIP_TOKENS as u64);
             return (decodes.max(whole) > u64::from(engine.max_total_tokens)).then_some(Reason::Pool);
         }
-        // Alone, it would leave too little by the test of `ignore_eos.rs`.
-        let limit = if self.role == Role::Prefill { 1 } else { limit };
-        let left = engine.max_total_tokens.saturating_sub(engine.ceil_page(prompt) + engine.page_size + limit);
+        // Alone, it would leave too little by the test of `ignore_eos.rs`, or by that of `prefill.rs`.
+        let left = |prompt: u32| engine.max_total_tokens.saturating_sub(prompt + engine.page_size + limit);
         let plays_through = engine.ignore_eos && engine.disable_radix_cache && engine.window.is_none();
-        (plays_through && left <= 1).then_some(Reason::Pool)
+        let is_short = if plays_through { left(engine.ceil_page(prompt)) <= 1 } else { left(prompt) == 0 };
+        is_short.then_some(Reason::Pool)
     }
 }
 
@@ -179,7 +180,7 @@ impl<'a> Sglang<'a> {
             waiting: VecDeque::new(),
             entries: 0,
             running: Vec::new(),
-            decoding: DecodeSet::new(engine.page_size, verify(engine)),
+            decoding: DecodeSet::new(engine.page_size, verify(engine), setting.step_time.prices_longest()),
             promises: Promises::default(),
             chunked: None,
             joining: Vec::new(),
@@ -228,7 +229,7 @@ impl<'a> Sglang<'a> {
             let burst = Burst::new(draws, draws.start(row.request) + row.verified, row.given, self.k);
             row.finish_at = burst.finish_at(row.target, self.k);
             row.burst = Some(burst);
-            row.pages = row.extend_end.div_ceil(self.s.engine.page_size);
+            row.pages = (row.tokens() - 1).div_ceil(self.s.engine.page_size);
             self.decoding.insert(row.member(slot));
             return; // promises are added up row by row
         }

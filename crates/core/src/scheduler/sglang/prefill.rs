@@ -358,6 +358,7 @@ impl<'a> Sglang<'a> {
             self.take_tokens();
             let (rows, context) = (self.decoding.len() as i64, self.decoding.context(self.k + 1));
             features.decode_rows = rows;
+            features.longest = self.decoding.longest(self.k + 1, &[]).unwrap_or(0);
             features.context += context;
             features.sequences += rows;
             features.ready_context += context;

@@ -109,7 +109,7 @@ impl Sglang<'_> {
         let on_way = i64::from(self.on_way != OnWay::Nothing);
         let rows = self.running.len() as i64;
         let departed: i64 = self.receiver.departed.iter().map(|&(_, tokens)| tokens).sum();
-        self.decoding.context(self.k) + rows * (1 - on_way) + departed
+        self.decoding.stored(self.k) + rows * (1 - on_way) + departed
     }
 
     fn free_rows(&self) -> usize {
