@@ -57,6 +57,8 @@ class Window:
     """Of one of them."""
     cap: int | None
     """Slots for windows, where they do not follow from `ratio`."""
+    counts_head: bool = False
+    """Whether these bytes include those of a drafting head."""
 
     def fit(self, size: int, page: int) -> int:
         """Tokens that fit into `size` bytes, in whole pages."""
@@ -210,7 +212,9 @@ def _compressed(model: Model, looks: int, ratio: float, engine: SglangEngine, sh
     requests = max((engine.max_running_requests or V4_REQUESTS) // shared.data, 1) + 1
     requests += (engine.disaggregation_decode_extra_slots or 0) if role == "decode" else 0
     rows = -(-(requests * ring + ring + 1) // 128) * 128
-    return Window(looks, ratio, token * infl, near * infl, int(rows * row * share), int(ring * row * share), None)
+    return Window(
+        looks, ratio, token * infl, near * infl, int(rows * row * share), int(ring * row * share), None, drafts
+    )
 
 
 def _page_bytes(latent: int, tokens: int) -> int:
