@@ -6,8 +6,8 @@
    a rejected request was never scheduled, unless pools gave it up later.
 4. A rejected request says why; a completed one has no reason.
 5. The counts of the summary, with no warm-up and no window, are those of the table.
-6. What preemptions took of a request's outputs is no more than its outputs took, and nothing without one.
-7. The times of each replica's series increase.
+6. The times of each replica's series increase.
+7. What preemptions took of a request's outputs is no more than its outputs took, and nothing without one.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ def _check_row(index: int, row: dict[str, Any]) -> None:
     _hold(3, row["cached_tokens"] <= row["input_tokens"], index, "cached tokens are of the prompt")
     lost_ps = row.get("preempted_ps", 0)
     if lost_ps:
-        _hold(6, row["preemptions"] > 0, index, "time lost to a preemption that there was")
+        _hold(7, row["preemptions"] > 0, index, "time lost to a preemption that there was")
     if lost_ps and row["last_token_ps"] is not None:
-        _hold(6, lost_ps <= row["last_token_ps"] - row["first_token_ps"], index, "time lost among its outputs")
+        _hold(7, lost_ps <= row["last_token_ps"] - row["first_token_ps"], index, "time lost among its outputs")
     if status == "completed":
         _hold(4, row["reason"] == "", index, "no reason where it completed")
     if status == "rejected":
@@ -66,7 +66,7 @@ def _check_counts(result: Result, rows: list[dict[str, Any]]) -> None:
 def _check_series(result: Result) -> None:
     last: dict[int, int] = {}
     for row in result.series.select(["replica", "time_ps"]).to_pylist():
-        _hold(7, last.get(row["replica"], -1) < row["time_ps"], None, f"times of replica {row['replica']} increase")
+        _hold(6, last.get(row["replica"], -1) < row["time_ps"], None, f"times of replica {row['replica']} increase")
         last[row["replica"]] = row["time_ps"]
 
 
