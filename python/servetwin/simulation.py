@@ -47,13 +47,7 @@ def simulate(
         InputError: the trace is not usable; with file, line and field.
         Whatever `router` raises, with a note of the request and the time.
     """
-    if not isinstance(spec, Spec):
-        spec = make_spec(spec) if isinstance(spec, Mapping) else load_spec(spec)
-    if isinstance(trace, (str, Path)):
-        spec = with_trace(spec, str(Path(trace).absolute()))
-        trace = None
-    if spec.search is not None:
-        raise spec.source.problem(("search",), "only `servetwin plan` reads it", wanted="--set search=null")
+    spec, trace = given_spec(spec, trace)
     if deployment is None:
         deployment = resolve(spec)
     first = deployment.first.role
@@ -73,6 +67,20 @@ def simulate(
         leap=leap,
     )
     return Result.of_run(run, summary, provenance(spec, deployment, opened, router, run.pass_times), timings, opened)
+
+
+def given_spec(
+    spec: Spec | str | Path | Mapping[str, Any], trace: Trace | str | Path | None
+) -> tuple[Spec, Trace | None]:
+    """The spec that is meant, its trace named in it; and a trace that is there already. Raises SpecError."""
+    if not isinstance(spec, Spec):
+        spec = make_spec(spec) if isinstance(spec, Mapping) else load_spec(spec)
+    if isinstance(trace, (str, Path)):
+        spec = with_trace(spec, str(Path(trace).absolute()))
+        trace = None
+    if spec.search is not None:
+        raise spec.source.problem(("search",), "only `servetwin plan` reads it", wanted="--set search=null")
+    return spec, trace
 
 
 def check_workload(deployment: Deployment, trace: Trace, routers: Mapping[str, Router | None]) -> None:

@@ -81,19 +81,22 @@ class PassTables:
     decode: DecodeGrid
     prompt: PromptGrid
     mixed: MixedGrid | None = None
+    longest: Line | None = None
+    """By rows that decode, for 2²⁰ tokens by which the longest context goes beyond their mean; None: nothing."""
     measured: Measured | None = None
     """None where nothing was."""
 
     @classmethod
     def of(cls, values: dict[str, Any]) -> PassTables:
         """From what `asdict` made of one."""
-        mixed, measured = values["mixed"], values["measured"]
+        mixed, longest, measured = values["mixed"], values["longest"], values["measured"]
         return cls(
             Line(**_frozen(values["tokens"])),
             Line(**_frozen(values["sequences"])),
             DecodeGrid(**_frozen(values["decode"])),
             PromptGrid(**_frozen(values["prompt"])),
             None if mixed is None else MixedGrid(**_frozen(mixed)),
+            None if longest is None else Line(**_frozen(longest)),
             None if measured is None else Measured(**_frozen(measured)),
         )
 
@@ -129,7 +132,9 @@ class PassTables:
         mixed = 0 if self.mixed is None else _reached(self.mixed.ps, *beyond)
         host_ps = host.pass_ps + host.row_ps * limits.rows
         rest = self.tokens.value(limits.tokens) + self.sequences.value(limits.rows)
-        return host_ps + max(rest, 0) + decode + max(prompt, mixed)
+        longest = 0 if self.longest is None else max(map(self.longest.value, (*self.longest.at, limits.rows)))
+        unequal = max(longest, 0) * limits.length >> FRACTION_BITS
+        return host_ps + max(rest, 0) + decode + max(prompt, mixed) + unequal
 
 
 def _reached(table: tuple[tuple[int, ...], ...], *beyond: float) -> int:

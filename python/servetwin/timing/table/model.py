@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +89,10 @@ def table_model(spec: Spec, engine: ResolvedEngine, options: TableTiming, host: 
         "timed_in": f"vLLM {meta['vllm_version']}" if "vllm_version" in meta else "an engine not named",
         "unequal_contexts": "priced by their mean",
     }
+    if spec.engine.drafting is not None:
+        tables = replace(tables, longest=None)  # rows that verify drafts are not kept by their lengths
+    if tables.longest is not None:
+        source["unequal_contexts"] = "priced by their mean and the longest"
     if tensor > 1:
         source["all_reduce"] = "by fitted curves, not in the table"
     return TableModel(tables, host, captured, model.layers, source)
