@@ -49,9 +49,7 @@ def plan(
     ] = False,
     threads: Annotated[
         int | None,
-        typer.Option(
-            min=1, help="Simulations at a time; as many as processors, or as a Ray cluster has.", show_default=False
-        ),
+        typer.Option(min=1, help="Runs at a time; as many as there are processors.", show_default=False),
     ] = None,
     ray: Annotated[
         str | None,

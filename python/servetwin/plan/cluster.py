@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from .._core import Trace, __version__
+from .._core import __version__
 from ..errors import InputError, ServetwinError
 from ..spec import make_spec
 from ..workload.columns import pack, unpack
