@@ -13,7 +13,7 @@ from rich.text import Text
 
 from ..plan.make import Answer, reason_of
 from ..plan.runs import WHOLE
-from ..plan.space import Dropped, Space, described, labels, written
+from ..plan.space import Dropped, Space, described, labels, names_of
 from ..plan.study import Account, Point
 from .columns import Column, fitted, level
 from .console import output, print_wide
@@ -77,7 +77,8 @@ def _columns(answer: Answer) -> list[Column]:
     ]
     for path, values in answer.space.axes.items():
         if len(values) > 1:
-            cells = [written(point.candidate.settings[path]) for point in points]
+            named = names_of(values)
+            cells = [named[values.index(point.candidate.settings[path])] for point in points]
             columns.append(
                 Column(names[path], cells, figures=not any(isinstance(value, (str, dict)) for value in values))
             )
@@ -134,9 +135,13 @@ def verdict(answer: Answer) -> str:
 
 def _named(point: Point, answer: Answer) -> str:
     """The trial, and what was chosen where there was a choice."""
-    axes = answer.space.axes
-    chosen = {path: value for path, value in point.candidate.settings.items() if len(axes[path]) > 1}
-    return f"trial {point.candidate.number}" + (f" ({described(chosen)})" if chosen else "")
+    names = labels(answer.space.axes)
+    chosen = [
+        f"{names[path]} {names_of(values)[values.index(point.candidate.settings[path])]}"
+        for path, values in answer.space.axes.items()
+        if len(values) > 1
+    ]
+    return f"trial {point.candidate.number}" + (f" ({', '.join(chosen)})" if chosen else "")
 
 
 def _price(point: Point) -> str:
