@@ -65,7 +65,8 @@ def _options(
 
 
 for _name in COMMANDS:
-    app.command(_name)(getattr(importlib.import_module(f".{_name}", __name__), _name))
+    _module = importlib.import_module(f".{_name}", __name__)
+    app.command(_name, cls=getattr(_module, "Command", None))(getattr(_module, _name))
 for _name in GROUPS:
     app.add_typer(importlib.import_module(f".{_name}", __name__).app, name=_name)
 
