@@ -24,9 +24,9 @@ METHODS = {
 """How other workloads like the given one are drawn."""
 
 
-def sides(value: float, interval: Interval) -> str:
+def sides(value: float, interval: Interval, scale: float = 1) -> str:
     """`±0.4`, or `−0.2 +1.1` where one side is longer; two signs alike where the value lies outside."""
-    below, above = value - interval.low, interval.high - value
+    below, above = (value - interval.low) * scale, (interval.high - value) * scale
     if min(below, above) > 0 and max(below, above) <= LOPSIDED * min(below, above):
         return f"±{_short((below + above) / 2)}"
     if below == above == 0:

@@ -69,15 +69,15 @@ def length_s(found: Blocks) -> float:
 
 
 def without_trend(series: Sequence[float], window: int) -> list[float]:
-    """Less the mean of about `window` values around each; fewer at the ends."""
+    """Less the mean of about `window` values around each: towards the ends of fewer, as many before as behind."""
     sums = [0.0]
     for value in series:
         sums.append(sums[-1] + value)
     half = max(window // 2, 1)
     left = []
     for place, value in enumerate(series):
-        start, end = max(place - half, 0), min(place + half + 1, len(series))
-        left.append(value - (sums[end] - sums[start]) / (end - start))
+        reach = min(half, place, len(series) - 1 - place)
+        left.append(value - (sums[place + reach + 1] - sums[place - reach]) / (2 * reach + 1))
     return left
 
 
