@@ -151,6 +151,7 @@ impl Vllm<'_> {
 
     /// Frees the blocks of a row that decoded to its end.
     fn part_with(&mut self, slot: u32) {
+        self.leave_groups(slot);
         let row = &self.rows[slot as usize];
         if self.s.engine.enable_prefix_caching {
             let computed = match row.burst {
@@ -184,6 +185,7 @@ impl Vllm<'_> {
                     self.hold(slot, results);
                     return;
                 }
+                self.leave_groups(slot);
                 self.pool.release(slot);
                 self.vacant.push(slot);
             }
