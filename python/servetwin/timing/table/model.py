@@ -89,7 +89,6 @@ def table_model(spec: Spec, engine: ResolvedEngine, options: TableTiming, host: 
         "timed_in": f"vLLM {meta['vllm_version']}" if "vllm_version" in meta else "an engine not named",
         "unequal_contexts": "priced by their mean",
     }
-    tables = PassTables.of(made)
     if spec.engine.drafting is not None:
         tables = replace(tables, longest=None)  # rows that verify drafts are not kept by their lengths
     if tables.longest is not None:
