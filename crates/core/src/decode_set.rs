@@ -96,6 +96,14 @@ impl<'a> DecodeSet<'a> {
         }
     }
 
+    /// Tokens that all rows have stored when the counter is `k`, as if nobody ended.
+    pub fn stored(&self, k: u64) -> i64 {
+        match &self.rows {
+            Rows::Single(rows) => rows.context(k),
+            Rows::Verifying(rows) => rows.all_stored(k),
+        }
+    }
+
     /// Tokens that `passes` passes from counter `k` on give, as if nobody ended.
     pub fn given(&self, k: u64, passes: i64) -> i64 {
         match &self.rows {

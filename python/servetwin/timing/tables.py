@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -111,9 +112,14 @@ class PassTables:
                 "piecewise_ps": round(layers * launches.piecewise_us * 1_000_000),
                 "eager_ps": round(layers * launches.eager_us * 1_000_000),
             },
-            **asdict(self),
+            **self._described,
         }
         return Lowered(description, error_ps=0, greatest_ps=self._greatest(host, limits), error_share=error_share)
+
+    @cached_property
+    def _described(self) -> dict[str, Any]:
+        """Shared by all descriptions with these tables."""
+        return asdict(self)
 
     def _greatest(self, host: Host, limits: PassLimits) -> int:
         """More than any pass within the limits takes: every table's greatest value, as far beyond it as they reach."""
