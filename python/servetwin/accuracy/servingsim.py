@@ -99,14 +99,8 @@ def servingsim_errors(folder: Path) -> Iterator[Row]:
         fitted[recorded.folder] = fit(runs, groups(load), found, ()).terms
         how = "terms fitted to the earlier half, judged on the later"
         yield Row(recorded.folder, how, _means(judged.errors))
-        yield _row(
-            folder,
-            recorded,
-            simulator,
-            load,
-            f"fitted to all: {_told(fitted[recorded.folder])}",
-            fitted[recorded.folder],
-        )
+        terms = fitted[recorded.folder]
+        yield _row(folder, recorded, simulator, load, f"fitted to all: {_told(terms)}", terms)
         prepared.append((recorded, simulator, load))
     for recorded, simulator, load in prepared:
         for other, terms in fitted.items():
@@ -178,7 +172,7 @@ def _cache_distance(file: Path, simulator: Simulator, load: Load, terms: dict[st
     if not any(share for _, share in measured):
         return None
     run = simulator.run(load, terms)
-    times, used = (memoryview(run.series(name)).cast(code) for name, code in (("time_ps", "q"), ("used_blocks", "I")))
+    times, used = memoryview(run.series("time_ps")).cast("q"), memoryview(run.series("used_blocks")).cast("I")
     blocks = simulator.deployment.first.engine.blocks
 
     def simulated(second: float) -> float:

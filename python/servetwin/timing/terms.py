@@ -7,10 +7,11 @@
     host_ms     what each pass costs on top, in milliseconds
     request_ms  what the front end takes of a request
 
-Collectives and small kernels go with the products. Of tables (kind `tabulated`) a product belongs to `memory` up to half
-the GPU's balance, and to `compute` from twice that on; between them the share goes evenly with the logarithm of the
-tokens. The balance is where reading a weight takes as long as multiplying it (Williams et al., Roofline, 2009). Of a
-roofline (kind `affine`) the first two are its two terms, attention among them.
+Collectives and small kernels go with the products. Of tables (kind `tabulated`) a product belongs to `memory` up to
+half the GPU's balance, and to `compute` from twice that on; between them the share goes evenly with the logarithm of
+the tokens. The balance is where reading a weight takes as long as multiplying it (Williams et al., Roofline, 2009). Of
+a roofline (kind `affine`) the first two are its two terms, attention among them. Where whole passes were timed, there
+is one factor, `passes`.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from .base import Lowered
 from .draws import lengthened
 from .tables import Line
 
-COMPUTE, MEMORY, ATTENTION, LONGEST = "compute", "memory", "attention", "longest"
+COMPUTE, MEMORY, ATTENTION, LONGEST, PASSES = "compute", "memory", "attention", "longest", "passes"
 HOST, REQUEST = "host_ms", "request_ms"
 
 PRODUCTS = ("tokens", "sequences")
@@ -44,8 +45,8 @@ def factors_of(described: Mapping[str, Any]) -> list[str]:
             return [COMPUTE, MEMORY]
         case "tabulated":
             parts = [term for term, names in PARTS.items() if any(described.get(name) is not None for name in names)]
-            timed = any(any(described[name]["start_ps"]) for name in PRODUCTS)
-            return [*([COMPUTE, MEMORY] if timed else []), *parts]
+            in_parts = any(any(described[name]["start_ps"]) for name in PRODUCTS)
+            return [COMPUTE, MEMORY, *parts] if in_parts else [PASSES]
         case _:
             return []
 
@@ -62,17 +63,18 @@ def balance_tokens(engine: ResolvedEngine) -> float:
 def with_terms(lowered: Lowered, terms: Mapping[str, float], host_ms: float, balance: float) -> Lowered:
     """The model with its factors, and with a host that takes `terms[HOST]` in place of `host_ms`, in whole units."""
     described = dict(lowered.description)
-    compute, memory = terms.get(COMPUTE, 1.0), terms.get(MEMORY, 1.0)
+    compute, memory, whole = (terms.get(name, 1.0) for name in (COMPUTE, MEMORY, PASSES))
     if described["kind"] == "affine":
         pairs = zip((compute, memory), described["terms"], strict=True)
         described["terms"] = [lengthened(term, factor) for factor, term in pairs]
     else:
         described |= {name: _products(described[name], compute, memory, balance) for name in PRODUCTS}
         for term, names in PARTS.items():
-            described |= {name: lengthened(described.get(name), terms.get(term, 1.0)) for name in names}
+            factor = whole * terms.get(term, 1.0)
+            described |= {name: lengthened(described.get(name), factor) for name in names}
     more = nearest_ps(terms.get(HOST, host_ms), PS_PER_MS) - nearest_ps(host_ms, PS_PER_MS)
     described["host"] = {**described["host"], "base_ps": described["host"]["base_ps"] + more}
-    greatest = max(1.0, compute, memory, *(terms.get(name, 1.0) for name in PARTS))
+    greatest = max(1.0, compute, memory, whole, *(terms.get(name, 1.0) for name in PARTS))
     return replace(
         lowered,
         description=described,
@@ -84,11 +86,10 @@ def with_terms(lowered: Lowered, terms: Mapping[str, float], host_ms: float, bal
 def _products(line: Mapping[str, Any], compute: float, memory: float, balance: float) -> Mapping[str, Any]:
     if compute == memory:
         return lengthened(line, compute)  # type: ignore[no-any-return]
+    shares = [computed_share(tokens, balance) for tokens in line["at"]]
     values = [
         round(ps * math.exp(share * math.log(compute) + (1 - share) * math.log(memory)))
-        for ps, share in (
-            (ps, computed_share(at, balance)) for at, ps in zip(line["at"], line["start_ps"], strict=True)
-        )
+        for ps, share in zip(line["start_ps"], shares, strict=True)
     ]
     bent = Line.through(line["at"], values)
     # Beyond the last knot it goes on as before.
