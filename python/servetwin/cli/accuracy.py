@@ -54,7 +54,35 @@ def _operators(data: Path | None) -> RenderableType:
     return operator_table(list(operator_errors(data_folder(data))))
 
 
-COMPARISONS: Mapping[str, Callable[[Path | None], RenderableType]] = {"operators": _operators}
+@app.command()
+def servingsim(
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="The folder `measured/llmservingsim`, if it is not in SERVETWIN_DATA.",
+            readable=False,
+            metavar="FOLDER",
+        ),
+    ] = None,
+) -> None:
+    """Compare with LLMServingSim's runs of vLLM 0.19, by its own timings of layers.
+
+    Exit codes: 0 shown, whatever the errors; 2 no runs.
+    """
+    _print(_servingsim(data))
+
+
+def _servingsim(data: Path | None) -> RenderableType:
+    from ..accuracy.servingsim import data_folder, servingsim_errors
+    from ..report.servingsim import servingsim_table
+
+    return servingsim_table(list(servingsim_errors(data_folder(data))))
+
+
+COMPARISONS: Mapping[str, Callable[[Path | None], RenderableType]] = {
+    "operators": _operators,
+    "servingsim": lambda systems: _servingsim(None),
+}
 """By the names of their commands, in the order shown; each raises MissingDataError without its data."""
 
 
