@@ -24,11 +24,12 @@ class Point:
     candidate: Candidate
     load: float
     summary: Mapping[str, Any]
+    stalled: bool
 
     @property
     def misses(self) -> str | None:
         """What of the service level it misses; None if it meets it."""
-        return shortcoming(self.summary)
+        return shortcoming(self.summary, stalled=self.stalled)
 
     @property
     def throughput(self) -> float:
@@ -93,10 +94,10 @@ class Study:
 
     def points(self, runs: Iterable[Run]) -> list[Point]:
         """The same as points, of runs on the whole workload."""
-        return [self.point(run, outcome.summary) for run, outcome in self.ask(runs).items()]
+        return [self.point(run, outcome) for run, outcome in self.ask(runs).items()]
 
-    def point(self, run: Run, summary: Mapping[str, Any]) -> Point:
-        return Point(self.candidate(run.candidate), run.load, summary)
+    def point(self, run: Run, outcome: Outcome) -> Point:
+        return Point(self.candidate(run.candidate), run.load, outcome.summary, outcome.stalled)
 
     def candidate(self, number: int) -> Candidate:
         candidate = self.space.look(number)

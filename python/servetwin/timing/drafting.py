@@ -15,12 +15,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..catalog import Model, ResolvedEngine
-from ..catalog.layers import Layer
+from ..catalog.speculation import head_layer
 from ..spec import Spec
 from ..spec.engine import Drafting
 from ..spec.timing import AnalyticTiming
 from ..units import PS_PER_MS, PS_PER_S
 from .base import Lowered, PassLimits, affine, affine_limit
+from .effective import base_timing
 
 COMPUTE_EFFICIENCY, MEMORY_EFFICIENCY = 0.7, 0.8
 """As of a roofline."""
@@ -46,7 +47,7 @@ def with_drafting(spec: Spec, engine: ResolvedEngine, lowered: Lowered, limits: 
                 wanted="another timing, such as `timing: {kind: linear, …}`, or it left out",
             )
         return lowered
-    analytic = isinstance(spec.timing, AnalyticTiming)
+    analytic = isinstance(base_timing(spec), AnalyticTiming)
     if (analytic or kind == "tabulated") and drafting.options.verify_token_ms is not None:
         raise spec.source.problem(
             (*drafting.field, "verify_token_ms"),
@@ -71,7 +72,7 @@ def with_drafting(spec: Spec, engine: ResolvedEngine, lowered: Lowered, limits: 
 def _draft(spec: Spec, engine: ResolvedEngine, drafting: Drafting) -> dict[str, int]:
     options = drafting.options
     base, token = 0, 0
-    if drafting.head != "none" and isinstance(spec.timing, AnalyticTiming):
+    if drafting.head != "none" and isinstance(base_timing(spec), AnalyticTiming):
         base, token = _head(spec, engine, drafting)
     if options.draft_ms is not None:
         base = round(options.draft_ms * PS_PER_MS)
@@ -86,7 +87,7 @@ def _head(spec: Spec, engine: ResolvedEngine, drafting: Drafting) -> tuple[int, 
     model, gpu = engine.model, engine.gpu
     assert model is not None
     assert gpu is not None
-    layer = _layer(model, drafting)
+    layer = head_layer(model, drafting)
     held = sum(matrix.elements for matrix in layer.matrices(model.hidden)) + _ends(model)
     active = sum(matrix.active_elements for matrix in layer.matrices(model.hidden)) + _ends(model)
     tensor = spec.parallel.tensor
@@ -94,12 +95,6 @@ def _head(spec: Spec, engine: ResolvedEngine, drafting: Drafting) -> tuple[int, 
     read = 2 * held / tensor / (gpu.memory_bytes_per_s * MEMORY_EFFICIENCY) * PS_PER_S
     computed = 2 * active / tensor / (gpu.bf16_flops * COMPUTE_EFFICIENCY) * PS_PER_S
     return round(drafting.steps * (read + STEP_PS)), round(computed)
-
-
-def _layer(model: Model, drafting: Drafting) -> Layer:
-    if drafting.head == "mtp" and model.mtp:
-        return model.mtp[-1]
-    return model.stack[-1]
 
 
 def _ends(model: Model) -> int:
