@@ -23,7 +23,7 @@ impl Vllm<'_> {
             self.drain_ending_rows();
         }
         self.begin_cadence();
-        let passes = self.run_length();
+        let passes = if self.micro.is_some() { 0 } else { self.run_length() };
         if passes > 0 {
             pass.begin_run(&self.decoding, self.s.step_time, self.k, passes);
         } else if !self.schedule_pass(results, pass) {
@@ -47,6 +47,7 @@ impl Vllm<'_> {
         let ending: Vec<u32> = self.decoding.finishing_by(self.k).filter(certain).collect();
         for slot in ending {
             self.decoding.remove(self.rows[slot as usize].member(slot));
+            self.forget_member(slot);
             self.rows[slot as usize].state = State::Draining;
             let order = self.rows[slot as usize].order;
             let position = self.explicit_before(order);
@@ -201,6 +202,7 @@ impl Vllm<'_> {
     fn advance(&mut self, planned: Planned, features: &mut Features, pass: &mut Pass) {
         let Planned { slot, tokens: new, .. } = planned;
         self.hash_scheduled(slot, new);
+        let last_pass = self.pass_mark();
         let row = &mut self.rows[slot as usize];
         let known = row.tokens();
         let past = row.computed;
@@ -211,7 +213,7 @@ impl Vllm<'_> {
             features.add_prefill(i64::from(past), i64::from(new));
         }
         row.computed += new;
-        row.last_pass = self.k + 1;
+        row.last_pass = last_pass;
         row.prefilling = row.computed < known;
         features.context += i64::from(row.computed);
         features.sequences += 1;
@@ -279,6 +281,7 @@ impl Vllm<'_> {
             row.state = State::Decoding;
             row.finish_at = self.k + u64::from(row.target - row.delivered - 1);
             self.decoding.insert(row.member(slot));
+            self.note_member(slot);
         }
     }
 }
