@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .catalog import ResolvedEngine, describe_data, resolve_engine
 from .describe_handover import Network, describe_handover, network
 from .describe_router import describe_instances, describe_router
 from .spec import Spec
-from .timing import Lowered, TimingModel, lower, pass_limits, timing_model, with_drafting
+from .timing import ErrorDraw, Lowered, TimingModel, drawn, lower, pass_limits, timing_model, with_drafting
 from .units import PS_PER_MS, PS_PER_S, PS_PER_US, nearest_ps
 
 
@@ -44,11 +44,25 @@ def resolve(spec: Spec) -> Deployment:
     for role, seen in spec.by_pool.items():
         engine = resolve_engine(seen, role)
         timing = timing_model(seen, engine)
-        limits = pass_limits(engine)
-        lowered = with_drafting(seen, engine, lower(seen, timing, limits), limits)
-        pools.append(PoolDeployment(role, seen, engine, timing, lowered))
+        pools.append(PoolDeployment(role, seen, engine, timing, _lowered(seen, engine, timing)))
     handover = None if spec.pools is None else network(spec, {pool.role: pool.engine for pool in pools})
     return Deployment(tuple(pools), handover)
+
+
+def with_error(deployment: Deployment, draw: ErrorDraw) -> Deployment:
+    """The same, its pass times drawn from what is known of their errors. Raises SpecError as `resolve` does."""
+    pools = []
+    for pool in deployment.pools:
+        timing = drawn(pool.timing, draw)
+        if timing is not pool.timing:
+            pool = replace(pool, timing=timing, lowered=_lowered(pool.spec, pool.engine, timing))
+        pools.append(pool)
+    return replace(deployment, pools=tuple(pools))
+
+
+def _lowered(spec: Spec, engine: ResolvedEngine, timing: TimingModel) -> Lowered:
+    limits = pass_limits(engine)
+    return with_drafting(spec, engine, lower(spec, timing, limits), limits)
 
 
 def run_description(spec: Spec, deployment: Deployment, *, leap: bool, own_router: bool) -> dict[str, Any]:

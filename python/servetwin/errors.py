@@ -75,6 +75,10 @@ class InputError(ServetwinError):
         return text
 
 
+class MissingDataError(InputError):
+    """Data that is not part of servetwin is not here."""
+
+
 class SpecError(InputError):
     """A spec cannot be run. `others` holds the further problems found in the same reading."""
 

@@ -80,8 +80,7 @@ def pool(draw: st.DrawFn, role: str, engine: dict[str, Any]) -> dict[str, Any]:
 @st.composite
 def disaggregated(draw: st.DrawFn, name: str) -> Disaggregated:
     engines, order = ENGINES[name]
-    plain = engines().filter(lambda engine: engine.get("acceptance") is None)
-    pools = [draw(pool("prefill", draw(plain))), draw(pool("decode", draw(plain) | OF_DECODE[name]))]
+    pools = [draw(pool("prefill", draw(engines()))), draw(pool("decode", draw(engines()) | OF_DECODE[name]))]
     speeds = st.sampled_from([10**6, 10**7, 10**9, 10**12])
     links = [{"bytes_per_s": draw(speeds), "latency_ps": draw(_TIMES)}]
     crossed = [0] if draw(st.booleans()) else []

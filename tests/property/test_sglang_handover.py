@@ -17,7 +17,6 @@ from .worlds import MS, records, sglang_engines, step_times, traces
 ROUTERS = [{"kind": "round_robin"}, {"kind": "least_requests"}]
 TIMES = ("arrival_ps", "scheduled_ps", "first_token_ps", "last_token_ps", "end_ps")
 COMPLETED, REJECTED = 0, 1
-UNDRAFTED = {"speculative_num_draft_tokens": 0, "acceptance": None, "decode_reserve_tokens": 0}
 PREDECESSOR = 5
 """The reason of a request whose predecessor did not complete."""
 
@@ -41,20 +40,16 @@ class World:
 def worlds(draw: st.DrawFn) -> World:
     """Links fast and slow, pools in which few fit, and decode replicas that reserve little, so that they retract."""
     milliseconds = st.sampled_from([0, MS, 40 * MS])
-    decode = (
-        draw(sglang_engines())
-        | UNDRAFTED
-        | {
-            "disable_radix_cache": True,
-            "hicache": None,
-            "disaggregation": {
-                "num_reserved_decode_tokens": draw(st.sampled_from([0, 1, 16, 60])),
-                "decode_extra_slots": draw(st.sampled_from([0, 2, 10])),
-                "polling_interval": draw(st.sampled_from([1, 1, 1, 3])),
-            },
-        }
-    )
-    engines = {"prefill": draw(sglang_engines()) | UNDRAFTED, "decode": decode}
+    decode = draw(sglang_engines()) | {
+        "disable_radix_cache": True,
+        "hicache": None,
+        "disaggregation": {
+            "num_reserved_decode_tokens": draw(st.sampled_from([0, 1, 16, 60])),
+            "decode_extra_slots": draw(st.sampled_from([0, 2, 10])),
+            "polling_interval": draw(st.sampled_from([1, 1, 1, 3])),
+        },
+    }
+    engines = {"prefill": draw(sglang_engines()), "decode": decode}
     pools = [
         {
             "role": role,

@@ -126,11 +126,15 @@ def traces(draw: st.DrawFn, *, sessions: bool = True) -> dict[str, Any]:
     }
 
 
+DRAFTS = ("num_speculative_tokens", "speculative_num_draft_tokens", "max_draft_len")
+
+
 @st.composite
-def step_times(draw: st.DrawFn) -> dict[str, Any]:
+def step_times(draw: st.DrawFn, *, drafts: bool = True) -> dict[str, Any]:
     kind = draw(st.sampled_from(["polynomial", "affine", "tabulated"]))
     if kind == "tabulated":
-        return draw(tabulated())
+        longest = None if drafts else draw(st.none() | _lines())
+        return draw(tabulated()) | {"longest": longest}
     if kind == "polynomial":
         segments = draw(st.integers(1, 6))
         return {
@@ -442,10 +446,11 @@ def instances() -> st.SearchStrategy[dict[str, Any]]:
 
 @st.composite
 def worlds(draw: st.DrawFn, *, replicas: int = 4, sessions: bool = True) -> World:
+    engine = draw(engines())
     run = {
         "replicas": draw(st.integers(1, replicas)),
-        "engine": draw(engines()),
-        "step_time": draw(step_times()),
+        "engine": engine,
+        "step_time": draw(step_times(drafts=any(engine.get(name) for name in DRAFTS))),
         "router": draw(st.one_of(*ROUTERS.values())),
         "instances": draw(instances()),
         "front": draw(fronts()),

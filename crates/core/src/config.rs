@@ -125,6 +125,12 @@ pub fn check(run: &Run) -> Result<(), InputError> {
         pool.pipeline.as_ref().map_or(Ok(()), |pipeline| pipeline.check(pool))?;
         router::check(&pool.router, pool.instances)?;
         pool.step_time.check().or_else(|wrong| fault(true, wrong))?;
+        let drafts = match &pool.engine {
+            Engine::Vllm(engine) => engine.num_speculative_tokens,
+            Engine::Sglang(engine) => engine.speculative_num_draft_tokens,
+            Engine::Trtllm(engine) => engine.max_draft_len,
+        };
+        fault(drafts > 0 && pool.step_time.prices_longest(), "longest contexts are priced without drafts")?;
         match &pool.engine {
             Engine::Vllm(engine) => engine.check(),
             Engine::Sglang(engine) => engine.check(),

@@ -24,6 +24,8 @@ pub struct Features {
     /// Of `context`, that of the prefill rows.
     pub prefill_context: i64,
     pub decode_rows: i64,
+    /// Of the rows that decode, the longest context; 0 where no time depends on it.
+    pub longest: i64,
     /// Drafts that the rows that decode verify.
     pub draft_tokens: i64,
     pub context: i64,
@@ -49,6 +51,11 @@ impl Features {
     /// Of a pass in which `rows` rows verify `drafts` drafts each and nothing else happens.
     pub fn verify(rows: i64, context: i64, drafts: u32) -> Self {
         Features { draft_tokens: rows * i64::from(drafts), ..Features::decode(rows, context) }
+    }
+
+    /// The same where the longest context of a row is known.
+    pub fn with_longest(self, longest: Option<i64>) -> Self {
+        Features { longest: longest.unwrap_or(0), ..self }
     }
 
     /// A prefill row computes `new` tokens after `past` ones.
@@ -135,8 +142,24 @@ impl StepTime {
     /// The time of one pass, at least 1 ps.
     pub fn of(&self, features: &Features) -> i64 {
         match self {
-            StepTime::Tabulated(tabulated) => tabulated.of(features).max(1),
+            StepTime::Tabulated(tabulated) => {
+                tabulated.of(features).max(1).saturating_add(tabulated.longest_ps(features))
+            }
             StepTime::Affine { .. } | StepTime::Polynomial { .. } => self.of_padded(features, features.tokens()),
+        }
+    }
+
+    /// Whether a pass with one long context takes longer than one whose contexts are alike.
+    pub fn prices_longest(&self) -> bool {
+        matches!(self, StepTime::Tabulated(tabulated) if tabulated.longest.is_some())
+    }
+
+    /// What a pass takes more because its longest context goes beyond their mean. In passes that only
+    /// decode both grow alike: it stays what it is.
+    pub fn longest_ps(&self, features: &Features) -> i64 {
+        match self {
+            StepTime::Tabulated(tabulated) => tabulated.longest_ps(features),
+            StepTime::Affine { .. } | StepTime::Polynomial { .. } => 0,
         }
     }
 
@@ -172,7 +195,7 @@ impl StepTime {
             }
             StepTime::Tabulated(tabulated) => tabulated.at(features, tokens),
         };
-        time.max(1)
+        time.max(1).saturating_add(self.longest_ps(features))
     }
 
     /// How many of `passes` passes that begin with `features` lie within what the model was measured

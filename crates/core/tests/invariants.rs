@@ -184,8 +184,18 @@ fn sglang(dice: &mut Dice) -> Sglang {
         acceptance: (drafts > 0).then(|| serde_json::from_str(ACCEPTANCE).expect("a table")),
         decode_reserve_tokens: if drafts > 0 { 2 * (drafts + 1) } else { 0 },
         hicache,
+        window: None,
         disaggregation: None,
     }
+}
+
+fn windowed(dice: &mut Dice) -> Sglang {
+    let engine = sglang(dice);
+    let (tokens, page_size) = (dice.roll(1, 40) as u32, engine.page_size);
+    let least = engine.chunked_prefill_size.unwrap_or(0) + 2 * (tokens.next_multiple_of(page_size) + page_size);
+    let pool_tokens = (least + dice.roll(1, 150) as u32).next_multiple_of(page_size);
+    let window = sglang::Window { tokens, pool_tokens, eviction_interval: dice.pick(&[1, 5, 128]) };
+    Sglang { window: Some(window), hicache: None, enable_mixed_chunk: false, ..engine }
 }
 
 #[test]
@@ -207,6 +217,11 @@ fn trtllm_conserves_blocks_and_ends_each_request_once() {
 #[test]
 fn sglang_conserves_tokens_and_ends_each_request_once() {
     holds(|dice| Engine::Sglang(sglang(dice)), 400);
+}
+
+#[test]
+fn sglang_with_windows_conserves_tokens_and_ends_each_request_once() {
+    holds(|dice| Engine::Sglang(windowed(dice)), 200);
 }
 
 /// Tokens that a request gets: SGLang gives one to each, and cuts what might not fit.

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..catalog import GPUS
-from ..errors import InputError
+from ..errors import InputError, MissingDataError
 from ..timing.aiconfigurator import SYSTEMS
 from .readers import READERS
 from .readers.base import Timing
@@ -19,13 +19,13 @@ PACKAGE = "aiconfigurator_core"
 
 
 def data_folder(given: Path | None) -> Path:
-    """`given`, or that of the installed package. Raises InputError if there is none."""
+    """`given`, or that of the installed package. Raises MissingDataError if there is none."""
     folder = given
     if folder is None:
         found = importlib.util.find_spec(PACKAGE)
         if found is None or not found.submodule_search_locations:
-            raise InputError(
-                "the timings are not installed",
+            raise MissingDataError(
+                "aiconfigurator-core is not installed",
                 wanted="`pip install aiconfigurator-core==0.12.0` (80 MB), or --data with the folder of its systems",
             )
         folder = Path(found.submodule_search_locations[0]) / "systems"

@@ -60,7 +60,9 @@ def _alternating(name: str, layers: int, experts: Experts) -> Model:
     """gpt-oss: every other layer looks back 128 tokens; experts in MXFP4."""
     near, far = GroupedAttention(64, 8, 64, 64, 128), GroupedAttention(64, 8, 64, 64)
     kinds = (Layer(layers // 2, near, experts), Layer(layers // 2, far, experts))
-    return Model(name, 2880, 201088, 131072, kinds, stored=Stored(experts=FORMATS["mxfp4"]))
+    return Model(
+        name, 2880, 201088, 131072, kinds, stored=Stored(experts=FORMATS["mxfp4"]), architecture="GptOssForCausalLM"
+    )
 
 
 def _latent(
@@ -101,6 +103,7 @@ def _compressed(
         stored=Stored.alike(FORMATS["fp8_block"], experts=FORMATS["mxfp4"]),
         mtp=(Layer(1, attention(0), experts),),
         hyper_connections=4,
+        architecture="DeepseekV4ForCausalLM",
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..spec import Spec
 from ..spec.engine import Acceptance, Drafting
+from .layers import Layer
 from .models import Model
 
 OUTCOMES = 1 << 16
@@ -65,6 +66,13 @@ def check_model_drafts(spec: Spec, model: Model | None, drafting: Drafting) -> N
             found=model.name,
             wanted="a drafting head (eagle) or n-grams, or a model that has them",
         )
+
+
+def head_layer(model: Model, drafting: Drafting) -> Layer:
+    """That a head drafts with: the model's own, or one like the model's last."""
+    if drafting.head == "mtp" and model.mtp:
+        return model.mtp[-1]
+    return model.stack[-1]
 
 
 def _chance_of_length(mean: float, drafts: int) -> float:

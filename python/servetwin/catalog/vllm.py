@@ -41,7 +41,7 @@ def resolve_vllm(spec: Spec, engine: VllmEngine) -> ResolvedEngine:
     """Raises SpecError for an unknown model or GPU, for what vLLM refuses at start, and for what does not fit."""
     model, gpu = find_model(spec), find_gpu(spec)
     if model is not None:
-        check_model(spec, model)
+        check_model(spec, model, model.unpaged())
     max_model_len = request_limit(spec, model, "max_model_len", engine.max_model_len)
     defaults = _LARGE if gpu is not None and gpu.large_batches else _OTHERS
     budget = engine.max_num_batched_tokens

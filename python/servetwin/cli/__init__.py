@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 
 from . import failures
 
-COMMANDS = ("simulate", "plan", "capacity", "report", "compare", "timeline", "bench")
+COMMANDS = ("demo", "simulate", "plan", "capacity", "deploy", "report", "compare", "timeline", "bench")
 """Modules of this package that hold one command, a function of the same name."""
 
 GROUPS = ("spec", "trace", "catalog", "accuracy", "profile", "conformance")

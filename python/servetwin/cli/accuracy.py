@@ -2,37 +2,81 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, help="Show how wrong the models are.")
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+app = typer.Typer(help="Show how wrong the models are.")
+
+Systems = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        help="The folder `systems` of aiconfigurator-core, if it is not installed.",
+        readable=False,
+        metavar="FOLDER",
+    ),
+]
 
 
-@app.callback()
-def accuracy() -> None:
-    """Keeps each comparison a command of its own, however few there are."""
+@app.callback(invoke_without_command=True)
+def accuracy(context: typer.Context, data: Systems = None) -> None:
+    """Show how wrong the models are: every comparison, or one of them.
+
+    Where the data of a comparison is missing, it says so by name and the rest runs. Exit codes: 0 shown, whatever the
+    errors; 2 no data at all.
+    """
+    if context.invoked_subcommand is None:
+        _all(data)
+    elif data is not None:
+        raise typer.BadParameter(f"give it after {context.invoked_subcommand}", param_hint="--data")
 
 
 @app.command()
-def operators(
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            help="The folder `systems` of aiconfigurator-core, if it is not installed.",
-            readable=False,
-            metavar="FOLDER",
-        ),
-    ] = None,
-) -> None:
+def operators(data: Systems = None) -> None:
     """Compare the curves of single operators with timings that were kept from their fit.
 
     Reads the timings that aiconfigurator-core 0.12.0 carries. Exit codes: 0 shown, whatever the errors; 2 no timings.
     """
+    _print(_operators(data))
+
+
+def _operators(data: Path | None) -> RenderableType:
     from ..accuracy.operators import operator_errors
     from ..accuracy.timings import data_folder
     from ..report.accuracy import operator_table
+
+    return operator_table(list(operator_errors(data_folder(data))))
+
+
+COMPARISONS: Mapping[str, Callable[[Path | None], RenderableType]] = {"operators": _operators}
+"""By the names of their commands, in the order shown; each raises MissingDataError without its data."""
+
+
+def _all(data: Path | None) -> None:
+    from rich.text import Text
+
+    from ..errors import MissingDataError
+
+    missing: list[MissingDataError] = []
+    for name, compare in COMPARISONS.items():
+        try:
+            shown = compare(data)
+        except MissingDataError as error:
+            missing.append(error)
+            shown = Text(f"not compared: {error}")
+        _print(Text(f"\n{name}", "bold"))
+        _print(shown)
+    if len(missing) == len(COMPARISONS):
+        raise missing[0]
+
+
+def _print(what: RenderableType) -> None:
     from ..report.console import print_wide
 
-    print_wide(operator_table(list(operator_errors(data_folder(data)))))
+    print_wide(what)

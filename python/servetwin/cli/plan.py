@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..errors import ExitCode, InputError
 from .options import TraceFile
+
+if TYPE_CHECKING:
+    from ..plan.folder import Folder
+    from ..plan.make import Answer
 
 
 def plan(
@@ -42,11 +46,11 @@ def plan(
     """
     from ..plan.folder import create
     from ..plan.folder import resume as go_on
-    from ..plan.make import plan as search
-    from ..plan.make import space_of
-    from ..report.plan import print_answer, print_space
-    from ..report.progress import Counter
+    from ..plan.space import space_of
+    from ..report.plan import print_space
+    from ..simulation import with_trace
     from ..spec import load_spec
+    from ..workload import open_workload
 
     if (spec is None) == (resume is None):
         raise InputError("needs either a spec or --resume FOLDER", field="plan")
@@ -59,14 +63,32 @@ def plan(
         assert spec is not None
         loaded = load_spec(spec, set_ or ())
         if explain_space:
-            print_space(space_of(loaded))
+            if trace is not None:
+                loaded = with_trace(loaded, str(Path(trace).absolute()))
+            print_space(space_of(loaded, open_workload(loaded)))
             return
         if out is None:
             raise InputError("missing: a study is kept in a folder", field="--out", wanted="--out FOLDER")
-        space_of(loaded)  # an error of the search leaves no folder behind
         folder = create(out, loaded, trace)
+    answer = carry_out(folder, threads=threads, quiet=quiet)
+    raise typer.Exit(int(ExitCode.DONE if answer.chosen is not None else ExitCode.DIFFERS))
+
+
+def carry_out(folder: Folder, *, threads: int | None = None, quiet: bool = False) -> Answer:
+    """Carries the study out, writes its table and its page, and prints the answer."""
+    from ..plan.finished import Finished
+    from ..plan.make import plan as search
+    from ..plan.table import write_trials
+    from ..report.plan import print_answer
+    from ..report.progress import Counter
+    from ..report.study.page import write_page
+
     with Counter("runs", shown=not quiet) as progress:
         answer = search(folder, workers=threads or os.cpu_count() or 1, progress=progress)
+    study = Finished(folder, answer)
+    write_trials(study)
+    page = write_page(study)
     if not quiet:
-        print_answer(answer, space_of(folder.spec), "users" if folder.spec.users else "load")
-    raise typer.Exit(int(ExitCode.DONE if answer.chosen is not None else ExitCode.DIFFERS))
+        print_answer(answer)
+        typer.echo(f"Every trial, to look at: {page}")
+    return answer

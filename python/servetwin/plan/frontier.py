@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from . import screen
 from .capacity import REACH, climb
 from .highest import climb_all
-from .load import STEPS_PER_DOUBLING, keeps_up, shortcoming
-from .runs import WHOLE, Run
+from .load import STEPS_PER_DOUBLING, keeps_up, meets
+from .runs import WHOLE, Outcome, Run
 from .space import Candidate
 from .study import Point, Study
 
@@ -60,17 +59,17 @@ def best(points: Iterable[Point]) -> list[Point]:
 def _tops(study: Study, starts: Mapping[int, int], share: float) -> dict[int, int]:
     """The highest load that each can take, of those `STEP` apart; those that can take none are left out."""
     climbs = {number: climb(start, STEP) for number, start in starts.items()}
-    found = climb_all(study, climbs, share, lambda summary: _meets(study, summary, share))
+    found = climb_all(study, climbs, share, lambda outcome: _meets(study, outcome, share))
     for number, rung in found.items():
         if rung is None:
             study.screen([study.candidate(number)], f"meets the level at no load, {screen.on(share)}")
     return {number: rung for number, rung in found.items() if rung is not None}
 
 
-def _meets(study: Study, summary: Mapping[str, Any], share: float) -> bool:
+def _meets(study: Study, outcome: Outcome, share: float) -> bool:
     if share == WHOLE:
-        return shortcoming(summary) is None
-    return keeps_up(summary) and screen.excess(summary, study.attainment) <= 1
+        return meets(outcome)
+    return keeps_up(outcome.summary) and screen.excess(outcome, study.attainment) <= 1
 
 
 def _downwards(study: Study, tops: Mapping[int, int], share: float) -> Rungs:
@@ -83,7 +82,7 @@ def _downwards(study: Study, tops: Mapping[int, int], share: float) -> Rungs:
         outcomes = study.ask(runs.values())
         following = {}
         for number, rung in going.items():
-            speed = study.point(runs[number], outcomes[runs[number]].summary).speed
+            speed = study.point(runs[number], outcomes[runs[number]]).speed
             rungs[number].append(rung)
             if speed > speeds.get(number, 0.0) * FASTER and rung - STEP >= -REACH:
                 following[number] = rung - STEP
@@ -96,7 +95,7 @@ def _points(study: Study, rungs: Rungs, share: float) -> dict[tuple[int, int], P
     """By candidate and rung."""
     runs = {(number, rung): Run(number, study.axis.load(rung), share) for number in rungs for rung in rungs[number]}
     outcomes = study.ask(runs.values())
-    return {place: study.point(run, outcomes[run].summary) for place, run in runs.items()}
+    return {place: study.point(run, outcomes[run]) for place, run in runs.items()}
 
 
 def _beaten(point: Point, others: Iterable[Point], by: float) -> bool:

@@ -24,11 +24,12 @@ class Point:
     candidate: Candidate
     load: float
     summary: Mapping[str, Any]
+    stalled: bool
 
     @property
     def misses(self) -> str | None:
         """What of the service level it misses; None if it meets it."""
-        return shortcoming(self.summary)
+        return shortcoming(self.summary, stalled=self.stalled)
 
     @property
     def throughput(self) -> float:
@@ -73,7 +74,8 @@ class Study:
         self._ledger = ledger
         self._executor = executor
         self._progress = progress or (lambda _finished: None)
-        self._asked: set[Run] = set()
+        self.outcomes: dict[Run, Outcome] = {}
+        """Of all runs that were asked for."""
 
     def ask(self, runs: Iterable[Run]) -> dict[Run, Outcome]:
         """The outcomes of these runs, in their order."""
@@ -83,17 +85,19 @@ class Study:
             self._ledger.put(run, outcome)
             self._progress(1)
         found = {run: known for run in wanted if (known := self._ledger.get(run)) is not None}
-        self._asked.update(wanted)
-        self.account.whole_runs = sum(run.share == WHOLE for run in self._asked)
-        self.account.part_runs = len(self._asked) - self.account.whole_runs
+        fresh = [run for run in found if run not in self.outcomes]
+        whole = sum(run.share == WHOLE for run in fresh)
+        self.account.whole_runs += whole
+        self.account.part_runs += len(fresh) - whole
+        self.outcomes.update(found)
         return found
 
     def points(self, runs: Iterable[Run]) -> list[Point]:
         """The same as points, of runs on the whole workload."""
-        return [self.point(run, outcome.summary) for run, outcome in self.ask(runs).items()]
+        return [self.point(run, outcome) for run, outcome in self.ask(runs).items()]
 
-    def point(self, run: Run, summary: Mapping[str, Any]) -> Point:
-        return Point(self.candidate(run.candidate), run.load, summary)
+    def point(self, run: Run, outcome: Outcome) -> Point:
+        return Point(self.candidate(run.candidate), run.load, outcome.summary, outcome.stalled)
 
     def candidate(self, number: int) -> Candidate:
         candidate = self.space.look(number)

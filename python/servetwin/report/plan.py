@@ -23,12 +23,12 @@ ROWS = 15
 MARKS = "123456789abcdefghijklmnopqrstuvwxyz"
 
 
-def print_answer(answer: Answer, space: Space, load_name: str) -> None:
-    parts: list[RenderableType] = [_ranking(answer, load_name)]
+def print_answer(answer: Answer) -> None:
+    parts: list[RenderableType] = [_ranking(answer, "load" if answer.axis.users is None else "users")]
     if answer.objective == "frontier" and answer.points:
         marked = [(point.speed, point.throughput, _mark(index)) for index, point in enumerate(answer.points)]
         parts += [Text(line) for line in _frontier(marked)]
-    parts += [Text(""), Text(verdict(answer), "bold"), *map(Text, account(answer.account, space))]
+    parts += [Text(""), Text(verdict(answer), "bold"), *map(Text, account(answer.account, answer.space))]
     print_wide(Group(*parts))
 
 

@@ -112,6 +112,20 @@ def request_types() -> dict[str, pa.DataType]:
     return {name: _type(code) for name, code in REQUEST_COLUMNS.items()} | {"status": named, "reason": named}
 
 
+def replication_type() -> dict[str, pa.DataType]:
+    """Of the column that tells the runs of a replicated result apart."""
+    import pyarrow as pa
+
+    return {"replication": pa.int32()}
+
+
+def of_replication(requests: pa.Table, number: int) -> pa.Table:
+    """A run's requests with its number in front: 0 is the run without draws."""
+    import pyarrow as pa
+
+    return requests.add_column(0, "replication", pa.repeat(pa.scalar(number, pa.int32()), len(requests)))
+
+
 def series_types() -> dict[str, pa.DataType]:
     return {name: _type(code) for name, code in SERIES_COLUMNS.items()}
 

@@ -23,7 +23,7 @@ def check(spec: Spec) -> None:
     for name, pool in spec.by_pool.items():
         check_parallel(pool)
         check_engine(pool)
-        check_speculation(pool, in_pools=spec.pools is not None)
+        check_speculation(pool)
         check_router(pool)
         check_tiers(pool, name)
         _timing(pool)

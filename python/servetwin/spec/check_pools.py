@@ -48,11 +48,27 @@ def _engines(spec: Spec) -> None:
         raise spec.source.problem(
             ("engine", "name"), "hand-overs of TensorRT-LLM are not yet modelled", wanted="vllm or sglang, or no pools"
         )
-    for pool in spec.by_pool.values():
-        if getattr(pool.engine, "speculative", None) is not None:
-            raise pool.source.problem(
-                ("engine", "speculative"), "speculation beside pools is not yet modelled", wanted="it left out"
-            )
+    _drafting(spec)
+
+
+def _drafting(spec: Spec) -> None:
+    """A head decodes from the KV that it computed of the prompt, which is handed over with the model's; n-grams need
+    none."""
+    heads = {}
+    for name, pool in spec.by_pool.items():
+        drafting = pool.engine.drafting
+        heads[name] = "none" if drafting is None else drafting.head
+    if heads["prefill"] == heads["decode"]:
+        return
+    lacking, other = ("prefill", "decode") if heads["prefill"] == "none" else ("decode", "prefill")
+    engine = spec.by_pool[other].engine
+    assert engine.drafting is not None
+    raise spec.by_pool[other].source.problem(
+        engine.drafting.method,
+        f"a drafting head of the {other} pool that the {lacking} pool has not: its KV of a prompt is handed over",
+        found=heads[other],
+        wanted="the same in both pools, such as in engine, which both take over",
+    )
 
 
 def _decode_router(pool: Spec) -> None:

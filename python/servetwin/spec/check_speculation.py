@@ -9,7 +9,7 @@ TREE = ("speculative_num_steps", "speculative_eagle_topk", "speculative_num_draf
 """SGLang's options of a drafting head."""
 
 
-def check_speculation(spec: Spec, *, in_pools: bool) -> None:
+def check_speculation(spec: Spec) -> None:
     """Of one pool, perhaps one of several. Raises SpecError for the first thing wrong."""
     match spec.engine:
         case VllmEngine() as engine:
@@ -22,8 +22,6 @@ def check_speculation(spec: Spec, *, in_pools: bool) -> None:
     if drafting is None:
         return
     problem = spec.source.problem
-    if in_pools:
-        raise problem(drafting.field, "not yet modelled where prompts have replicas of their own", wanted="it left out")
     if not isinstance(spec.engine, VllmEngine):
         if drafting.options.acceptance.cycle is not None:
             raise problem(

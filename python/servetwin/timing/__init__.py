@@ -1,10 +1,24 @@
 """How long a forward pass takes, in integers, and how well that is known.
 
-`base.py` holds the protocol; `select.py` picks the spec's model; `drafting.py` adds what drafts cost.
+`base.py` holds the protocol; `select.py` picks the spec's model; `drafting.py` adds what drafts cost; `draws.py`
+makes a model as it may really be, given its error.
 """
 
 from .base import Evidence, Lowered, PassLimits, TimingModel
 from .drafting import with_drafting
+from .draws import ErrorDraw, Scaled, drawn
 from .select import lower, pass_limits, timing_model
 
-__all__ = ["Evidence", "Lowered", "PassLimits", "TimingModel", "lower", "pass_limits", "timing_model", "with_drafting"]
+__all__ = [
+    "ErrorDraw",
+    "Evidence",
+    "Lowered",
+    "PassLimits",
+    "Scaled",
+    "TimingModel",
+    "drawn",
+    "lower",
+    "pass_limits",
+    "timing_model",
+    "with_drafting",
+]

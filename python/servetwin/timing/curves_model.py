@@ -44,13 +44,17 @@ class CurvesModel:
         return self.curves.spread
 
     def lower(self, limits: PassLimits) -> Lowered:
-        made = once(f"{self.curves!r} {_rounded(limits)!r}", lambda: self._tabulated(_rounded(limits)))
-        tables = PassTables.of(made["tables"])
-        return tables.lower(self.host, self.captured, self.layers, limits, made["error_share"])
+        rounded = _rounded(limits)
+        tables, error = once(f"{self.curves!r} {rounded!r}", lambda: self._tabulated(rounded), _read)
+        return tables.lower(self.host, self.captured, self.layers, limits, error)
 
     def _tabulated(self, limits: PassLimits) -> dict[str, Any]:
         tables = tabulate(self.curves, limits)
         return {"tables": asdict(tables), "error_share": error_share(self.curves, tables, limits)}
+
+
+def _read(made: dict[str, Any]) -> tuple[PassTables, float]:
+    return PassTables.of(made["tables"]), made["error_share"]
 
 
 def _rounded(limits: PassLimits) -> PassLimits:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..catalog import Model, ResolvedEngine
-from ..catalog.layers import Layer
+from ..catalog.speculation import head_layer
 from ..spec import Spec
 from ..spec.engine import Drafting
 from ..spec.timing import AnalyticTiming
@@ -86,7 +86,7 @@ def _head(spec: Spec, engine: ResolvedEngine, drafting: Drafting) -> tuple[int, 
     model, gpu = engine.model, engine.gpu
     assert model is not None
     assert gpu is not None
-    layer = _layer(model, drafting)
+    layer = head_layer(model, drafting)
     held = sum(matrix.elements for matrix in layer.matrices(model.hidden)) + _ends(model)
     active = sum(matrix.active_elements for matrix in layer.matrices(model.hidden)) + _ends(model)
     tensor = spec.parallel.tensor
@@ -94,12 +94,6 @@ def _head(spec: Spec, engine: ResolvedEngine, drafting: Drafting) -> tuple[int, 
     read = 2 * held / tensor / (gpu.memory_bytes_per_s * MEMORY_EFFICIENCY) * PS_PER_S
     computed = 2 * active / tensor / (gpu.bf16_flops * COMPUTE_EFFICIENCY) * PS_PER_S
     return round(drafting.steps * (read + STEP_PS)), round(computed)
-
-
-def _layer(model: Model, drafting: Drafting) -> Layer:
-    if drafting.head == "mtp" and model.mtp:
-        return model.mtp[-1]
-    return model.stack[-1]
 
 
 def _ends(model: Model) -> int:

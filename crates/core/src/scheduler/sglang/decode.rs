@@ -33,7 +33,8 @@ impl Sglang<'_> {
         }
         self.take_tokens();
         let rows = self.decoding.len() as i64;
-        let features = Features::verify(rows, self.decoding.context(self.k + 1), self.decoding.drafts());
+        let features = Features::verify(rows, self.decoding.context(self.k + 1), self.decoding.drafts())
+            .with_longest(self.decoding.longest(self.k + 1, &[]));
         self.log_decodes(pass);
         self.advance_rows(pass);
         self.last = Kind::Decode;
@@ -41,10 +42,12 @@ impl Sglang<'_> {
         true
     }
 
-    /// Overlap: rows whose token on its way fills their limit take part in no further pass.
+    /// Overlap: rows whose token on its way fills their limit take part in no further pass; but on a decode
+    /// replica, whose loop does not ask (`enable_skip_finishing_decode` in managers/scheduler.py).
     /// Returns whether there were any.
     pub(super) fn drain_ending_rows(&mut self) -> bool {
-        if self.on_way == OnWay::Nothing || self.decoding.first_finish().is_none_or(|at| at > self.k) {
+        let none_ends = self.decoding.first_finish().is_none_or(|at| at > self.k);
+        if self.on_way == OnWay::Nothing || none_ends || self.is_decode_replica() {
             return false;
         }
         let ends = |&slot: &u32| {

@@ -10,7 +10,7 @@
 //! Files in the order of a pass: `schedule` (what kind of pass, or a run of decodes), `prefill` (who
 //! is admitted) with `queue` (the order), `budget`, `ignore_eos` and `preempt`, `decode` with `retract`,
 //! `results`; `memory` moves tokens between pool, tree and rows, and `hicache` between device and
-//! host; `sender` and `receiver` are the two sides of hand-overs between replicas; `row`, `promise` and `ratio` hold data, `trail` the log of passes.
+//! host, `window` what layers with sliding windows keep; `sender` and `receiver` are the two sides of hand-overs between replicas; `row`, `promise` and `ratio` hold data, `trail` the log of passes.
 
 mod budget;
 mod decode;
@@ -29,12 +29,13 @@ mod row;
 mod schedule;
 mod sender;
 mod trail;
+mod window;
 
 use super::{Ledger, Move, Pass, Results, Scheduler, Setting};
 use crate::config::{Role, sglang as config};
 use crate::decode_set::{Burst, DecodeSet, Verify};
 use crate::gaps::GapList;
-use crate::kv::radix::RadixTree;
+use crate::kv::radix::{RadixTree, Windows};
 use crate::log::Log;
 use crate::log::sglang::PassRecord;
 use crate::record::{PassTime, Reason, Speculated};
@@ -45,6 +46,7 @@ use receiver::Receiver;
 use row::{Row, State, Waiting};
 use sender::Sender;
 use std::collections::VecDeque;
+use window::WindowPool;
 
 impl Setting<'_, config::Sglang> {
     /// Why this request could never run on a replica.
@@ -59,10 +61,14 @@ impl Setting<'_, config::Sglang> {
             let pool_is_shorter = engine.max_total_tokens < engine.context_length;
             return Some(if pool_is_shorter { Reason::Pool } else { Reason::Context });
         }
-        let limit = engine.limit(prompt, limit);
+        if self.role != Role::Decode && engine.exceeds_windows(prompt) {
+            return Some(Reason::Pool);
+        }
+        let limit = if self.role == Role::Prefill { 1 } else { engine.limit(prompt, limit) };
         // What it stores before its last pass, and what it reserves then.
         let output = self.trace.output_tokens[request as usize].min(limit).max(2);
-        if engine.ceil_page(prompt + output - 2 + engine.decode_reserve_tokens) > engine.max_total_tokens {
+        let stored = prompt + output - 2 + engine.decode_reserve_tokens;
+        if self.role != Role::Prefill && engine.ceil_page(stored) > engine.max_total_tokens {
             return Some(Reason::Pool);
         }
         if let Some(options) = &engine.disaggregation {
@@ -71,11 +77,11 @@ impl Setting<'_, config::Sglang> {
             let whole = u64::from(prompt) + u64::from(limit).min(CLIP_TOKENS as u64);
             return (decodes.max(whole) > u64::from(engine.max_total_tokens)).then_some(Reason::Pool);
         }
-        // Alone, it would leave too little by the test of `ignore_eos.rs`.
-        let limit = if self.role == Role::Prefill { 1 } else { limit };
-        let left = engine.max_total_tokens.saturating_sub(engine.ceil_page(prompt) + engine.page_size + limit);
-        let plays_through = engine.ignore_eos && engine.disable_radix_cache;
-        (plays_through && left <= 1).then_some(Reason::Pool)
+        // Alone, it would leave too little by the test of `ignore_eos.rs`, or by that of `prefill.rs`.
+        let left = |prompt: u32| engine.max_total_tokens.saturating_sub(prompt + engine.page_size + limit);
+        let plays_through = engine.ignore_eos && engine.disable_radix_cache && engine.window.is_none();
+        let is_short = if plays_through { left(engine.ceil_page(prompt)) <= 1 } else { left(prompt) == 0 };
+        is_short.then_some(Reason::Pool)
     }
 }
 
@@ -104,6 +110,7 @@ pub struct Sglang<'a> {
     s: Setting<'a, config::Sglang>,
     tree: RadixTree<'a>,
     copies: Option<Copies>,
+    window: Option<WindowPool>,
     /// Free slots of the pool, in tokens.
     available: u32,
     rows: Vec<Row<'a>>,
@@ -159,15 +166,21 @@ impl<'a> Sglang<'a> {
         let engine = setting.engine;
         Sglang {
             s: setting,
-            tree: RadixTree::new(setting.chains, engine.page_size, engine.hicache.as_ref().map(hicache::pool)),
+            tree: RadixTree::new(
+                setting.chains,
+                engine.page_size,
+                engine.hicache.as_ref().map(hicache::pool),
+                engine.window.as_ref().map(|window| Windows::new(window.tokens)),
+            ),
             copies: engine.hicache.as_ref().map(Copies::new),
+            window: WindowPool::new(engine),
             available: engine.max_total_tokens,
             rows: Vec::new(),
             vacant: Vec::new(),
             waiting: VecDeque::new(),
             entries: 0,
             running: Vec::new(),
-            decoding: DecodeSet::new(engine.page_size, verify(engine)),
+            decoding: DecodeSet::new(engine.page_size, verify(engine), setting.step_time.prices_longest()),
             promises: Promises::default(),
             chunked: None,
             joining: Vec::new(),
@@ -209,12 +222,14 @@ impl<'a> Sglang<'a> {
         row.state = State::Decoding;
         row.joined = self.k;
         row.joined_by = self.decision;
+        self.take_window_of_decodes(slot);
+        let row = &mut self.rows[slot as usize];
         if let Some(drawn) = self.s.engine.drawn() {
             let draws = drawn.draws(drawn.longest());
             let burst = Burst::new(draws, draws.start(row.request) + row.verified, row.given, self.k);
             row.finish_at = burst.finish_at(row.target, self.k);
             row.burst = Some(burst);
-            row.pages = row.extend_end.div_ceil(self.s.engine.page_size);
+            row.pages = (row.tokens() - 1).div_ceil(self.s.engine.page_size);
             self.decoding.insert(row.member(slot));
             return; // promises are added up row by row
         }

@@ -102,8 +102,7 @@ impl Sglang<'_> {
             State::Prefilling => self.joining.retain(|&other| other != slot),
             State::Draining | State::Waiting | State::Sending | State::Reserved | State::Ready => {}
         }
-        self.checkpoint(slot, stored);
-        self.free_row(slot, stored);
+        self.store_row(slot, stored);
         self.batch_is_full = false;
         self.vacant.push(slot);
         results.ended.push(request as u32);

@@ -98,7 +98,7 @@ impl<'a> Trtllm<'a> {
             pending: VecDeque::new(),
             batch: Vec::new(),
             contexts: Vec::new(),
-            decoding: speculation::decode_set(engine, engine.max_draft_len),
+            decoding: speculation::decode_set(engine, engine.max_draft_len, setting.step_time.prices_longest()),
             reserved: 0,
             held: 0,
             left_out: Vec::new(),

@@ -34,8 +34,6 @@ impl<'a> Vllm<'a> {
         let Admission { mut budget, threshold, some_running, some_prefilling, now_ps } = pass;
         let engine = self.s.engine;
         let block_size = engine.block_size;
-        // Before 0.32 a request that is admitted has them only from its next pass on.
-        let lookahead = if engine.version == Version::V0_32 { engine.num_lookahead_tokens } else { 0 };
         if self.head_blocked {
             return;
         }
@@ -111,6 +109,9 @@ impl<'a> Vllm<'a> {
                 break;
             }
             new = new.min(budget as u32);
+            // Before 0.32 a request whose blocks are not filled from outside has them only from its next pass on.
+            let looks_ahead = engine.version == Version::V0_32 || loaded.is_some() && cached > 0;
+            let lookahead = if looks_ahead { engine.num_lookahead_tokens } else { 0 };
             let first = self.blocks_for(cached + new + lookahead).saturating_sub(has);
             if !whole_fits || !fits(&self.pool, u64::from(first)) {
                 self.head_blocked = self.stays_blocked(steady, whole_fits, now_ps);

@@ -6,7 +6,7 @@
 use super::Vllm;
 use super::admit::Passed;
 use super::row::State;
-use crate::config::vllm::Place;
+use crate::config::vllm::{Place, Version};
 use crate::scheduler::{Move, Results, Wanted};
 use crate::waiting::Waiting;
 
@@ -75,8 +75,11 @@ impl<'a> Vllm<'a> {
     }
 
     /// Blocks that requests in the middle of their prompts are yet to take. What loads cannot be
-    /// preempted, so it is let in only beside these, and what its first drafts take.
+    /// preempted, so it is let in only beside these, and what its first drafts take; before 0.32 beside nothing.
     pub(super) fn promised_blocks(&self) -> u64 {
+        if self.s.engine.version == Version::V0_19 {
+            return 0;
+        }
         let is_prefilling = |&slot: &u32| {
             self.rows[slot as usize].prefilling || self.admitted.iter().any(|planned| planned.slot == slot)
         };

@@ -143,7 +143,11 @@ impl<'a> Vllm<'a> {
             holding: Queue::new(engine.scheduling_policy == Policy::Priority),
             running: Vec::new(),
             explicit: Vec::new(),
-            decoding: speculation::decode_set(engine, engine.num_speculative_tokens),
+            decoding: speculation::decode_set(
+                engine,
+                engine.num_speculative_tokens,
+                setting.step_time.prices_longest(),
+            ),
             drafts: engine.num_speculative_tokens,
             speculated: Speculated::default(),
             by_priority: BTreeSet::new(),

@@ -195,7 +195,8 @@ impl Vllm<'_> {
         let missing: i64 =
             left_out.iter().map(|&slot| self.rows[slot as usize].member(slot).offset + self.k as i64 + 1).sum();
         let context = self.decoding.context(self.k + 1) - missing;
-        Features::verify(rows, context, self.decoding.drafts())
+        let longest = self.decoding.longest(self.k + 1, left_out);
+        Features::verify(rows, context, self.decoding.drafts()).with_longest(longest)
     }
 
     /// Carries out an explicit row's part of the pass.
@@ -208,6 +209,7 @@ impl Vllm<'_> {
         let past = row.computed;
         if row.delivered > 0 && past + 1 >= known {
             features.decode_rows += 1;
+            features.longest = features.longest.max(i64::from(past + new));
             features.draft_tokens += i64::from(new - 1);
         } else {
             features.add_prefill(i64::from(past), i64::from(new));
