@@ -27,12 +27,13 @@ COLUMNS = (
     "disk_tokens",
     "shared_tokens",
     "preemptions",
+    "preempted_ps",
     "status",
     "reason",
     "route_reason",
     "route_overlap_tokens",
 )
-SERIES = ("time_ps", "replica", "running", "waiting", "used_blocks")
+SERIES = ("time_ps", "replica", "running", "waiting", "used_blocks", "holdup")
 
 
 POOL = ("replicas", "engine", "step_time", "data", "router", "instances")

@@ -266,7 +266,7 @@ fn holds(engine: fn(&mut Dice) -> Engine, least_preemptions: u32) -> u32 {
         let mut dice = Dice::new(seed);
         let (trace, engine) = (trace(&mut dice), engine(&mut dice));
         let host = Affine { base_ps: 5 * MS, prefill_token_ps: 50_000, context_ps: 900, ..Affine::default() };
-        let step_time = StepTime::Affine { host, terms: Vec::new(), draft: Affine::default() };
+        let step_time = StepTime::Affine { host, terms: Vec::new(), draft: Affine::default(), measured: None };
         let chains = scheduler::chains(&trace, &engine);
         let store = scheduler::store(&engine);
         let setting = Setting {

@@ -227,6 +227,7 @@ impl<'a> Vllm<'a> {
             prefilling: false,
             finish_at: 0,
             last_emit_ps: NEVER,
+            preempted: false,
             last_pass: u64::MAX,
             left_out_at: u64::MAX,
             verified: 0,

@@ -204,6 +204,7 @@ impl Vllm<'_> {
         row.computed = 0;
         row.drafts = 0;
         row.prefilling = false;
+        row.preempted = true;
         if on_way > 0 {
             self.late.push((slot, self.k));
         }

@@ -32,7 +32,7 @@ use crate::decode_set::DecodeSet;
 use crate::gaps::GapList;
 use crate::kv::block_pool::{BlockPool, FreeRule};
 use crate::log::{Log, PassRecord};
-use crate::record::{PassTime, Reason, Speculated};
+use crate::record::{Holdup, PassTime, Reason, Speculated};
 use crate::waiting::{Key, Queue, Waiting};
 use cadence::Cadence;
 use handover::News;
@@ -230,6 +230,18 @@ impl Scheduler for Vllm<'_> {
 
     fn used_blocks(&self, passes: i64) -> u32 {
         self.pool.usable() - self.pool.free() + self.demand(passes)
+    }
+
+    fn holdup(&self, passes: i64) -> Holdup {
+        let Some(head) = self.waiting.head() else { return Holdup::Transfer };
+        if self.running.len() >= self.s.engine.max_num_seqs as usize {
+            return Holdup::Rows;
+        }
+        let given = head.slot.map_or(0, |slot| self.rows[slot as usize].delivered);
+        let whole = self.blocks_for(self.s.trace.input_tokens[head.request as usize] + given);
+        let missing = whole.saturating_sub(self.cached_blocks(head.request, passes)) + self.s.engine.watermark_blocks;
+        let free = self.pool.usable() - self.used_blocks(passes);
+        if missing > free { Holdup::Cache } else { Holdup::Tokens }
     }
 
     fn cached_blocks(&self, request: u32, passes: i64) -> u32 {

@@ -81,7 +81,7 @@ impl Vllm<'_> {
 
     /// A row's token reaches its client; the row has `delivered` of them already.
     fn deliver(&mut self, slot: u32, end_ps: i64, tokens: u32, logged: Option<usize>, results: &mut Results) {
-        let row = &self.rows[slot as usize];
+        let row = &mut self.rows[slot as usize];
         let request = row.request as usize;
         if self.s.trace.output_tokens[request] == 0 || self.s.role == Role::Prefill {
             return;
@@ -90,8 +90,13 @@ impl Vllm<'_> {
             results.requests.first_token_ps[request] = end_ps;
             results.first_tokens.push(row.request);
         } else {
-            self.gaps.push_one(end_ps - row.last_emit_ps, 1);
+            let gap_ps = end_ps - row.last_emit_ps;
+            self.gaps.push_one(gap_ps, 1);
+            if row.preempted {
+                results.requests.resumed(request, gap_ps);
+            }
         }
+        row.preempted = false;
         if tokens > 1 {
             self.gaps.push_within_bursts(i64::from(tokens) - 1);
         }

@@ -40,6 +40,8 @@ pub(super) struct Row<'a> {
     /// Decoding rows: the counter after the pass that gives the last token.
     pub(super) finish_at: u64,
     pub(super) last_emit_ps: i64,
+    /// Since its last token.
+    pub(super) preempted: bool,
     /// Explicit rows: the counter after the last pass it had a part in.
     pub(super) last_pass: u64,
     /// The counter after the last pass it was left out of while decoding.
