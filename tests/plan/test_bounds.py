@@ -121,7 +121,7 @@ def test_bounds_are_reached_where_nothing_is_in_the_way() -> None:
         "model": "llama-3.1-8b",
         "gpu": "h100",
         "engine": {"max_model_len": 8192, "max_num_seqs": 4},
-        "timing": TIMINGS[1],
+        "timing": {"kind": "linear", "base_ms": 5, "prefill_token_ms": 0.1, "decode_row_ms": 0.1},
         "workload": {"kind": "closed", "users": 4, "requests": 16, "input_tokens": 16, "output_tokens": 4000},
         "search": {"vary": {"replicas": [1]}},
     }
