@@ -13,7 +13,19 @@ from typer.core import TyperGroup
 
 from . import failures
 
-COMMANDS = ("demo", "simulate", "plan", "capacity", "deploy", "report", "compare", "timeline", "bench")
+COMMANDS = (
+    "demo",
+    "simulate",
+    "plan",
+    "capacity",
+    "explain",
+    "deploy",
+    "calibrate",
+    "report",
+    "compare",
+    "timeline",
+    "bench",
+)
 """Modules of this package that hold one command, a function of the same name; and perhaps its class, `Command`."""
 
 GROUPS = ("spec", "trace", "catalog", "accuracy", "profile", "conformance")
