@@ -54,7 +54,27 @@ def _operators(data: Path | None) -> RenderableType:
     return operator_table(list(operator_errors(data_folder(data))))
 
 
-COMPARISONS: Mapping[str, Callable[[Path | None], RenderableType]] = {"operators": _operators}
+@app.command()
+def coverage() -> None:
+    """Show how often intervals of replications hold: on measured runs, and in worlds whose truth is known.
+
+    Measured runs are LLMServingSim's, read where SERVETWIN_DATA names the folder. Takes about a minute. Exit codes:
+    0 shown, however often.
+    """
+    _print(_coverage(None))
+
+
+def _coverage(_systems: Path | None) -> RenderableType:
+    from ..replication import processors
+    from ..report.coverage import coverage_report
+
+    return coverage_report(None, processors())
+
+
+COMPARISONS: Mapping[str, Callable[[Path | None], RenderableType]] = {
+    "operators": _operators,
+    "coverage": _coverage,
+}
 """By the names of their commands, in the order shown; each raises MissingDataError without its data."""
 
 
