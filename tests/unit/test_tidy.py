@@ -21,6 +21,7 @@ HOSTS = {
     "github.com": "sources of traces; the index of Rust crates, in Cargo.lock",
     "raw.githubusercontent.com": "traces to download",
     "json-schema.org": "names the dialect of the spec's schema",
+    "localhost": "where launch scripts find their replicas",
     "www.apache.org": "the licence",
     "www.w3.org": "names the language of SVG",
 }

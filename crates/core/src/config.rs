@@ -125,6 +125,8 @@ pub fn check(run: &Run) -> Result<(), InputError> {
             Engine::Trtllm(engine) => engine.max_draft_len,
         };
         fault(drafts > 0 && pool.step_time.prices_longest(), "longest contexts are priced without drafts")?;
+        let has_groups = matches!(&pool.engine, Engine::Vllm(engine) if engine.groups.is_some());
+        fault(run.record.block_ids && has_groups, "block numbers are followed of one group")?;
         match &pool.engine {
             Engine::Vllm(engine) => engine.check(),
             Engine::Sglang(engine) => engine.check(),

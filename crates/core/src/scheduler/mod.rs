@@ -16,7 +16,7 @@ use crate::config::{Data, Engine, Role};
 use crate::gaps::GapList;
 use crate::kv::tier::Tier;
 use crate::log::Log;
-use crate::record::{Loaded, PassTime, Reason, Requests, Speculated};
+use crate::record::{Holdup, Loaded, PassTime, Reason, Requests, Speculated};
 use crate::step_time::StepTime;
 use crate::trace::Trace;
 use sglang::Sglang;
@@ -295,6 +295,10 @@ pub trait Scheduler {
     /// All blocks that requests can use.
     fn usable_blocks(&self) -> u32;
 
+    /// What keeps the first that waits out of the batch, once the first `passes` passes of an unsettled run are
+    /// scheduled. Asked only if some wait.
+    fn holdup(&self, passes: i64) -> Holdup;
+
     /// Whole blocks at the start of the prompt of `request` that the cache holds once the first
     /// `passes` passes of an unsettled run are scheduled. Changes nothing: no hit, no time of use.
     /// Blocks whose pass is under way count as cached, as they do for the scheduler itself.
@@ -413,6 +417,10 @@ impl Scheduler for AnyScheduler<'_> {
 
     fn usable_blocks(&self) -> u32 {
         each!(self, scheduler => scheduler.usable_blocks())
+    }
+
+    fn holdup(&self, passes: i64) -> Holdup {
+        each!(self, scheduler => scheduler.holdup(passes))
     }
 
     fn cached_blocks(&self, request: u32, passes: i64) -> u32 {

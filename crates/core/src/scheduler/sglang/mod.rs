@@ -38,7 +38,7 @@ use crate::gaps::GapList;
 use crate::kv::radix::{RadixTree, Windows};
 use crate::log::Log;
 use crate::log::sglang::PassRecord;
-use crate::record::{PassTime, Reason, Speculated};
+use crate::record::{Holdup, PassTime, Reason, Speculated};
 use hicache::Copies;
 use promise::{CLIP_TOKENS, Promises};
 use ratio::NewTokenRatio;
@@ -369,6 +369,18 @@ impl Scheduler for Sglang<'_> {
 
     fn usable_blocks(&self) -> u32 {
         self.s.engine.max_total_tokens / self.s.engine.page_size
+    }
+
+    fn holdup(&self, _passes: i64) -> Holdup {
+        if self.rows_taken() >= self.s.engine.max_running_requests as usize {
+            Holdup::Rows
+        } else if self.waiting.is_empty() {
+            Holdup::Transfer
+        } else if self.batch_is_full {
+            Holdup::Cache
+        } else {
+            Holdup::Tokens
+        }
     }
 
     fn cached_blocks(&self, request: u32, _passes: i64) -> u32 {
