@@ -13,8 +13,7 @@ from .host import Host
 from .tables import PassTables
 from .tabulate import error_share, tabulate
 
-
-COMPOSED = 0.10
+COMPOSED = 0.12
 """The median error of passes beside that of their operators: engines run other kernels than were timed, in other
 orders, behind other hosts. With it, nine tenths of the times per output token of AIConfigurator's silicon sample lie in
 their 90 % intervals; see `accuracy.coverage.silicon`."""
