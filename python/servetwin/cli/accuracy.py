@@ -90,6 +90,31 @@ def _operators(data: Path | None) -> RenderableType:
     return operator_table(list(operator_errors(data_folder(data))))
 
 
+@app.command()
+def servingsim(
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="The folder `measured/llmservingsim`, if it is not in SERVETWIN_DATA.",
+            readable=False,
+            metavar="FOLDER",
+        ),
+    ] = None,
+) -> None:
+    """Compare with LLMServingSim's runs of vLLM 0.19, by its own timings of layers.
+
+    Exit codes: 0 shown, whatever the errors; 2 no runs.
+    """
+    _print(_servingsim(data))
+
+
+def _servingsim(data: Path | None) -> RenderableType:
+    from ..accuracy.servingsim import data_folder, servingsim_errors
+    from ..report.servingsim import servingsim_table
+
+    return servingsim_table(list(servingsim_errors(data_folder(data))))
+
+
 def _compared(data: Path | None) -> Comparison:
     from ..accuracy.silicon.compare import compare
     from ..accuracy.timings import data_folder
@@ -128,6 +153,7 @@ def _coverage(data: Path | None) -> RenderableType:
 
 COMPARISONS: Mapping[str, Callable[[Path | None], RenderableType]] = {
     "operators": _operators,
+    "servingsim": lambda systems: _servingsim(None),
     "silicon": _silicon,
     "ranking": _ranking,
     "coverage": _coverage,
