@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .catalog import ResolvedEngine
-from .catalog.speculation import head_layer
+from .catalog.speculation import head_bytes
 from .spec import Spec
 from .spec.deployment import Cluster
 from .spec.pools import Handover
@@ -56,11 +56,9 @@ def _bytes_per_token(spec: Spec, handover: Handover, engine: ResolvedEngine) -> 
             ("handover", "kv_bytes_per_token"), "missing", wanted="it, or a model to derive it from"
         )
     decode = spec.by_pool["decode"]
-    tensor, drafting = decode.parallel.tensor, decode.engine.drafting
-    of_head = 0
-    if drafting is not None and drafting.head != "none":
-        # SGLang appends the head's pool to the model's (disaggregation/prefill.py), vLLM has both in one.
-        of_head = head_layer(engine.model, drafting).mixer.cache_bytes(1, engine.kv, tensor)
+    tensor = decode.parallel.tensor
+    # SGLang appends the head's pool to the model's (disaggregation/prefill.py), vLLM has both in one.
+    of_head = head_bytes(engine.model, decode.engine.drafting, engine.kv, tensor)
     return (engine.model.cache_bytes(1, engine.kv, tensor) + of_head) * tensor
 
 
