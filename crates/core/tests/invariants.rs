@@ -272,6 +272,7 @@ fn holds(engine: fn(&mut Dice) -> Engine, least_preemptions: u32) -> u32 {
             leap: dice.chance(2),
             max_passes: u64::MAX,
             store: store.as_ref(),
+            pipeline: None,
             log_passes: false,
             log_blocks: dice.chance(3) && !matches!(&engine, Engine::Vllm(engine) if engine.groups.is_some()),
         };
