@@ -4,7 +4,7 @@ mod support;
 
 use servetwin_core::config::sglang::{self, HiCache, Sglang, WritePolicy};
 use servetwin_core::config::trtllm::{self, CapacityPolicy, ChunkingPolicy, Trtllm};
-use servetwin_core::config::vllm::{Below, Offload, Place, Policy, Version, Vllm, WritePolicy as Writes};
+use servetwin_core::config::vllm::{Below, Groups, Offload, Place, Policy, Version, Vllm, WritePolicy as Writes};
 use servetwin_core::config::{Balance, Data, Engine, Role};
 use servetwin_core::kv::channel::Speed;
 use servetwin_core::record::{NEVER, Requests};
@@ -45,6 +45,13 @@ fn trace(dice: &mut Dice) -> Trace {
 /// Of two drafts.
 const ACCEPTANCE: &str = r#"{"kind": "drawn", "counts": [9, 7, 5], "seed": 1}"#;
 
+fn grouped(dice: &mut Dice) -> Vllm {
+    let groups =
+        Groups { window: dice.roll(1, 60) as u32, windows: dice.pick(&[0, 1, 1, 3]), states: dice.pick(&[0, 0, 3]) };
+    let engine = vllm(dice);
+    Vllm { enable_prefix_caching: false, groups: Some(groups), num_gpu_blocks: 2 * engine.num_gpu_blocks, ..engine }
+}
+
 fn vllm(dice: &mut Dice) -> Vllm {
     let drafts = dice.pick(&[0, 0, 0, 2]);
     Vllm {
@@ -70,6 +77,7 @@ fn vllm(dice: &mut Dice) -> Vllm {
         num_speculative_tokens_per_batch_size: if drafts > 0 && dice.chance(2) { vec![(4, 0)] } else { vec![] },
         id_ranks: None,
         offload: None,
+        groups: None,
     }
 }
 
@@ -204,6 +212,11 @@ fn vllm_conserves_blocks_and_ends_each_request_once() {
 }
 
 #[test]
+fn vllm_with_other_groups_conserves_blocks_and_ends_each_request_once() {
+    holds(|dice| Engine::Vllm(grouped(dice)), 1_000);
+}
+
+#[test]
 fn vllm_with_a_host_tier_conserves_blocks_and_ends_each_request_once() {
     let loaded = holds(|dice| Engine::Vllm(offloading(dice)), 500);
     assert!(loaded > 2_000, "the worlds must load from the host: {loaded} tokens");
@@ -267,7 +280,7 @@ fn holds(engine: fn(&mut Dice) -> Engine, least_preemptions: u32) -> u32 {
             max_passes: u64::MAX,
             store: store.as_ref(),
             log_passes: false,
-            log_blocks: dice.chance(3),
+            log_blocks: dice.chance(3) && !matches!(&engine, Engine::Vllm(engine) if engine.groups.is_some()),
         };
         let limits = Limits { stall_passes: 300, interval_ps: 10 * MS, gap_limit: 50, series_limit: 8 };
         let mut worker = Replica::new(0, setting, limits);

@@ -23,7 +23,7 @@ from .engine import (
 from .formats import Format
 from .gpus import Gpu
 from .lookup import find_gpu, find_model
-from .memory import Memory, cache_bytes, weight_bytes
+from .memory import Memory, cache_bytes, state_bytes, weight_bytes
 from .models import Model
 from .parallel import Ranks, ranks
 from .speculation import acceptance, check_model_drafts
@@ -87,7 +87,8 @@ def resolve_sglang(spec: Spec, engine: SglangEngine, role: str) -> ResolvedEngin
     """Raises SpecError for an unknown model or GPU, for what SGLang refuses at start, and for what does not fit."""
     model, gpu = find_model(spec), find_gpu(spec)
     if model is not None:
-        check_model(spec, model, model.recurrent())
+        check_model(spec, model, [])
+        _check_recurrent(spec, engine, model, role)
     context = request_limit(spec, model, "context_length", engine.context_length)
     shared = ranks(spec, model)
     whole_chunk = _chunk(engine, gpu)
@@ -276,8 +277,35 @@ def _memory(
         activations=0,
         runtime=0,
         kv_per_token=token_bytes,
-        states=0 if apart is None else apart.state_bytes,
+        states=_states(engine, model, kv, shared) if apart is None else apart.state_bytes,
     )
+
+
+def _check_recurrent(spec: Spec, engine: SglangEngine, model: Model, role: str) -> None:
+    """States are kept of the requests that run, and of nothing else: raises SpecError where they would be cached."""
+    if not model.recurrent():
+        return
+    problem, what = spec.source.problem, model.recurrent()[0]
+    if role != "aggregated":
+        raise problem(("model",), f"hand-overs of {what} are not yet modelled", found=model.name, wanted="no pools")
+    if not engine.disable_radix_cache:
+        raise problem(
+            ("engine", "disable_radix_cache"),
+            f"SGLang's radix cache of {what} is not yet modelled",
+            found="false",
+            wanted="true, with max_running_requests",
+        )
+    if engine.max_running_requests is None:
+        raise problem(("engine", "max_running_requests"), f"missing: the memory for states of {what} follows from it")
+
+
+def _states(engine: SglangEngine, model: Model, kv: Format, shared: Ranks) -> int:
+    """_handle_max_mamba_cache: a state a request and one to pad, and with speculation one more for each draft token."""
+    each = state_bytes(model, kv, shared)
+    if each == 0:
+        return 0
+    drafts = 0 if engine.drafting is None else engine.drafting.drafts + 1
+    return each * (1 + drafts) * (max((engine.max_running_requests or 1) // shared.data, 1) + 1)
 
 
 def _check_windows(spec: Spec, apart: Window | None, pool: int, page: int, chunk: int | None) -> None:

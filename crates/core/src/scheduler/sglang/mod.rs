@@ -38,7 +38,7 @@ use crate::gaps::GapList;
 use crate::kv::radix::{RadixTree, Windows};
 use crate::log::Log;
 use crate::log::sglang::PassRecord;
-use crate::record::{PassTime, Reason, Speculated};
+use crate::record::{Holdup, PassTime, Reason, Speculated};
 use hicache::Copies;
 use promise::{CLIP_TOKENS, Promises};
 use ratio::NewTokenRatio;
@@ -371,6 +371,18 @@ impl Scheduler for Sglang<'_> {
         self.s.engine.max_total_tokens / self.s.engine.page_size
     }
 
+    fn holdup(&self, _passes: i64) -> Holdup {
+        if self.rows_taken() >= self.s.engine.max_running_requests as usize {
+            Holdup::Rows
+        } else if self.waiting.is_empty() {
+            Holdup::Transfer
+        } else if self.batch_is_full {
+            Holdup::Cache
+        } else {
+            Holdup::Tokens
+        }
+    }
+
     fn cached_blocks(&self, request: u32, _passes: i64) -> u32 {
         // A run of passes evicts nothing, and enters nothing before its end.
         let tokens = self.s.trace.input_tokens[request as usize];
@@ -414,7 +426,7 @@ impl Scheduler for Sglang<'_> {
 
     fn into_ledger(self, pass_time: PassTime) -> Ledger {
         Ledger {
-            gaps: self.gaps,
+            gaps: vec![self.gaps],
             passes: self.passes,
             leaps: self.leaps,
             speculated: self.speculated,

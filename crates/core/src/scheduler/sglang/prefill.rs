@@ -243,7 +243,7 @@ impl<'a> Sglang<'a> {
     }
 
     /// Requests that have a place, but for those of the batch being made.
-    fn rows_taken(&self) -> usize {
+    pub(super) fn rows_taken(&self) -> usize {
         self.running.len() + self.joining.len() + self.sender.sending.len()
     }
 
@@ -286,6 +286,7 @@ impl<'a> Sglang<'a> {
             pages: 0,
             noted: 0,
             last_emit_ps: NEVER,
+            preempted: false,
         }
     }
 
