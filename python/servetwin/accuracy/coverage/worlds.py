@@ -44,7 +44,11 @@ REQUESTS: dict[str, Any] = {
 }
 
 SESSIONS: dict[str, Any] = {
-    "sessions": {"turns": {"values": [1, 2, 4, 8]}, "new_tokens": {"p50": 100, "p99": 400}, "think_time_s": {"p50": 2, "p99": 9}},
+    "sessions": {
+        "turns": {"values": [1, 2, 4, 8]},
+        "new_tokens": {"p50": 100, "p99": 400},
+        "think_time_s": {"p50": 2, "p99": 9},
+    },
 }
 
 
@@ -92,7 +96,7 @@ def coverage(workers: int, worlds: int = WORLDS) -> Iterator[Held]:
     """Kind by kind; the same for the same numbers."""
     with ThreadPoolExecutor(workers) as pool:
         for kind in KINDS:
-            found = list(pool.map(lambda world, kind=kind: _held(kind, world), range(worlds)))  # type: ignore[misc]
+            found = list(pool.map(lambda world, kind=kind: _held(kind, world), range(worlds)))
             yield Held(kind.name, worlds, {metric: sum(one[metric] for one in found) for metric in found[0]})
 
 
