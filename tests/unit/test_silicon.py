@@ -131,6 +131,10 @@ def test_a_row_that_is_none_is_named_by_its_line(tmp_path: Path) -> None:
     assert caught.value.line == 3
     with pytest.raises(InputError, match="cannot be read"):
         read_sample(tmp_path / "nowhere")
+    (tmp_path / "silicon_sample.csv").write_text("id,mode\na,agg\n")
+    with pytest.raises(InputError, match="no column") as caught:
+        read_sample(tmp_path)
+    assert caught.value.field == "silicon_data_source"
 
 
 @pytest.mark.parametrize(
