@@ -120,18 +120,26 @@ def verdict(answer: Answer) -> str:
         least = f"{_price(chosen)}, the least at which any deployment meets the service level"
         alike = sum(point.misses is None for point in answer.points)
         return f"Run {name}: {least}{f' (the best of {alike:,})' if alike > 1 else ''}.{_doubt(answer)}"
-    figure = f"{chosen.throughput:,.0f} output tokens/s/GPU at {chosen.load:.3g} × the workload"
+    unit = "× the workload" if answer.axis.users is None else "users"
+    figure = f"{chosen.throughput:,.0f} output tokens/s/GPU at {chosen.load:.3g} {unit}"
     if answer.objective == "frontier":
         fastest = answer.points[0]
-        return (
-            f"Most throughput: {name}, {figure} and {chosen.speed:,.0f} tokens/s for the median user. "
-            f"Fastest: {_named(fastest, answer)}, {fastest.speed:,.0f} tokens/s/user."
-        )
+        most = f"Most throughput: {name}, {figure} and {chosen.speed:,.0f} tokens/s for the median user"
+        ends = f"Fastest: {_named(fastest, answer)}, {fastest.speed:,.0f} tokens/s/user"
+        return f"{most}{_beyond(chosen, answer)}. {ends}."
     others = [point for point in answer.points if point is not chosen]
     ahead = ""
     if others and others[0].throughput:
         ahead = f", {chosen.throughput / others[0].throughput - 1:+.0%} against the next"
-    return f"Run {name}: {figure}{ahead}."
+    return f"Run {name}: {figure}{ahead}{_beyond(chosen, answer)}."
+
+
+def _beyond(point: Point, answer: Answer) -> str:
+    """What keeps a deployment from a higher load; nothing where none was tried."""
+    runs = (run for run in answer.outcomes if run.candidate == point.candidate.number and run.share == WHOLE)
+    following = min((run for run in runs if run.load > point.load), default=None)
+    missed = None if following is None else answer.point(following).misses
+    return "" if missed is None or following is None else f"; at {following.load:.3g} it {level(missed)}"
 
 
 def _named(point: Point, answer: Answer) -> str:
