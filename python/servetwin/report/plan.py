@@ -12,6 +12,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ..plan.assurance import Assurance
 from ..plan.make import Answer, reason_of
 from ..plan.runs import WHOLE
 from ..plan.space import Dropped, Space, described, labels, names_of
@@ -132,6 +133,14 @@ def verdict(answer: Answer) -> str:
     if others and others[0].throughput:
         ahead = f", {chosen.throughput / others[0].throughput - 1:+.0%} against the next"
     return f"Run {name}: {figure}{ahead}{_beyond(chosen, answer)}."
+
+
+def said(sure: Assurance) -> str:
+    """How sure the choice is."""
+    text = f"In {sure.replications:,} replications it meets the level in {sure.met:,}"
+    if sure.rival is not None:
+        text += f", and does more than trial {sure.rival} in {sure.ahead:,}"
+    return f"{text}."
 
 
 def _beyond(point: Point, answer: Answer) -> str:
