@@ -14,10 +14,13 @@ import yaml
 
 from servetwin import make_spec
 from servetwin.deploy import write
+from servetwin.errors import InputError
+from servetwin.explain import explain
+from servetwin.explain.kept import keep
 from servetwin.plan.finished import Finished
 from servetwin.plan.study import Point
 from servetwin.report.page.numbers import short
-from servetwin.report.study.page import FILE, study_page
+from servetwin.report.study.page import FILE, study_page, write_page
 
 from .browser import Opened, opened
 from .studies import STUDIES, study
@@ -139,13 +142,16 @@ def test_axes_filters_and_zoom(browser: Any, study_page_of: StudyPage) -> None:
         shown.figure("points").locator("[data-choice='x']").select_option("ttft_ms.p95")
         assert shown.figure("points").locator("circle[data-run='0']").get_attribute("cx") != before
         assert shown.figure("points").locator(".rule").count() == 1  # the limit of 400 ms
-        shown.figure("points").locator("[data-axis='replicas']").get_by_role("button", name="2").click()
-        two = {trial.number for trial in found.trials() if trial.candidate.settings["replicas"] == 2}
+        # As many as the trial with the most whole runs has.
+        count = max(found.trials(), key=lambda trial: len(trial.points)).candidate.settings["replicas"]
+        shown.figure("points").locator("[data-axis='replicas']").get_by_role("button", name=str(count)).click()
+        alike = {trial.number for trial in found.trials() if trial.candidate.settings["replicas"] == count}
         kept = dots(shown)
+        assert kept
         assert kept < whole
-        assert {shown.page.evaluate(f"runs[{run}].trial.number") for run in kept} <= two
+        assert {shown.page.evaluate(f"runs[{run}].trial.number") for run in kept} <= alike
         listed = shown.table("ranking").locator("tbody tr td:nth-child(2)").all_inner_texts()
-        assert {int(number) for number in listed} <= two
+        assert {int(number) for number in listed} <= alike
         shown.figure("points").get_by_role("button", name="misses shown").click()
         fewer = dots(shown)
         assert fewer < kept
@@ -299,3 +305,40 @@ def test_the_choice_has_its_launch_files(browser: Any, study_page_of: StudyPage)
         pruned = next(iter(of(file).answer.account.pruned))
         go(shown, f"trial-{pruned}")
         assert card.count() == 0
+
+
+def test_a_trial_is_explained_and_its_interval_drawn(browser: Any, tmp_path: Path) -> None:
+    made = study("cheapest", tmp_path)
+    chosen = made.answer.chosen
+    assert chosen is not None
+    spec, trace = made.question(chosen)
+    told = explain(spec, trace, axes=dict(made.answer.space.axes), replications=20, workers=2).as_json()
+    keep(made.folder.path, {"trial": chosen.candidate.number, "load": chosen.load} | told)
+    with opened(browser, write_page(made)) as shown:
+        assert shown.figure("points").locator(".whisker").count() == 1  # TTFT; what a GPU costs is known
+        go(shown, f"trial-{chosen.candidate.number}")
+        page = shown.page.locator("[data-part='explanation']")
+        changes = json.loads(shown.copied(page.locator("[data-table='changes']"), "JSON"))
+        tracks = page.locator(".track")
+        for place in range(tracks.count()):
+            widths = (
+                tracks.nth(place).locator("i").evaluate_all("parts => parts.map(one => parseFloat(one.style.width))")
+            )
+            assert sum(widths) == pytest.approx(100, abs=0.1)
+        low, high = told["intervals"]["ttft_ms.p95"]
+        assert f"{low:,.1f}"[:4] in shown.page.locator(".tile[data-metric='ttft_ms.p95']:visible").inner_text()
+        other = next(trial.number for trial in made.trials() if trial.number != chosen.candidate.number)
+        go(shown, f"trial-{other}")
+        assert page.count() == 0
+    effects = [*told["helps"], *told["hurts"]]
+    assert [row["value"] for row in changes] == [one["figure"]["value"] for one in effects]
+    assert low < high
+
+
+def test_a_damaged_explanation_is_named(tmp_path: Path) -> None:
+    made = study("one trial", tmp_path)
+    file = made.folder.path / "explanations" / "0.json"
+    file.parent.mkdir()
+    file.write_text("{")
+    with pytest.raises(InputError, match=r"0\.json: damaged"):
+        write_page(made)

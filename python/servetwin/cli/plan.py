@@ -126,5 +126,8 @@ def carry_out(
     page = write_page(study)
     if not quiet:
         print_answer(answer)
-        typer.echo(f"Every trial, to look at: {page}")
+        typer.echo(f"Page:    {page}")
+        if answer.chosen is not None:
+            typer.echo(f"Why:     servetwin explain {folder.path}")
+            typer.echo(f"Launch:  servetwin deploy {folder.path} --out launch")
     return answer

@@ -44,7 +44,11 @@ REQUESTS: dict[str, Any] = {
 }
 
 SESSIONS: dict[str, Any] = {
-    "sessions": {"turns": {"values": [1, 2, 4, 8]}, "new_tokens": {"p50": 100, "p99": 400}, "think_time_s": {"p50": 2, "p99": 9}},
+    "sessions": {
+        "turns": {"values": [1, 2, 4, 8]},
+        "new_tokens": {"p50": 100, "p99": 400},
+        "think_time_s": {"p50": 2, "p99": 9},
+    },
 }
 
 

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from ...explain.kept import kept
 from ...plan.finished import Finished
 from ...plan.space import labels, names_of, written
 from ..file import write_whole
@@ -23,7 +24,10 @@ HERE = Path(__file__).parent
 
 SCRIPTS = (
     *COMMON,
-    *(HERE / f"{name}.js" for name in ("yaml", "trials", "points", "overview", "trial", "versus", "account", "views")),
+    *(
+        HERE / f"{name}.js"
+        for name in ("yaml", "trials", "points", "overview", "explanation", "trial", "versus", "account", "views")
+    ),
 )
 
 
@@ -68,6 +72,7 @@ def view(study: Finished) -> dict[str, Any]:
         "account": account(answer),
         "folder": study.folder.path.name,
         "launch": launched(study),
+        "explanations": kept(study.folder.path),
         "spec_yaml": spec_yaml(spec.source.data),
         **trials(study),
     }
