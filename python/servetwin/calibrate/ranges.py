@@ -13,7 +13,17 @@ from ..timing.base import PassLimits
 from ..timing.host import Host, Launches
 from ..timing.roofline import Roofline
 from ..timing.select import pass_limits
-from ..timing.terms import HOST, REQUEST, factors_of
+from ..timing.terms import (
+    ATTENTION,
+    COMPUTE,
+    HOST,
+    LONGEST,
+    MEMORY,
+    REQUEST,
+    balance_tokens,
+    computed_share,
+    factors_of,
+)
 from .runs import Simulator
 from .solve import Unknown
 
@@ -24,6 +34,10 @@ LOWEST, HIGHEST = 0.4, 2.5
 LONGEST_PRIOR, LONGEST_HIGHEST = 0.5, 5.0
 HOST_PRIOR_MS, HOST_HIGHEST_MS = 1.0, 20.0
 REQUEST_PRIOR_MS, REQUEST_HIGHEST_MS = 5.0, 500.0
+
+MANY_TOKENS = 4096
+ROWS, CONTEXT = 64, 4096
+"""Passes by which a model is held against the data sheet."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +75,7 @@ def ranges(simulator: Simulator, *, client: bool) -> list[TermRange]:
         low, reason = max(LOWEST, min(least.get(name, 0.0), 1.0)), f"at least {LOWEST:g}"
         if low > LOWEST:
             reason = "not faster than the data sheet's rates"
-        prior, high = (LONGEST_PRIOR, LONGEST_HIGHEST) if name == "longest" else (PRIOR, HIGHEST)
+        prior, high = (LONGEST_PRIOR, LONGEST_HIGHEST) if name == LONGEST else (PRIOR, HIGHEST)
         found.append(TermRange(name, 1.0, low, high, reason, factor=True, prior=prior))
     host, request = simulator.timing.host_ms, simulator.timing.request_ms
     found.append(
@@ -84,17 +98,15 @@ def fastest(engine: ResolvedEngine, tensor: int, described: Any) -> dict[str, fl
     model = step_time(described)
     assert isinstance(model, Tabulated)
     one = Features(0, 0, 0, 1, 0, 0, 1, 0, 1)
-    most = min(limits.tokens, 4096)
+    most = min(limits.tokens, MANY_TOKENS)
     many = Features(most, 0, 0, 0, 0, 0, 1, 0, 1)
-    products = max(
-        sheet.picoseconds(f) / max(model.tokens.value(tokens) + model.sequences.value(1), 1)
-        for f, tokens in ((one, 1), (many, most))
-    )
-    rows, context = min(limits.rows, 64), min(limits.length, 4096)
-    full = Features(0, 0, 0, rows, 0, rows * context, rows, 0, rows)
+    found = {}
+    for term, f, tokens in ((MEMORY, one, 1), (COMPUTE, many, most)):
+        if term == MEMORY or computed_share(most, balance_tokens(engine)) == 1:
+            found[term] = sheet.picoseconds(f) / max(model.tokens.value(tokens) + model.sequences.value(1), 1)
+    rows, context = min(limits.rows, ROWS), min(limits.length, CONTEXT)
     cache = sheet.terms[1].context_ps * rows * context
-    attention = cache / max(model.decode.value(rows, full.context), 1)
-    return {"products": products, "attention": attention}
+    return found | {ATTENTION: cache / max(model.decode.value(rows, rows * context), 1)}
 
 
 def _sheet(engine: ResolvedEngine, tensor: int, limits: PassLimits) -> Affine:

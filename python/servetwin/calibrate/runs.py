@@ -16,7 +16,7 @@ from ..native import native_errors
 from ..spec import Spec
 from ..spec.timing import HostTiming
 from ..spec.workload import ClosedWorkload, PoissonWorkload
-from ..timing.terms import REQUEST, with_terms
+from ..timing.terms import REQUEST, balance_tokens, with_terms
 from ..units import PS_PER_MS, nearest_ps
 from ..workload import open_workload
 from .measured import Measurement, Point
@@ -119,7 +119,7 @@ class Simulator:
     def run(self, load: Load, terms: Mapping[str, float]) -> Any:
         """The core's run. Raises InputError for requests that are not served."""
         pool = self.deployment.first
-        lowered = with_terms(pool.lowered, terms, self.timing.host_ms)
+        lowered = with_terms(pool.lowered, terms, self.timing.host_ms, balance_tokens(pool.engine))
         front = dict(self._config["front"])
         if not load.measurement.front_end:
             front = dict.fromkeys(FRONT_END, 0)

@@ -54,13 +54,36 @@ def highest(study: Study, candidates: Sequence[Candidate], shares: Sequence[floa
     """Each at the highest load that it can take, the best by `value` first. Those that raced and lost are not there."""
     left = _screened(study, candidates, shares, value)
     best: list[Point] = []
-    for first in range(0, len(left), BATCH):
-        batch = left[first : first + BATCH]
+    while left:
+        if best:
+            left = _unbeaten(study, left, value_bound(study), value(best[0]))
+        batch, left = left[:BATCH], left[BATCH:]
         climbs = {candidate.number: _race(study, candidate, best[:1]) for candidate in batch}
         rungs = climb_all(study, climbs, WHOLE, meets)
         runs = [Run(number, study.axis.load(rung)) for number, rung in rungs.items() if rung is not None]
         best = sorted([*best, *study.points(runs)], key=lambda point: (-value(point), point.candidate.number))
     return best
+
+
+def value_bound(study: Study) -> Callable[[Candidate], float]:
+    """What a point's value cannot exceed, whatever the load."""
+    objective = study.space.search.objective
+
+    def per_dollar(candidate: Candidate) -> float:
+        cost = candidate.cost_per_hour
+        per_gpu = study.bounds.throughput(candidate)
+        return per_gpu if cost is None else per_gpu * candidate.gpus * 3600 / 1e6 / cost
+
+    return per_dollar if objective == "goodput_per_dollar" else study.bounds.throughput
+
+
+def _unbeaten(
+    study: Study, left: Sequence[Candidate], bound: Callable[[Candidate], float], most: float
+) -> list[Candidate]:
+    """Those that may do as much as the best so far."""
+    beaten = [candidate for candidate in left if bound(candidate) < most]
+    study.prune(beaten, "cannot do as much as another does, in the best pass it can have")
+    return [candidate for candidate in left if candidate not in beaten]
 
 
 def _race(study: Study, candidate: Candidate, best: Sequence[Point]) -> Climb:
@@ -93,10 +116,10 @@ def _screened(study: Study, candidates: Sequence[Candidate], shares: Sequence[fl
         most = max(values.values(), default=0.0)
         enough = most * (1 - screen.LESS[share])
         for candidate in left:
-            if values.get(candidate.number, 0.0) < enough:
-                known = values.get(candidate.number)
+            known = values.get(candidate.number)
+            if known is None or known < enough:
                 reason = "meets the level at no load" if known is None else f"{1 - known / most:.0%} less than the best"
                 study.screen([candidate], f"{reason}, {screen.on(share)}")
-        left = [candidate for candidate in left if values.get(candidate.number, 0.0) >= enough]
+        left = [candidate for candidate in left if values.get(candidate.number, -1.0) >= enough]
         left.sort(key=lambda candidate: (-values[candidate.number], candidate.number))
     return left

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -167,7 +168,14 @@ def _nothing(answer: Answer) -> str:
     if not answer.points:
         return "Nothing meets the service level, not even nearly alone; the account below says how far each was."
     nearest = answer.points[0]
-    return f"Nothing meets the service level. Nearest: {_named(nearest, answer)}, which {nearest.misses}."
+    missed = f"Nothing meets the service level. Nearest: {_named(nearest, answer)}, which {nearest.misses}"
+    needed = answer.remedy
+    if needed is None:
+        return f"{missed}."
+    times = f"{needed.times_over:.2g} × over its limits" if math.isfinite(needed.times_over) else "far from it"
+    ways = [] if needed.load is None else [f"at {needed.load:.2g} × the load"]
+    ways += [] if needed.replicas is None else [f"with {needed.replicas:,} replicas ({needed.gpus:,} GPUs)"]
+    return f"{missed}, {times}. It meets the level {' or '.join(ways) or 'at no load, and with no number of replicas'}."
 
 
 def account(account: Account) -> list[RenderableType]:

@@ -25,6 +25,8 @@ class Calibrated:
     terms: Mapping[str, float]
     host_ms: float
     """Of the model."""
+    balance: float
+    """Of the GPU, in tokens."""
 
     @property
     def evidence(self) -> Evidence:
@@ -46,7 +48,7 @@ class Calibrated:
         return self.profile.spread
 
     def lower(self, limits: PassLimits) -> Lowered:
-        lowered = with_terms(self.model.lower(limits), self.terms, self.host_ms)
+        lowered = with_terms(self.model.lower(limits), self.terms, self.host_ms, self.balance)
         known = lowered.description.get("measured")
         measured = self.profile.domain.measured(None if known is None else Measured(**known))
         return replace(lowered, description=lowered.description | {"measured": vars(measured)})

@@ -32,6 +32,7 @@ from .operators import basis
 from .polynomial import Polynomial
 from .refuse import check_experts, check_links, check_without_effect, no_basis, without_effect
 from .roofline import Roofline
+from .terms import balance_tokens
 
 COMPUTE_EFFICIENCY, MEMORY_EFFICIENCY = 0.7, 0.8
 """Of a roofline, where none is given."""
@@ -44,7 +45,7 @@ def timing_model(spec: Spec, engine: ResolvedEngine) -> TimingModel:
     if isinstance(spec.timing, ProfileTiming):
         profile, _ = spec_profile(spec, spec.timing)
         assert isinstance(options, HostTiming)
-        model = Calibrated(model, profile, profile.values, options.host_ms)
+        model = Calibrated(model, profile, profile.values, options.host_ms, balance_tokens(engine))
     _check_graphs(spec, model)
     return model
 
