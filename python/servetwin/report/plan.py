@@ -183,7 +183,7 @@ def account(account: Account) -> list[RenderableType]:
     decided = account.combinations - len(account.dropped) - len(account.pruned) - len(account.screened) - account.unseen
     ends = [
         (account.combinations, "combinations, of which"),
-        (len(account.dropped), "cannot be"),
+        (len(account.dropped), "cannot be, or equal another"),
         (account.unseen, "were never asked for by the sampler"),
         (len(account.pruned), "were pruned, with proof"),
         (len(account.screened), "were screened out on parts of the workload, without proof"),
