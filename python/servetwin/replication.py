@@ -66,7 +66,7 @@ def replicate(
     spec, trace = given_spec(spec, trace)
     python = _check_routers(spec, router)
     runs = _Runs(spec, source(spec, trace), router, requests, leap, progress, replications + 1)
-    threads = 1 if python else workers or _processors()
+    threads = 1 if python else workers or processors()
     with ThreadPoolExecutor(threads, thread_name_prefix="servetwin-replicate") as pool:
         first = pool.submit(runs.point)
         futures = [pool.submit(runs, number) for number in range(1, replications + 1)]
@@ -220,5 +220,6 @@ def _seed(seed: int, number: int) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}/{number}".encode()).digest()[:6])
 
 
-def _processors() -> int:
+def processors() -> int:
+    """That this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -36,7 +36,7 @@ COLUMNS = (
 SERIES = ("time_ps", "replica", "running", "waiting", "used_blocks", "holdup")
 
 
-POOL = ("replicas", "engine", "step_time", "data", "router", "instances")
+POOL = ("replicas", "engine", "step_time", "data", "pipeline", "router", "instances")
 
 
 def described(run: dict[str, Any]) -> str:

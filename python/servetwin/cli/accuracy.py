@@ -134,11 +134,29 @@ def _ranking(data: Path | None) -> RenderableType:
     return ranking_table(_compared(data))
 
 
+@app.command()
+def coverage(data: Systems = None) -> None:
+    """Show how often 90 % intervals hold: on the silicon sample, on measured runs, and in worlds whose truth is known.
+
+    The sample comes with aiconfigurator-core 0.12.0; the runs are LLMServingSim's, in the folder that SERVETWIN_DATA
+    names. Takes minutes. Exit codes: 0 shown, however often.
+    """
+    _print(_coverage(data))
+
+
+def _coverage(data: Path | None) -> RenderableType:
+    from ..replication import processors
+    from ..report.coverage import coverage_report
+
+    return coverage_report(data, processors())
+
+
 COMPARISONS: Mapping[str, Callable[[Path | None], RenderableType]] = {
     "operators": _operators,
     "servingsim": lambda systems: _servingsim(None),
     "silicon": _silicon,
     "ranking": _ranking,
+    "coverage": _coverage,
 }
 """By the names of their commands, in the order shown; each raises MissingDataError without its data."""
 

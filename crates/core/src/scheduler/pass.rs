@@ -74,6 +74,11 @@ impl Pass {
         self.settled = true;
     }
 
+    /// Whether its results are a token for each row of the decode set, and nothing else.
+    pub fn is_quiet(&self) -> bool {
+        self.features.prefill_tokens == 0 && self.sampling.is_empty() && self.returning.is_empty() && self.dead == 0
+    }
+
     /// Whether it is a run of passes that only decode.
     pub fn is_run(&self) -> bool {
         self.is_run

@@ -96,7 +96,7 @@ def coverage(workers: int, worlds: int = WORLDS) -> Iterator[Held]:
     """Kind by kind; the same for the same numbers."""
     with ThreadPoolExecutor(workers) as pool:
         for kind in KINDS:
-            found = list(pool.map(lambda world, kind=kind: _held(kind, world), range(worlds)))  # type: ignore[misc]
+            found = list(pool.map(lambda world, kind=kind: _held(kind, world), range(worlds)))
             yield Held(kind.name, worlds, {metric: sum(one[metric] for one in found) for metric in found[0]})
 
 

@@ -26,10 +26,10 @@ BOUNDS: Mapping[str, tuple[float, float]] = {
 """Fits stay within. A launch takes a few microseconds, and eager layers have tens to hundreds of them."""
 
 TRUST = 0.02
-"""What a term must gain, in mean absolute logarithm, to go from one bound to the other."""
+"""What a term must gain, in mean error, to go from one bound to the other."""
 
 ROUNDED = 0.1
-"""The absolute logarithm is rounded off around 0, so that terms in turn find what they would find together."""
+"""The absolute error is rounded off around 0, so that terms in turn find what they would find together."""
 
 SWEEPS = 8
 
@@ -87,8 +87,8 @@ def _between(values: Sequence[tuple[float, float]], at: float) -> tuple[float, f
 
 
 def fit(responses: Sequence[Response]) -> Fitted:
-    """The terms with the least mean absolute logarithm of predicted over measured, TTFT and TPOT alike, groups of rows
-    by the square root of their size; each pulled a little towards what it is without a fit."""
+    """The terms with the least mean absolute error, relative to what was measured, of TTFT and TPOT alike; groups of
+    rows weigh as the square root of their size, each pulled a little towards what it is without a fit."""
     sizes = Counter(one.group for one in responses)
     request_ms = dict.fromkeys((one.engine for one in responses), UNFITTED.request_ms)
     eager_layer_us = dict.fromkeys((one.kind for one in responses), UNFITTED.eager_layer_us)
@@ -137,6 +137,6 @@ def _loss(rows: Sequence[Response], sizes: Mapping[str, int], fitted: Fitted) ->
         weight = sizes[one.group] ** -0.5
         times = one.times(fitted.of(one.engine, one.kind))
         for predicted, measured in zip(times, one.measured, strict=True):
-            total += weight * math.hypot(math.log(max(predicted, 1e-3) / measured), ROUNDED)
+            total += weight * math.hypot(predicted / measured - 1, ROUNDED)
         weights += 2 * weight
     return total / weights

@@ -74,6 +74,7 @@ fn a_replica_that_lost_a_prompt_is_not_asked_for_it_again() {
             step_time,
             role,
             data,
+            pipeline: None,
             store,
             leap: true,
             max_passes,

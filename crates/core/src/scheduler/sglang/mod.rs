@@ -426,7 +426,7 @@ impl Scheduler for Sglang<'_> {
 
     fn into_ledger(self, pass_time: PassTime) -> Ledger {
         Ledger {
-            gaps: self.gaps,
+            gaps: vec![self.gaps],
             passes: self.passes,
             leaps: self.leaps,
             speculated: self.speculated,

@@ -226,6 +226,7 @@ impl<'a> Vllm<'a> {
             padded: false,
             prefilling: false,
             finish_at: 0,
+            micro_batch: 0,
             last_emit_ps: NEVER,
             preempted: false,
             last_pass: u64::MAX,
@@ -250,8 +251,11 @@ impl<'a> Vllm<'a> {
             let slot = self.running[index];
             let row = &self.rows[slot as usize];
             if row.state == State::Decoding {
-                let computed = row.computed_by(self.k + u64::from(row.order < self.cut));
-                let on_way = u32::from(self.updated < self.k && row.left_out_at != self.k);
+                let (k, updated) = self.counters_of(slot);
+                let in_pass = row.order < self.cut && self.decodes_here(slot);
+                let computed = row.computed_by(k + u64::from(in_pass));
+                let unknown = self.s.engine.async_scheduling && updated < k && row.left_out_at != k;
+                let on_way = u32::from(unknown);
                 self.bring_up_to_date(slot, computed, computed - on_way);
             }
         }

@@ -9,7 +9,8 @@
 //!
 //! Files in the order of a pass: `schedule` (a stepped pass, or a run of passes), `batch` (the
 //! requests that run: budget, blocks, preemption), `admit` (the queue), `results`; `speculation` (rows
-//! that verify drafts); `groups` (layers that do not keep every token); `pass` and `row` hold the data, `trail` the log of passes.
+//! that verify drafts); `groups` (layers that do not keep every token); `micro_batches` (of pipeline
+//! stages); `pass` and `row` hold the data, `trail` the log of passes.
 
 mod admit;
 mod batch;
@@ -18,6 +19,7 @@ mod cadence;
 mod groups;
 mod handover;
 mod load;
+mod micro_batches;
 mod offload;
 mod results;
 mod row;
@@ -33,10 +35,12 @@ use crate::gaps::GapList;
 use crate::kv::block_pool::{BlockPool, FreeRule};
 use crate::log::{Log, PassRecord};
 use crate::record::{Holdup, PassTime, Reason, Speculated};
+use crate::step_time::Features;
 use crate::waiting::{Key, Queue, Waiting};
 use cadence::Cadence;
 use handover::News;
 use hashbrown::HashMap;
+use micro_batches::MicroBatches;
 use offload::Offload;
 use row::{Planned, Row, State};
 use rustc_hash::FxBuildHasher;
@@ -117,6 +121,8 @@ pub struct Vllm<'a> {
     /// A request that waits did not fit, and nothing has happened since that could help it.
     head_blocked: bool,
     offload: Option<Offload<'a>>,
+    /// Of a pipeline: the batches whose turn it is not. What this scheduler holds is the other's.
+    micro: Option<Box<MicroBatches<'a>>>,
     /// Rows that have left, and the pass under way that may still write to their blocks.
     leaving: Vec<(u64, u32)>,
     /// Prefill replicas: requests whose KV is yet to be fetched, and their rows.
@@ -143,7 +149,7 @@ impl<'a> Vllm<'a> {
             Version::V0_32 => FreeRule::UnhashedFirst,
             Version::V0_19 => FreeRule::AllLast,
         };
-        Vllm {
+        let mut vllm = Vllm {
             s: setting,
             pool: BlockPool::new(engine.num_gpu_blocks, rule, setting.log_blocks),
             rows: Vec::new(),
@@ -170,6 +176,7 @@ impl<'a> Vllm<'a> {
             next_order: 0,
             head_blocked: false,
             offload: engine.offload.as_ref().map(|offload| Offload::new(offload, setting.store)),
+            micro: None,
             leaving: Vec::new(),
             held: HashMap::default(),
             remote: HashMap::default(),
@@ -183,12 +190,21 @@ impl<'a> Vllm<'a> {
             passes: 0,
             leaps: 0,
             log: Vec::new(),
+        };
+        let count = setting.micro_batches();
+        if count > 1 {
+            vllm.micro = Some(Box::new(MicroBatches::new(&vllm, count, gap_limit)));
         }
+        vllm
     }
 
     /// Blocks that the first `passes` passes of an unsettled run take.
     fn demand(&self, passes: i64) -> u32 {
-        if passes > 0 { self.decoding.demand(self.k, passes) as u32 } else { 0 }
+        match &self.micro {
+            _ if passes <= 0 => 0,
+            None => self.decoding.demand(self.k, passes) as u32,
+            Some(_) => self.demand_of_micro_batches(passes),
+        }
     }
 
     fn key(&self, request: u32, arrival_ps: i64) -> Key {
@@ -302,6 +318,36 @@ impl Scheduler for Vllm<'_> {
         Vllm::set_step(self, step);
     }
 
+    fn turn_to(&mut self, pass: u64) {
+        self.turn_to_pass(pass);
+    }
+
+    fn quiet_passes(&self, pass: u64) -> i64 {
+        self.count_quiet_passes(pass)
+    }
+
+    fn quiet_features(&self, pass: u64) -> Features {
+        self.features_of(pass)
+    }
+
+    fn quiet_pass(&self, number: u64, pass: &mut Pass) {
+        self.describe_quiet(number, pass);
+    }
+
+    fn skip(&mut self, pass: u64, passes: i64) {
+        self.skip_passes(pass, passes);
+    }
+
+    fn skip_results(&mut self, pass: u64, gap_ps: i64) {
+        self.skip_results_of(pass, gap_ps);
+    }
+
+    fn log_times(&mut self, pass: &Pass, start_ps: i64, time_ps: i64) {
+        if let Some(entry) = pass.logged {
+            (self.log[entry].t_ps, self.log[entry].dt_ps) = (start_ps, time_ps);
+        }
+    }
+
     fn settle(&mut self, pass: &mut Pass) {
         self.take_run(pass);
     }
@@ -327,9 +373,9 @@ impl Scheduler for Vllm<'_> {
         self.log.push(PassRecord { t_ps: now_ps, scheduled_at_ps: now_ps, stuck, ..PassRecord::default() });
     }
 
-    fn into_ledger(self, pass_time: PassTime) -> Ledger {
+    fn into_ledger(mut self, pass_time: PassTime) -> Ledger {
         Ledger {
-            gaps: self.gaps,
+            gaps: self.gap_lists(),
             passes: self.passes,
             leaps: self.leaps,
             speculated: self.speculated,
@@ -345,8 +391,9 @@ impl Scheduler for Vllm<'_> {
             .filter(|&&slot| self.rows[slot as usize].state != State::Explicit)
             .map(|&slot| {
                 let row = &self.rows[slot as usize];
-                let sampled = if row.state == State::Draining { row.target } else { row.sampled(self.k) };
-                let stored = row.prompt + sampled - 1 - u32::from(row.was_left_out_dead(self.k));
+                let (k, _) = self.counters_of(slot);
+                let sampled = if row.state == State::Draining { row.target } else { row.sampled(k) };
+                let stored = row.prompt + sampled - 1 - u32::from(row.was_left_out_dead(k));
                 self.decoding.held(slot, stored, self.s.engine.block_size) - self.pool.held(slot)
             })
             .sum();
@@ -355,6 +402,6 @@ impl Scheduler for Vllm<'_> {
         if let Some(offload) = &self.offload {
             offload.check();
         }
-        assert_eq!(self.running.len(), self.decoding.len() + self.explicit.len());
+        assert_eq!(self.running.len(), self.decoding.len() + self.explicit.len() + self.rows_parked());
     }
 }

@@ -14,6 +14,7 @@ impl Vllm<'_> {
         let end_ps = pass.end_ps;
         self.take_run(pass);
         self.updated = pass.serial;
+        self.end_stale();
         while let Some(&(serial, slot)) = self.leaving.first()
             && serial <= pass.serial
         {
@@ -41,7 +42,7 @@ impl Vllm<'_> {
         }
         for index in (0..self.late.len()).rev() {
             let (slot, serial) = self.late[index];
-            if serial <= pass.serial {
+            if serial <= pass.serial && self.rows[slot as usize].micro_batch as usize == self.turn() {
                 self.late.remove(index);
                 if pass.sampling.iter().any(|sample| sample.slot == slot) {
                     self.deliver(slot, end_ps, 1, pass.logged, results);

@@ -39,10 +39,12 @@ pub(super) struct Row<'a> {
     pub(super) prefilling: bool,
     /// Decoding rows: the counter after the pass that gives the last token.
     pub(super) finish_at: u64,
+    /// The micro-batch in which it decodes, of a pipeline.
+    pub(super) micro_batch: u32,
     pub(super) last_emit_ps: i64,
     /// Since its last token.
     pub(super) preempted: bool,
-    /// Explicit rows: the counter after the last pass it had a part in.
+    /// Explicit rows: the counter after the last pass it had a part in; of a pipeline, its number plus 1.
     pub(super) last_pass: u64,
     /// The counter after the last pass it was left out of while decoding.
     pub(super) left_out_at: u64,

@@ -24,7 +24,7 @@ impl Vllm<'_> {
             self.drain_ending_rows();
         }
         self.begin_cadence();
-        let passes = self.run_length();
+        let passes = if self.micro.is_some() { 0 } else { self.run_length() };
         if passes > 0 {
             pass.begin_run(&self.decoding, self.s.step_time, self.k, passes);
         } else if !self.schedule_pass(results, pass) {
@@ -48,6 +48,7 @@ impl Vllm<'_> {
         let ending: Vec<u32> = self.decoding.finishing_by(self.k).filter(certain).collect();
         for slot in ending {
             self.decoding.remove(self.rows[slot as usize].member(slot));
+            self.forget_member(slot);
             self.rows[slot as usize].state = State::Draining;
             let order = self.rows[slot as usize].order;
             let position = self.explicit_before(order);
@@ -203,6 +204,7 @@ impl Vllm<'_> {
     fn advance(&mut self, planned: Planned, features: &mut Features, pass: &mut Pass) {
         let Planned { slot, tokens: new, .. } = planned;
         self.hash_scheduled(slot, new);
+        let last_pass = self.pass_mark();
         let row = &mut self.rows[slot as usize];
         let known = row.tokens();
         let past = row.computed;
@@ -214,7 +216,7 @@ impl Vllm<'_> {
             features.add_prefill(i64::from(past), i64::from(new));
         }
         row.computed += new;
-        row.last_pass = self.k + 1;
+        row.last_pass = last_pass;
         if self.s.engine.groups.is_some() {
             self.computed.push(slot);
         }
@@ -286,6 +288,7 @@ impl Vllm<'_> {
             row.state = State::Decoding;
             row.finish_at = self.k + u64::from(row.target - row.delivered - 1);
             self.decoding.insert(row.member(slot));
+            self.note_member(slot);
         }
     }
 }
