@@ -69,6 +69,7 @@ def test_the_choice_stands_at_the_top(browser: Any, study_page_of: StudyPage) ->
             assert shown.page.locator("h2:visible").inner_text() == f"Trial {chosen.candidate.number}"
     with opened(browser, study_page_of("nothing meets")) as shown:
         assert "Nothing meets the service level" in shown.page.inner_text("header")
+        shown.table("ranking").get_by_role("button", name="all trials").click()
         assert shown.table("ranking").locator("tbody tr").count() == 24
 
 
@@ -342,3 +343,19 @@ def test_a_damaged_explanation_is_named(tmp_path: Path) -> None:
     file.write_text("{")
     with pytest.raises(InputError, match=r"0\.json: damaged"):
         write_page(made)
+
+
+def test_of_very_many_runs_some_are_left_out(browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = study("frontier", tmp_path)
+    for name in ("MOST_PARTS", "MOST_DETAILED", "MOST_RUNS"):
+        monkeypatch.setattr(f"servetwin.report.study.trials.{name}", 5)
+    answers = {point.candidate.number for point in made.answer.points}
+    with opened(browser, write_page(made)) as shown:
+        assert "trials.parquet holds all" in shown.figure("points").inner_text()
+        listed = [shown.page.evaluate(f"runs[{run}].trial.number") for run in dots(shown)]
+        for trial in made.trials():
+            wanted = len(trial.points) if trial.number in answers else min(len(trial.points), 1)
+            assert listed.count(trial.number) == wanted
+        for trial in list(made.trials())[:3]:
+            go(shown, f"trial-{trial.number}")
+            assert shown.page.locator("h2:visible").first.inner_text() == f"Trial {trial.number}"

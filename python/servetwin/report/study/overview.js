@@ -128,7 +128,8 @@ function pointsSection() {
       rows: held.map((run) => [run.trial.number, ...DATA.axes.map((axis, n) => axis.values[run.trial.at[n]]), run.load, run.share, run.misses, ...metrics.filter((metric) => metric !== LOAD).map((metric) => figureOf(run, metric.key))]) };
   };
   const caption = "A point is a trial under a load. Press one to open its trial; drag to zoom, double click to go back.";
-  const element = card("Trials under every load", caption, copyMenu(data), choices, filterRow(), host, key);
+  const element = card("Trials under every load", caption, copyMenu(data), choices, filterRow(), host, key,
+    DATA.left_out.length ? h("p", { class: "note" }, `So many are not carried here: ${DATA.left_out.join(", ")}; trials.parquet holds all.`) : null);
   element.dataset.chart = "points";
   const found = section("frontier", [DATA.objective === "frontier" ? "Frontier" : "Points", "Points"], null, element);
   made = scatter(host, { ...drawn(), tip: (point) => tipOf(point.run), pick: (point) => { location.hash = `trial-${point.run.trial.number}`; },

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ from ..page.view import spec_yaml
 from ..plan import verdict
 from .account import account
 from .launch import launched
-from .metrics import METRICS
 from .trials import trials
 
 FILE = "plan.html"
@@ -59,7 +57,6 @@ def view(study: Finished) -> dict[str, Any]:
         "trace": getattr(spec.workload, "trace", None),
         "engine": spec.engine.name,
         "slo": None if spec.slo is None else spec.slo.model_dump(mode="json", exclude_none=True),
-        "metrics": [asdict(metric) for metric in METRICS],
         "axes": [
             {
                 "path": path,
