@@ -67,10 +67,13 @@ def test_the_choice_stands_at_the_top(browser: Any, study_page_of: StudyPage) ->
                 assert value == pytest.approx(figure(chosen, key), rel=1e-5), (name, key)
             shown.page.locator("header").get_by_role("link", name="Open trial").click()
             assert shown.page.locator("h2:visible").inner_text() == f"Trial {chosen.candidate.number}"
-    with opened(browser, study_page_of("nothing meets")) as shown:
+    file = study_page_of("nothing meets")
+    run = {run.candidate for run in of(file).answer.outcomes}
+    with opened(browser, file) as shown:
         assert "Nothing meets the service level" in shown.page.inner_text("header")
-        shown.table("ranking").get_by_role("button", name="all trials").click()
-        assert shown.table("ranking").locator("tbody tr").count() == 24
+        if run != {point.candidate.number for point in of(file).answer.points}:
+            shown.table("ranking").get_by_role("button", name="all that ran").click()
+        assert shown.table("ranking").locator("tbody tr").count() == len(run)
 
 
 def figure(point: Point, key: str) -> float:
@@ -214,7 +217,7 @@ def test_a_trial_has_its_figures_by_load(browser: Any, study_page_of: StudyPage)
 def test_two_trials_side_by_side(browser: Any, study_page_of: StudyPage) -> None:
     file = study_page_of("goodput")
     with opened(browser, file) as shown:
-        shown.table("ranking").get_by_role("button", name="all trials").click()
+        shown.table("ranking").get_by_role("button", name="all that ran").click()
         boxes = shown.table("ranking").locator("tbody input[type=checkbox]")
         first, second = (int(boxes.nth(place).get_attribute("value")) for place in (0, 5))
         boxes.nth(0).click()

@@ -210,8 +210,8 @@ function rankingSection() {
   const refresh = () => table.update(rows());
   refreshed.push(refresh);
   const word = DATA.objective === "frontier" ? "the frontier" : "the answer";
-  const tools = [compareButton, answer.length && trials.size > 1 ? segments("Rows", { answer: word, all: "all trials" }, kind, (next) => { kind = next; refresh(); }) : null, copyMenu(() => table.data())];
-  const element = card(DATA.objective === "frontier" ? "The frontier, the fastest for a user first" : "Ranking, the best first", "Latencies in milliseconds. Of all trials each at the highest load that meets the service level. Tick two to set them side by side", tools, table.element);
+  const tools = [compareButton, answer.length && trials.size > 1 ? segments("Rows", { answer: word, all: "all that ran" }, kind, (next) => { kind = next; refresh(); }) : null, copyMenu(() => table.data())];
+  const element = card(DATA.objective === "frontier" ? "The frontier, the fastest for a user first" : "Ranking, the best first", "Latencies in milliseconds. Of all that ran each at the highest load that meets the service level. Tick two to set them side by side", tools, table.element);
   element.dataset.table = "ranking";
   return section("ranking", ["Ranking"], null, element);
 }
