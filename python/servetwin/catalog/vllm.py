@@ -87,6 +87,8 @@ def resolve_vllm(spec: Spec, engine: VllmEngine) -> ResolvedEngine:
     rules = _RULES[engine.version]
     if engine.drafting is not None and engine.drafting.head != "none":
         rules += "; drafting heads unrecorded: read from its source"
+    if spec.parallel.pipeline > 1:
+        rules += "; pipeline stages unrecorded: read from its source"
     if offload is not None:
         rules += "; offloading unrecorded: read from its source"
     return ResolvedEngine(

@@ -7,7 +7,7 @@ makes a model as it may really be, given its error.
 from .base import Evidence, Lowered, PassLimits, TimingModel
 from .drafting import with_drafting
 from .draws import ErrorDraw, Scaled, drawn
-from .select import lower, pass_limits, timing_model
+from .select import StageModels, lower, pass_limits, stage_models, timing_model
 
 __all__ = [
     "ErrorDraw",
@@ -15,10 +15,12 @@ __all__ = [
     "Lowered",
     "PassLimits",
     "Scaled",
+    "StageModels",
     "TimingModel",
     "drawn",
     "lower",
     "pass_limits",
+    "stage_models",
     "timing_model",
     "with_drafting",
 ]

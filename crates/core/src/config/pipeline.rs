@@ -37,6 +37,7 @@ impl Pipeline {
             Engine::Sglang(engine) => {
                 fault(!engine.disable_overlap_schedule, "SGLang's pipeline runs without overlap")?;
                 fault(engine.acceptance.is_some(), "a pipeline runs without speculation")?;
+                fault(engine.window.is_some(), "a pipeline runs without windows")?;
                 fault(engine.hicache.is_some(), "a pipeline runs without HiCache")
             }
             Engine::Trtllm(_) => fault(true, "TensorRT-LLM's pipeline is not modelled"),
