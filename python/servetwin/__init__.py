@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ._core import Trace, __version__
     from .errors import InputError, ServetwinError, SpecError
     from .policy import Choice, ReplicaView, Router, RouterRequest
+    from .replication import replicate
     from .result.invariants import check_invariants
     from .result.result import Result
     from .result.store import load
@@ -39,6 +40,7 @@ _HOMES = {
     "load": ".result.store",
     "load_spec": ".spec",
     "make_spec": ".spec",
+    "replicate": ".replication",
     "simulate": ".simulation",
 }
 
@@ -58,6 +60,7 @@ __all__ = [
     "load",
     "load_spec",
     "make_spec",
+    "replicate",
     "simulate",
 ]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .catalog import ResolvedEngine
@@ -34,18 +34,21 @@ class Network:
     links: list[dict[str, Any]]
     written: str
     """For people."""
+    tail: dict[str, int] | None = None
+    """What goes with the last part of a prompt, as the core reads it."""
 
 
 def network(spec: Spec, engines: Mapping[str, ResolvedEngine]) -> Network:
     """Raises SpecError where a capacity or the size of the KV is not known."""
     handover = spec.handover or Handover()
     size = _bytes_per_token(spec, handover, engines["decode"])
+    tail = _tail(spec, handover, engines["decode"])
     if handover.link is not None and spec.cluster is not None:
         named = spec.cluster.links[handover.link]
         link = _link(named.gbytes_per_s * 1e9, nearest_ps(named.latency_us, PS_PER_US))
         written = f"link {handover.link}, {named.gbytes_per_s:g} GB/s"
-        return Network(size, handover.link, {}, [link], written)
-    return _placed(spec, engines, size)
+        return Network(size, handover.link, {}, [link], written, tail)
+    return replace(_placed(spec, engines, size), tail=tail)
 
 
 def _bytes_per_token(spec: Spec, handover: Handover, engine: ResolvedEngine) -> int:
@@ -57,9 +60,30 @@ def _bytes_per_token(spec: Spec, handover: Handover, engine: ResolvedEngine) -> 
         )
     decode = spec.by_pool["decode"]
     tensor = decode.parallel.tensor
+    if engine.window is not None and engine.window.counts_head:
+        return round(engine.window.token_bytes * tensor)
     # SGLang appends the head's pool to the model's (disaggregation/prefill.py), vLLM has both in one.
     of_head = head_bytes(engine.model, decode.engine.drafting, engine.kv, tensor)
+    if engine.window is not None:
+        return round((engine.window.token_bytes + of_head) * tensor)
     return (engine.model.cache_bytes(1, engine.kv, tensor) + of_head) * tensor
+
+
+def _tail(spec: Spec, handover: Handover, engine: ResolvedEngine) -> dict[str, int] | None:
+    """The windows of a prompt go with its last part, in whole pages, and the states of the request with them.
+
+    disaggregation/prefill.py (send_kv_chunk). None where each layer keeps every token, or the size of the KV is given.
+    """
+    window = engine.window
+    if window is None or handover.kv_bytes_per_token is not None:
+        return None
+    tensor = spec.by_pool["decode"].parallel.tensor
+    return {
+        "window_tokens": window.tokens,
+        "page_tokens": engine.block_tokens,
+        "bytes_per_token": round(window.window_bytes * tensor),
+        "state_bytes": window.request_bytes * tensor,
+    }
 
 
 def _placed(spec: Spec, engines: Mapping[str, ResolvedEngine], size: int) -> Network:
@@ -154,5 +178,6 @@ def describe_handover(described: dict[str, Any], spec: Spec, crossed: Network) -
         "timeout_ps": nearest_ps(handover.timeout_s or TIMEOUT_S[engine], PS_PER_S),
         "local_prefill_tokens": handover.local_prefill_tokens,
         "bytes_per_token": crossed.bytes_per_token,
+        "tail": crossed.tail,
         "links": [] if crossed.link is None else [0],
     }

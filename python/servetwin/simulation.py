@@ -20,7 +20,7 @@ from .spec.workload import TraceWorkload
 from .workload import check_blocks, check_sessions, open_workload
 
 if TYPE_CHECKING:
-    from ._core import Trace
+    from ._core import Run, Trace
 
 
 def simulate(
@@ -47,33 +47,17 @@ def simulate(
         InputError: the trace is not usable; with file, line and field.
         Whatever `router` raises, with a note of the request and the time.
     """
-    if not isinstance(spec, Spec):
-        spec = make_spec(spec) if isinstance(spec, Mapping) else load_spec(spec)
-    if isinstance(trace, (str, Path)):
-        spec = with_trace(spec, str(Path(trace).absolute()))
-        trace = None
-    if spec.search is not None:
-        raise spec.source.problem(("search",), "only `servetwin plan` reads it", wanted="--set search=null")
+    spec, trace = given_spec(spec, trace)
     if deployment is None:
         deployment = resolve(spec)
-    first = deployment.first
-    routers = {first.role: router or _own_router(first.spec)}
-    routers |= {pool.role: _own_router(pool.spec) for pool in deployment.pools if pool is not first}
-    router = routers[first.role]
+    routers = own_routers(deployment, router)
+    router = routers[deployment.first.role]
 
     started = time.perf_counter()
     opened = open_workload(spec) if trace is None else trace
-    for pool in deployment.pools:
-        check_blocks(pool.spec, opened)
-        if routers[pool.role] is None:
-            check_sessions(pool.spec, opened)
+    check_workload(deployment, opened, routers)
     parsed = time.perf_counter()
-    config = run_description(spec, deployment, leap=leap, own_router=router is not None)
-    with native_errors():
-        run = native_simulate(
-            opened, json.dumps(config), router=router, decode_router=routers.get("decode"), progress=progress
-        )
-        summary = json.loads(run.summary(json.dumps(summary_options(spec, deployment))))
+    run, summary = carry_out(spec, deployment, opened, routers, leap=leap, progress=progress)
     timings = Timings(
         parse_s=parsed - started,
         simulate_s=time.perf_counter() - parsed,
@@ -82,6 +66,56 @@ def simulate(
         leap=leap,
     )
     return Result.of_run(run, summary, provenance(spec, deployment, opened, router, run.pass_times), timings, opened)
+
+
+def given_spec(
+    spec: Spec | str | Path | Mapping[str, Any], trace: Trace | str | Path | None
+) -> tuple[Spec, Trace | None]:
+    """The spec that is meant, its trace named in it; and a trace that is there already. Raises SpecError."""
+    if not isinstance(spec, Spec):
+        spec = make_spec(spec) if isinstance(spec, Mapping) else load_spec(spec)
+    if isinstance(trace, (str, Path)):
+        spec = with_trace(spec, str(Path(trace).absolute()))
+        trace = None
+    if spec.search is not None:
+        raise spec.source.problem(("search",), "only `servetwin plan` reads it", wanted="--set search=null")
+    return spec, trace
+
+
+def check_workload(deployment: Deployment, trace: Trace, routers: Mapping[str, Router | None]) -> None:
+    """Raises SpecError for a workload that does not suit. `routers`: objects, by role, in place of the specs'."""
+    for pool in deployment.pools:
+        check_blocks(pool.spec, trace)
+        if routers[pool.role] is None:
+            check_sessions(pool.spec, trace)
+
+
+def carry_out(
+    spec: Spec,
+    deployment: Deployment,
+    trace: Trace,
+    routers: Mapping[str, Router | None],
+    *,
+    leap: bool = True,
+    progress: Callable[[float], None] | None = None,
+) -> tuple[Run, dict[str, float]]:
+    """A checked run and its summary alone, for those who make thousands. Raises as `simulate` does."""
+    router = routers[deployment.first.role]
+    config = run_description(spec, deployment, leap=leap, own_router=router is not None)
+    with native_errors():
+        run = native_simulate(
+            trace, json.dumps(config), router=router, decode_router=routers.get("decode"), progress=progress
+        )
+        return run, json.loads(run.summary(json.dumps(summary_options(spec, deployment))))
+
+
+def own_routers(deployment: Deployment, first: Router | None = None) -> dict[str, Router | None]:
+    """By role, the Python routers that the specs name, made anew; None where a router is built in.
+
+    `first`: in place of that of the replicas to which requests come.
+    """
+    given = {} if first is None else {deployment.first.role: first}
+    return {pool.role: given.get(pool.role) or _own_router(pool.spec) for pool in deployment.pools}
 
 
 def _own_router(spec: Spec) -> Router | None:

@@ -83,7 +83,7 @@ def step_time(choose: Chooser) -> Affine | Polynomial:
     return Affine(host=host, terms=choose.one_of(((term,), (term, memory))), draft=draft)
 
 
-def tabulated(choose: Chooser) -> Tabulated:
+def tabulated(choose: Chooser, *, drafts: bool = False) -> Tabulated:
     tokens, rows, contexts = _knots(choose, 200), _knots(choose, 30), _knots(choose, 300)
     reach = tuple(_knots(choose, 400) for _ in tokens)
     across = tuple(_knots(choose, 300) for _ in tokens)
@@ -104,6 +104,7 @@ def tabulated(choose: Chooser) -> Tabulated:
         decode=DecodeGrid(rows, contexts, tuple(_times(choose, len(contexts)) for _ in rows)),
         prompt=PromptGrid(tokens, reach, tuple(_times(choose, len(knots)) for knots in reach)),
         mixed=choose.one_of((None, mixed)),
+        longest=None if drafts else choose.one_of((None, _line(choose))),
     )
 
 

@@ -40,7 +40,9 @@ def test_seeded_scenarios(first: int) -> None:
 @pytest.mark.parametrize("first", range(0, 60, 20))
 def test_seeded_scenarios_timed_by_tables(first: int) -> None:
     for seed in range(first, first + 20):
-        check(replace(random_scenario(seed), step_time=tabulated(SeededChooser(seed))))
+        scenario = random_scenario(seed)
+        drafts = scenario.config.acceptance is not None
+        check(replace(scenario, step_time=tabulated(SeededChooser(seed), drafts=drafts)))
 
 
 @settings(max_examples=200)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,6 +11,8 @@ from hypothesis import strategies as st
 from servetwin.plan.capacity import REACH, climb, knee
 from servetwin.plan.curve import curve
 from servetwin.plan.load import keeps_up, ladder, shortcoming
+from servetwin.plan.runs import Outcome
+from servetwin.plan.screen import excess
 from servetwin.spec import make_spec
 from servetwin.workload import open_workload
 
@@ -59,11 +63,22 @@ def test_a_growing_backlog_is_no_steady_state(middle: int, end: int, arrivals: i
 
 def test_a_shortcoming_names_what_is_missed() -> None:
     counts = {"requests": 10, "completed": 10}
-    assert shortcoming(counts) is None
-    assert shortcoming({**counts, "completed": 7}) == "3 requests are not served"
+    assert shortcoming(counts, stalled=False) is None
+    assert shortcoming(counts, stalled=True) == "stalls: a replica stops making progress"
+    assert shortcoming({**counts, "completed": 7}, stalled=False) == "3 requests are not served"
     missed = {**counts, "slo.met": False, "slo.ttft_ms.p95.met": False, "slo.tpot_ms.p95.met": True}
-    assert shortcoming(missed) == "misses ttft_ms.p95"
-    assert shortcoming({**counts, "slo.met": False}) == "misses the attainment"
+    assert shortcoming(missed, stalled=False) == "misses ttft_ms.p95"
+    lost = shortcoming({**missed, "completed": 7}, stalled=False)
+    assert lost == "misses ttft_ms.p95 (3 of 10 requests not served)"
+    assert shortcoming({**counts, "slo.met": False}, stalled=False) == "misses the attainment"
+
+
+def test_a_run_that_stalls_or_serves_too_few_is_far_from_any_level() -> None:
+    summary = {"requests": 10, "completed": 10, "slo.ttft_ms.p95.limit": 100.0, "slo.ttft_ms.p95.value": 50.0}
+    assert excess(Outcome(summary, False, 0.1), None) == 0.5
+    assert excess(Outcome(summary, True, 0.1), None) == math.inf
+    del summary["slo.ttft_ms.p95.value"]
+    assert excess(Outcome(summary, False, 0.1), None) == math.inf
 
 
 def test_a_server_of_known_capacity() -> None:

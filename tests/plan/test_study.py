@@ -10,14 +10,14 @@ import pytest
 from servetwin.errors import SpecError
 from servetwin.plan.folder import Folder, create
 from servetwin.plan.frontier import WORTH, best
-from servetwin.plan.make import Answer, plan, space_of
+from servetwin.plan.make import Answer, plan
 from servetwin.plan.runs import Outcome, Run, Runner, Threads
-from servetwin.plan.space import Candidate, described
+from servetwin.plan.space import Candidate, Dropped, Space, described, space_of
 from servetwin.plan.study import Point
 from servetwin.spec import make_spec
 from servetwin.workload import open_workload, write_trace
 
-from .worlds import BASE, VARY, WIDE, folder, spec
+from .worlds import BASE, VARY, WIDE, folder
 
 OBJECTIVES = ("cheapest", "goodput_per_gpu", "goodput_per_dollar", "frontier")
 
@@ -44,11 +44,14 @@ def test_screening_changes_the_work_and_not_the_choice(tmp_path: Path, objective
 
 def _enumerated(study: Folder, loads: Sequence[float]) -> list[Point]:
     """Every deployment under every one of these loads, on the whole workload."""
-    space = space_of(study.spec)
+    space = study.space
     candidates = {one.number: one for one in space.all() if isinstance(one, Candidate)}
     threads = Threads(Runner(space, study.trace), 2)
     runs = [Run(number, load) for number in candidates for load in loads]
-    return [Point(candidates[run.candidate], run.load, outcome.summary) for run, outcome in threads.results(runs)]
+    return [
+        Point(candidates[run.candidate], run.load, outcome.summary, outcome.stalled)
+        for run, outcome in threads.results(runs)
+    ]
 
 
 def test_the_frontier_takes_a_tenth_of_the_runs_of_an_enumeration(tmp_path: Path) -> None:
@@ -69,7 +72,7 @@ def test_the_cheapest_is_proved_by_prices(tmp_path: Path) -> None:
     answer = plan(folder(tmp_path, "cheapest", screening=False), workers=2)
     assert answer.chosen is not None
     assert answer.account.pruned
-    space = space_of(spec("cheapest"))
+    space = folder(tmp_path / "again", "cheapest").space
     prices = {one.number: one.cost_per_hour or 0 for one in space.all() if isinstance(one, Candidate)}
     chosen = prices[answer.chosen.candidate.number]
     assert all(prices[number] > chosen for number in answer.account.pruned)
@@ -103,7 +106,7 @@ class Counting:
 
 def test_nothing_is_run_twice(tmp_path: Path) -> None:
     study = folder(tmp_path, "frontier")
-    executor = Counting(Runner(space_of(study.spec), study.trace))
+    executor = Counting(Runner(study.space, study.trace))
     plan(study, workers=1, executor=executor)
     assert len(executor.runs) == len(set(executor.runs)) == len(study.ledger.all())
 
@@ -113,6 +116,11 @@ def test_a_level_that_nothing_meets_says_how_far_the_best_is(tmp_path: Path) -> 
     answer = plan(create(tmp_path / "study", changed, None), workers=2)
     assert answer.chosen is None
     assert all(point.misses is not None for point in answer.points) or not answer.points
+
+
+def _space(change: dict[str, object]) -> Space:
+    made = make_spec({**BASE, **change})
+    return space_of(made, open_workload(made))
 
 
 @pytest.mark.parametrize(
@@ -128,19 +136,39 @@ def test_a_level_that_nothing_meets_says_how_far_the_best_is(tmp_path: Path) -> 
 )
 def test_bad_searches_are_explained(search: dict[str, object] | None, change: dict[str, object], message: str) -> None:
     with pytest.raises(SpecError) as raised:
-        space_of(make_spec({**BASE, **change, "search": search}))
+        _space({**change, "search": search})
     assert message in str(raised.value)
 
 
 def test_a_space_of_pools_has_the_replicas_of_each() -> None:
     pools = {"prefill": {}, "decode": {"parallel": {"tensor": 2}}}
     handover = {"kv_bytes_per_token": 1000}
-    space = space_of(make_spec({**BASE, "pools": pools, "handover": handover, "search": {"max_gpus": 5}}))
+    space = _space({"pools": pools, "handover": handover, "search": {"max_gpus": 5}})
     assert space.axes["pools.prefill.replicas"] == space.axes["pools.decode.replicas"] == [1, 2, 3, 4, 5]
     assert "replicas" not in space.axes
     assert described({"pools.prefill.replicas": 2, "pools.decode.replicas": 1}) == (
         "prefill replicas 2, decode replicas 1"
     )
+
+
+@pytest.mark.parametrize("screening", [True, False])
+def test_a_deployment_that_turns_requests_away_meets_no_level(tmp_path: Path, screening: bool) -> None:
+    """Prompts longer than the first length are rejected at once, and those that are served are served fast."""
+    lengths = {"replicas": [4], "engine.max_model_len": [512, 8192]}
+    answer = plan(folder(tmp_path, "cheapest", lengths, screening=screening), workers=2)
+    assert answer.chosen is not None
+    assert answer.chosen.candidate.settings["engine.max_model_len"] == 8192
+    misses = {point.candidate.number: point.misses for point in answer.points}
+    assert 0 in answer.account.screened or "requests not served" in str(misses[0])
+
+
+def test_what_the_workload_rules_out_is_dropped() -> None:
+    """No request of it belongs to a session, so a router that keeps sessions together is no choice."""
+    space = _space({"search": {"vary": {"router": ["session_affinity", "round_robin"]}}})
+    ruled_out, other = space.all()
+    assert isinstance(ruled_out, Dropped)
+    assert ruled_out.reason.startswith("session_affinity keeps sessions together")
+    assert isinstance(other, Candidate)
 
 
 def test_an_empty_space_says_why(tmp_path: Path) -> None:
@@ -174,7 +202,7 @@ def test_a_trace_in_place_of_a_closed_loop_is_open_for_every_deployment(tmp_path
     trace = tmp_path / "trace.jsonl"
     write_trace(open_workload(make_spec(BASE)), trace)
     given = make_spec({**BASE, "workload": {**closed, "kind": "closed", "users": 4}, "search": {"vary": VARY}})
-    space = space_of(create(tmp_path / "study", given, str(trace)).spec)
+    space = create(tmp_path / "study", given, str(trace)).space
     candidate = space.look(0)
     assert isinstance(candidate, Candidate)
     assert (space.base.users, candidate.spec.users) == (None, None)

@@ -11,8 +11,10 @@ import pytest
 from servetwin.report.compare.comparison import Comparison
 from servetwin.report.compare.page import comparison_page
 from servetwin.report.page.document import report_page
+from servetwin.report.study.page import write_page
 
 from .browser import browser as launched
+from .studies import study
 from .worlds import world
 
 
@@ -47,5 +49,19 @@ def comparison_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Pat
             compared = Comparison(list(names), [world(name) for name in names])
             file.write_text(comparison_page(compared), encoding="utf-8")
         return file
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def study_page_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The page of a study, as a file."""
+    folder = tmp_path_factory.mktemp("studies")
+    written: dict[str, Path] = {}
+
+    def write(name: str) -> Path:
+        if name not in written:
+            written[name] = write_page(study(name, folder))
+        return written[name]
 
     return write

@@ -132,7 +132,7 @@ def test_many_names_are_counted() -> None:
 
 @pytest.mark.parametrize(("met", "verdict"), [(True, "met"), (False, "missed")])
 def test_the_service_level_has_a_verdict(met: bool, verdict: str) -> None:
-    summary = {"completed": 1, "slo.met": met, "slo.attainment": 0.97, "slo.ttft_ms.p95.limit": 500.0}
+    summary = {"requests": 1, "completed": 1, "slo.met": met, "slo.attainment": 0.97, "slo.ttft_ms.p95.limit": 500.0}
     shown = " ".join(text(result(summary=summary)).split())
     assert f"{verdict}: 97.00% of requests within limits (ttft_ms 2000), 95.00% wanted" in shown
     assert "ttft_ms.p95 without a sample, limit 500.00" in shown
@@ -142,8 +142,9 @@ def test_limits_on_statistics_say_of_how_many_requests() -> None:
     summary = {"requests": 4, "completed": 3, "rejected": 1, "unfinished": 0, "slo.met": True}
     summary |= {"slo.ttft_ms.p95.limit": 500.0, "slo.ttft_ms.p95.value": 20.0}
     shown = " ".join(text(result(summary=summary)).split())
-    assert "ttft_ms.p95 20.00 of 500.00; these are of the 75.00% that completed" in shown
-    assert "that completed" not in text(result(summary=summary | {"slo.attainment": 0.75}))
+    assert "ttft_ms.p95 20.00 of 500.00; with 1 not served, late beyond all limits" in shown
+    endless = {name: value for name, value in summary.items() if name != "slo.ttft_ms.p95.value"} | {"slo.met": False}
+    assert "missed: ttft_ms.p95 endless, limit 500.00" in " ".join(text(result(summary=endless)).split())
 
 
 def test_the_progress_bar_waits_a_second(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 mod data;
 mod handover;
+mod pipeline;
 mod router;
 pub mod sglang;
 pub mod speculation;
@@ -16,6 +17,7 @@ use sglang::Sglang;
 
 pub use data::{Balance, Data};
 pub use handover::{Handover, Link, Order, Port};
+pub use pipeline::Pipeline;
 pub use router::{Assignment, Deal, Instances, Key, KvAware, LlmD, QueuePolicy, Router, Telemetry};
 use trtllm::Trtllm;
 use vllm::Vllm;
@@ -60,6 +62,9 @@ pub struct Pool {
     pub step_time: StepTime,
     #[serde(default)]
     pub data: Data,
+    /// Of each replica, if it has several stages; `step_time` is then that of the first.
+    #[serde(default)]
+    pub pipeline: Option<Pipeline>,
     pub router: Router,
     #[serde(default)]
     pub instances: Instances,
@@ -117,8 +122,17 @@ pub fn check(run: &Run) -> Result<(), InputError> {
         fault(pool.replicas == 0, "replicas must be at least 1")?;
         fault(logs && pool.data.ranks > 1, "passes are logged of a single rank")?;
         pool.data.check()?;
+        pool.pipeline.as_ref().map_or(Ok(()), |pipeline| pipeline.check(pool))?;
         router::check(&pool.router, pool.instances)?;
         pool.step_time.check().or_else(|wrong| fault(true, wrong))?;
+        let drafts = match &pool.engine {
+            Engine::Vllm(engine) => engine.num_speculative_tokens,
+            Engine::Sglang(engine) => engine.speculative_num_draft_tokens,
+            Engine::Trtllm(engine) => engine.max_draft_len,
+        };
+        fault(drafts > 0 && pool.step_time.prices_longest(), "longest contexts are priced without drafts")?;
+        let has_groups = matches!(&pool.engine, Engine::Vllm(engine) if engine.groups.is_some());
+        fault(run.record.block_ids && has_groups, "block numbers are followed of one group")?;
         match &pool.engine {
             Engine::Vllm(engine) => engine.check(),
             Engine::Sglang(engine) => engine.check(),

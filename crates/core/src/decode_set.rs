@@ -42,13 +42,23 @@ pub struct DecodeSet<'a> {
 }
 
 impl<'a> DecodeSet<'a> {
-    /// Of rows that give one token a pass, or verify drafts as `verify` says.
-    pub fn new(block_size: u32, verify: Option<Verify<'a>>) -> Self {
+    /// Of rows that give one token a pass, or verify drafts as `verify` says. `ordered`: it is asked for the
+    /// longest context, of rows that give one token a pass.
+    pub fn new(block_size: u32, verify: Option<Verify<'a>>, ordered: bool) -> Self {
         let rows = match verify {
-            None => Rows::Single(Single::new(block_size)),
+            None => Rows::Single(Single::new(block_size, ordered)),
             Some(verify) => Rows::Verifying(Verifying::new(block_size, verify)),
         };
         DecodeSet { rows, finish: BTreeSet::new() }
+    }
+
+    /// The longest context after the pass that raises the counter to `k`, of all but the rows in `left_out`;
+    /// None if it does not keep them in order, or has no such rows.
+    pub fn longest(&self, k: u64, left_out: &[u32]) -> Option<i64> {
+        match &self.rows {
+            Rows::Single(rows) => rows.longest(k, left_out),
+            Rows::Verifying(_) => None,
+        }
     }
 
     pub fn len(&self) -> usize {

@@ -6,6 +6,7 @@
 //! take, and their closed-form sums).
 
 pub mod arrivals;
+pub mod bootstrap;
 pub mod chain;
 pub mod clock;
 pub mod config;

@@ -7,7 +7,8 @@
 //! repeat. Content that only one family holds is new in each copy; common beginnings stay shared by
 //! all.
 
-mod families;
+pub(crate) mod families;
+pub(crate) mod ticks;
 
 use serde::{Deserialize, Serialize};
 
@@ -17,14 +18,14 @@ use crate::trace::NONE;
 use crate::transform::{Content, Parts, Pick, Selection, Unit, owners};
 use crate::workload::{HORIZON_PS, Workload};
 use families::Families;
+use ticks::Ticks;
 
+/// Different blocks that follow a common beginning, at least.
+const COMMON_FROM: u32 = 16;
 /// Starts in a stretch, on average.
 const STRETCH_STARTS: usize = 50;
 /// How far away, in stretches, a stretch may be drawn from.
 const NEAR: i64 = 2;
-/// From this share of arrivals at the time of another one on, times are those of a clock that ticks.
-const TICKS_FROM: f64 = 0.5;
-const TICKS_MAX: i64 = 1 << 24;
 const PS_PER_S: f64 = 1e12;
 
 #[derive(Clone, Debug, Deserialize)]
@@ -48,8 +49,8 @@ pub struct Model<'w> {
     /// After which rates repeat; none where all start at once.
     cycle_ps: Option<i64>,
     stretch_ps: i64,
-    /// When requests can arrive, from the first; empty where at any time.
-    ticks_ps: Vec<i64>,
+    /// When requests can arrive, from the first.
+    ticks: Ticks,
     common_blocks: u64,
     common_uses: u64,
 }
@@ -91,7 +92,7 @@ pub fn like(source: &Workload, options_json: &str) -> Result<Workload, InputErro
 impl<'w> Model<'w> {
     pub fn new(source: &'w Workload) -> Self {
         let trace = &source.trace;
-        let families = Families::new(trace);
+        let families = Families::new(trace, COMMON_FROM);
         let parts = Parts::new(&families.of_row, families.count);
         let first_ps = trace.arrival_ps[0];
         let starts_ps: Vec<i64> =
@@ -101,11 +102,6 @@ impl<'w> Model<'w> {
         let span_ps = arrivals[arrivals.len() - 1];
         // The next arrival would come one gap after the last.
         let cycle_ps = (span_ps > 0).then(|| span_ps + (span_ps / (arrivals.len() as i64 - 1)).max(1));
-        let tied = arrivals.windows(2).filter(|pair| pair[0] == pair[1]).count();
-        let mut ticks_ps = Vec::new();
-        if span_ps > 0 && tied as f64 >= TICKS_FROM * arrivals.len() as f64 {
-            ticks_ps = ticks(arrivals);
-        }
         let cycle = cycle_ps.unwrap_or(1);
         let stretches = (starts_ps.len() / STRETCH_STARTS).max(1) as i64;
         Model {
@@ -115,7 +111,7 @@ impl<'w> Model<'w> {
             starts_ps,
             cycle_ps,
             stretch_ps: (cycle / stretches).max(1),
-            ticks_ps,
+            ticks: Ticks::of(arrivals),
             common_blocks: families.common_blocks,
             common_uses: families.common_uses,
         }
@@ -249,9 +245,7 @@ impl<'w> Model<'w> {
 
     /// The last tick at or before `time_ps`.
     fn on_a_tick(&self, time_ps: i64) -> i64 {
-        let Some(cycle_ps) = self.cycle_ps.filter(|_| !self.ticks_ps.is_empty()) else { return time_ps };
-        let phase_ps = time_ps % cycle_ps;
-        time_ps - phase_ps + self.ticks_ps[self.ticks_ps.partition_point(|&tick_ps| tick_ps <= phase_ps) - 1]
+        self.cycle_ps.map_or(time_ps, |cycle_ps| self.ticks.at(time_ps, cycle_ps))
     }
 
     fn fit(&self, rate_factor: f64) -> Fit {
@@ -262,7 +256,7 @@ impl<'w> Model<'w> {
             cycle_s: self.cycle_ps.map(|cycle_ps| cycle_ps as f64 / PS_PER_S),
             stretch_s: self.stretch_ps as f64 / PS_PER_S,
             near_s: self.near_ps() as f64 / PS_PER_S,
-            ticks: (!self.ticks_ps.is_empty()).then_some(self.ticks_ps.len()),
+            ticks: self.ticks.count(),
             families: self.starts_ps.len(),
             requests_per_family: self.source.trace.len() as f64 / self.starts_ps.len() as f64,
             largest_family: sizes().max().unwrap_or(0),
@@ -272,23 +266,6 @@ impl<'w> Model<'w> {
             rate_factor,
         }
     }
-}
-
-/// The times at which a clock ticked: those of arrivals, and between them those at which nobody came.
-fn ticks(mut arrivals: Vec<i64>) -> Vec<i64> {
-    arrivals.dedup();
-    let mut steps: Vec<i64> = arrivals.windows(2).map(|pair| pair[1] - pair[0]).collect();
-    steps.sort_unstable();
-    let usual = steps[(steps.len() - 1) / 4];
-    let mut ticks = vec![arrivals[0]];
-    for pair in arrivals.windows(2) {
-        let missed = ((pair[1] - pair[0]) as f64 / usual as f64).round_ties_even() as i64 - 1;
-        if missed > 0 && ticks.len() as i64 + missed < TICKS_MAX {
-            ticks.extend((1..=missed).map(|tick| pair[0] + (pair[1] - pair[0]) / (missed + 1) * tick));
-        }
-        ticks.push(pair[1]);
-    }
-    ticks
 }
 
 /// How many requests have arrived by a start: those of families go on after it.

@@ -128,7 +128,7 @@ pub fn summarize(
     handovers::write(&mut summary, requests, &interval, pools);
     write_cache(&mut summary, &counts);
     limits::write(&mut summary, requests, limits, &interval, options.kv_blocks);
-    write_service(&mut summary, &counts, &latencies, &interval, slo);
+    write_service(&mut summary, &counts, &mut samples, &interval, slo);
     write_cost(&mut summary, &counts, &interval, options);
     summary
 }
@@ -405,7 +405,7 @@ fn write_cache(summary: &mut Summary, counts: &Counts) {
 fn write_service(
     summary: &mut Summary,
     counts: &Counts,
-    latencies: &Latencies,
+    samples: &mut Samples,
     interval: &Interval,
     slo: Option<&ServiceLevel>,
 ) {
@@ -424,15 +424,17 @@ fn write_service(
         }
         met &= attainment.is_some_and(|attainment| attainment >= wanted);
     }
-    for (key, limit, stats) in [
-        ("ttft_ms", &slo.ttft_ms, &latencies.ttft),
-        ("tpot_ms", &slo.tpot_ms, &latencies.tpot),
-        ("e2e_ms", &slo.e2e_ms, &latencies.e2e),
+    let unserved = counts.requests - counts.completed;
+    for (key, limit, samples) in [
+        ("ttft_ms", &slo.ttft_ms, &mut samples.ttft_ps),
+        ("tpot_ms", &slo.tpot_ms, &mut samples.tpot_ps),
+        ("e2e_ms", &slo.e2e_ms, &mut samples.e2e_ps),
     ] {
         let Some(Limit::Run(limits)) = limit else { continue };
+        let stats = Stats::with_endless(samples, unserved, PS_PER_MS);
         for (statistic, &limit) in limits {
             let key = format!("slo.{key}.{}", statistic.name());
-            let value = stats.get(*statistic);
+            let value = stats.get(*statistic).filter(|value| value.is_finite());
             let kept = value.is_some_and(|value| value <= limit);
             summary.number(&format!("{key}.limit"), limit);
             if let Some(value) = value {

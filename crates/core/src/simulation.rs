@@ -10,6 +10,7 @@ mod pool;
 
 use crate::chain::Chains;
 use crate::config;
+use crate::gaps::GapList;
 use crate::log::Log;
 use crate::metrics::PoolUse;
 use crate::record::{Gaps, Handovers, Reason, Requests, Series, Speculated, Status};
@@ -90,6 +91,7 @@ pub fn simulate(
             step_time: &config.step_time,
             role: config.role,
             data: config.data,
+            pipeline: config.pipeline.as_ref(),
             store: contents.store.as_ref(),
             leap: run.leap,
             max_passes: run.max_passes.unwrap_or(u64::MAX),
@@ -310,7 +312,7 @@ impl<'a> Simulation<'a> {
             self.speculated += ledger.speculated;
             self.pass_times[pool].0 += i128::from(ledger.pass_time.all_ps);
             self.pass_times[pool].1 += i128::from(ledger.pass_time.extrapolated_ps);
-            self.gaps.extend(ledger.gaps.finish());
+            self.gaps.extend(ledger.gaps.into_iter().flat_map(GapList::finish));
             if (replica, rank) == (0, 0) {
                 self.log = ledger.log;
             }

@@ -24,6 +24,8 @@ pub struct Features {
     /// Of `context`, that of the prefill rows.
     pub prefill_context: i64,
     pub decode_rows: i64,
+    /// Of the rows that decode, the longest context; 0 where no time depends on it.
+    pub longest: i64,
     /// Drafts that the rows that decode verify.
     pub draft_tokens: i64,
     pub context: i64,
@@ -51,6 +53,11 @@ impl Features {
         Features { draft_tokens: rows * i64::from(drafts), ..Features::decode(rows, context) }
     }
 
+    /// The same where the longest context of a row is known.
+    pub fn with_longest(self, longest: Option<i64>) -> Self {
+        Features { longest: longest.unwrap_or(0), ..self }
+    }
+
     /// A prefill row computes `new` tokens after `past` ones.
     pub fn add_prefill(&mut self, past: i64, new: i64) {
         self.prefill_tokens += new;
@@ -72,6 +79,9 @@ pub enum StepTime {
         terms: Vec<Affine>,
         #[serde(default)]
         draft: Affine,
+        /// None if it stands on no measurements.
+        #[serde(default)]
+        measured: Option<Measured>,
     },
     /// DynoSim's polynomial: a prefill, then a decode.
     Polynomial { prefill_fps: [i64; 3], segment_tokens: i64, start_ps: Vec<i64>, slope_ps: Vec<i64> },
@@ -118,6 +128,10 @@ impl Affine {
     }
 }
 
+fn passes_measured(measured: Option<&Measured>, features: &Features, passes: i64) -> i64 {
+    measured.map_or(passes, |measured| measured.passes_within(features, passes))
+}
+
 /// Beyond any horizon, times stay where they are: a run that gets there is refused.
 fn narrow(time: i128) -> i64 {
     i64::try_from(time).unwrap_or(i64::MAX)
@@ -135,8 +149,24 @@ impl StepTime {
     /// The time of one pass, at least 1 ps.
     pub fn of(&self, features: &Features) -> i64 {
         match self {
-            StepTime::Tabulated(tabulated) => tabulated.of(features).max(1),
+            StepTime::Tabulated(tabulated) => {
+                tabulated.of(features).max(1).saturating_add(tabulated.longest_ps(features))
+            }
             StepTime::Affine { .. } | StepTime::Polynomial { .. } => self.of_padded(features, features.tokens()),
+        }
+    }
+
+    /// Whether a pass with one long context takes longer than one whose contexts are alike.
+    pub fn prices_longest(&self) -> bool {
+        matches!(self, StepTime::Tabulated(tabulated) if tabulated.longest.is_some())
+    }
+
+    /// What a pass takes more because its longest context goes beyond their mean. In passes that only
+    /// decode both grow alike: it stays what it is.
+    pub fn longest_ps(&self, features: &Features) -> i64 {
+        match self {
+            StepTime::Tabulated(tabulated) => tabulated.longest_ps(features),
+            StepTime::Affine { .. } | StepTime::Polynomial { .. } => 0,
         }
     }
 
@@ -156,7 +186,7 @@ impl StepTime {
     /// As `of`, the pass being filled up to `tokens`.
     pub fn of_padded(&self, features: &Features, tokens: i64) -> i64 {
         let time = match self {
-            StepTime::Affine { host, terms, draft } => {
+            StepTime::Affine { host, terms, draft, .. } => {
                 let slowest = terms.iter().map(|term| term.at(features)).max().unwrap_or(0);
                 host.at(features).saturating_add(slowest).saturating_add(draft.of_drafts(features))
             }
@@ -172,15 +202,16 @@ impl StepTime {
             }
             StepTime::Tabulated(tabulated) => tabulated.at(features, tokens),
         };
-        time.max(1)
+        time.max(1).saturating_add(self.longest_ps(features))
     }
 
     /// How many of `passes` passes that begin with `features` lie within what the model was measured
     /// over: the time of the others is extrapolated. All of a model that stands on no measurements.
     pub fn passes_measured(&self, features: &Features, passes: i64) -> i64 {
         match self {
-            StepTime::Tabulated(tabulated) => tabulated.passes_measured(features, passes),
-            StepTime::Affine { .. } | StepTime::Polynomial { .. } => passes,
+            StepTime::Tabulated(tabulated) => passes_measured(tabulated.measured.as_ref(), features, passes),
+            StepTime::Affine { measured, .. } => passes_measured(measured.as_ref(), features, passes),
+            StepTime::Polynomial { .. } => passes,
         }
     }
 
@@ -253,7 +284,10 @@ impl StepTime {
     /// A pass could take no time, or less.
     pub fn check(&self) -> Result<(), &'static str> {
         match self {
-            StepTime::Affine { host, terms, draft } => {
+            StepTime::Affine { host, terms, draft, measured } => {
+                if !measured.as_ref().is_none_or(Measured::is_whole) {
+                    return Err("what step_time was measured over needs a limit for each knot");
+                }
                 let negative = |affine: &Affine| affine.coefficients().iter().any(|&c| c < 0);
                 if negative(host) || negative(draft) || terms.iter().any(negative) {
                     return Err("coefficients of step_time must not be negative");

@@ -27,7 +27,7 @@ fn affine(dice: &mut Dice) -> Affine {
 fn step_time(dice: &mut Dice) -> StepTime {
     if dice.chance(2) {
         let terms = (0..dice.roll(0, 4)).map(|_| affine(dice)).collect();
-        return StepTime::Affine { host: affine(dice), terms, draft: Affine::default() };
+        return StepTime::Affine { host: affine(dice), terms, draft: Affine::default(), measured: None };
     }
     if dice.chance(2) {
         return StepTime::Tabulated(Box::new(tabulated(dice)));
@@ -77,6 +77,7 @@ fn tabulated(dice: &mut Dice) -> Tabulated {
         decode: DecodeGrid { rows, contexts, ps },
         prompt: PromptGrid { tokens, reach, ps: prompt_ps },
         mixed: None,
+        longest: None,
         measured: Some(Measured {
             tokens: dice.roll(0, 60),
             contexts: knots_like(dice, &[1, 8, 30]),
@@ -135,7 +136,7 @@ fn a_decode_set_knows_what_its_rows_need() {
     for seed in 0..2_000 {
         let mut dice = Dice::new(seed);
         let block_size = dice.pick(&[1, 2, 4, 7, 16]);
-        let mut set = DecodeSet::new(block_size, None);
+        let mut set = DecodeSet::new(block_size, None, true);
         let mut members: Vec<Member> = Vec::new();
         let k = dice.roll(0, 50) as u64;
         for slot in 0..dice.roll(1, 20) as u32 {
@@ -153,6 +154,9 @@ fn a_decode_set_knows_what_its_rows_need() {
         let due = |k: u64| members.iter().filter(|m| (m.offset + k as i64).rem_euclid(size) == 0).count() as i64;
         assert_eq!(set.len(), members.len());
         assert_eq!(set.context(k), members.iter().map(|m| m.offset + k as i64).sum::<i64>());
+        let left_out: Vec<u32> = members.iter().filter(|_| dice.chance(3)).map(|m| m.slot).collect();
+        let taking_part = members.iter().filter(|m| !left_out.contains(&m.slot));
+        assert_eq!(set.longest(k, &left_out), taking_part.map(|m| m.offset + k as i64).max());
         assert_eq!(set.first_finish(), members.iter().map(|m| m.finish_at).min());
         let (free, wanted) = (dice.roll(0, 60), dice.roll(1, 80));
         let mut taken = 0;
@@ -181,7 +185,7 @@ fn a_decode_set_knows_what_rows_that_verify_drafts_need() {
         let (slots, most) = (1 + drafts + dice.roll(0, 4) as u32, dice.pick(&[90, 9_000]));
         let (ahead, unknown) = (dice.chance(2), dice.chance(2));
         let verify = Verify { draws: &draws, drafts, slots, most, ahead };
-        let mut set = DecodeSet::new(block_size, Some(verify));
+        let mut set = DecodeSet::new(block_size, Some(verify), false);
         set.set_unknown(unknown && ahead);
         let k = dice.roll(3, 90) as u64;
         let mut rows: Vec<(Member, u64, u32)> = Vec::new();

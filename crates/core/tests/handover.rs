@@ -3,7 +3,7 @@
 
 mod support;
 
-use servetwin_core::config::sglang::{Disaggregation, HiCache, Policy, Sglang, Version, WritePolicy};
+use servetwin_core::config::sglang::{Disaggregation, HiCache, Policy, Sglang, Version, Window, WritePolicy};
 use servetwin_core::config::{Balance, Data, Engine, Role};
 use servetwin_core::kv::channel::Speed;
 use servetwin_core::record::Requests;
@@ -68,15 +68,22 @@ fn sglang(dice: &mut Dice, role: Role) -> Engine {
         decode_extra_slots: dice.pick(&[0, 3]),
         polling_interval: dice.pick(&[1, 1, 4]),
     });
+    let chunked_prefill_size = dice.pick(&[None, Some(16), Some(48)]);
+    let window = (hicache.is_none() && dice.chance(2)).then(|| {
+        let tokens = dice.roll(1, 40) as u32;
+        let least = chunked_prefill_size.unwrap_or(90) + 2 * (tokens.next_multiple_of(page_size) + page_size);
+        let pool_tokens = (least + dice.roll(1, 150) as u32).next_multiple_of(page_size) + page_size;
+        Window { tokens, pool_tokens, eviction_interval: 5 }
+    });
     Engine::Sglang(Sglang {
         version: Version::V0_5_23,
         page_size,
         max_total_tokens: dice.roll(160, 300) as u32 / page_size * page_size,
         max_running_requests: dice.roll(1, 10) as u32,
         context_length: 200,
-        chunked_prefill_size: dice.pick(&[None, Some(16), Some(48)]),
+        chunked_prefill_size,
         max_prefill_tokens: dice.pick(&[64, 4096]),
-        enable_mixed_chunk: dice.chance(3),
+        enable_mixed_chunk: window.is_none() && dice.chance(3),
         schedule_policy: dice.pick(&[Policy::Fcfs, Policy::Lpm]),
         schedule_conservativeness: dice.pick(&[0.0, 1.0]),
         disable_radix_cache: role == Role::Decode,
@@ -88,6 +95,7 @@ fn sglang(dice: &mut Dice, role: Role) -> Engine {
         ignore_eos: dice.chance(3),
         speculative_num_draft_tokens: 0,
         decode_reserve_tokens: 0,
+        window,
         acceptance: None,
         hicache,
         disaggregation,
@@ -112,7 +120,7 @@ fn both_sides_conserve_tokens_and_end_each_request_once() {
 
 fn play(seed: u64, trace: &Trace, engines: &[(Role, Engine); 2], delay_ps: i64, leap: bool) -> Requests {
     let host = Affine { base_ps: 5 * MS, prefill_token_ps: 50_000, context_ps: 900, ..Affine::default() };
-    let step_time = StepTime::Affine { host, terms: Vec::new(), draft: Affine::default() };
+    let step_time = StepTime::Affine { host, terms: Vec::new(), draft: Affine::default(), measured: None };
     let chains = engines.each_ref().map(|(_, engine)| scheduler::chains(trace, engine));
     let data = Data { ranks: 1, in_step: false, balance: Balance::RoundRobin, sync_passes: 0 };
     let settings = [0, 1].map(|side| Setting {
@@ -122,6 +130,7 @@ fn play(seed: u64, trace: &Trace, engines: &[(Role, Engine); 2], delay_ps: i64, 
         step_time: &step_time,
         role: engines[side].0,
         data,
+        pipeline: None,
         store: None,
         leap,
         max_passes: u64::MAX,

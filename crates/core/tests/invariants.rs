@@ -4,7 +4,7 @@ mod support;
 
 use servetwin_core::config::sglang::{self, HiCache, Sglang, WritePolicy};
 use servetwin_core::config::trtllm::{self, CapacityPolicy, ChunkingPolicy, Trtllm};
-use servetwin_core::config::vllm::{Below, Offload, Place, Policy, Version, Vllm, WritePolicy as Writes};
+use servetwin_core::config::vllm::{Below, Groups, Offload, Place, Policy, Version, Vllm, WritePolicy as Writes};
 use servetwin_core::config::{Balance, Data, Engine, Role};
 use servetwin_core::kv::channel::Speed;
 use servetwin_core::record::{NEVER, Requests};
@@ -45,6 +45,13 @@ fn trace(dice: &mut Dice) -> Trace {
 /// Of two drafts.
 const ACCEPTANCE: &str = r#"{"kind": "drawn", "counts": [9, 7, 5], "seed": 1}"#;
 
+fn grouped(dice: &mut Dice) -> Vllm {
+    let groups =
+        Groups { window: dice.roll(1, 60) as u32, windows: dice.pick(&[0, 1, 1, 3]), states: dice.pick(&[0, 0, 3]) };
+    let engine = vllm(dice);
+    Vllm { enable_prefix_caching: false, groups: Some(groups), num_gpu_blocks: 2 * engine.num_gpu_blocks, ..engine }
+}
+
 fn vllm(dice: &mut Dice) -> Vllm {
     let drafts = dice.pick(&[0, 0, 0, 2]);
     Vllm {
@@ -70,6 +77,7 @@ fn vllm(dice: &mut Dice) -> Vllm {
         num_speculative_tokens_per_batch_size: if drafts > 0 && dice.chance(2) { vec![(4, 0)] } else { vec![] },
         id_ranks: None,
         offload: None,
+        groups: None,
     }
 }
 
@@ -177,13 +185,28 @@ fn sglang(dice: &mut Dice) -> Sglang {
         acceptance: (drafts > 0).then(|| serde_json::from_str(ACCEPTANCE).expect("a table")),
         decode_reserve_tokens: if drafts > 0 { 2 * (drafts + 1) } else { 0 },
         hicache,
+        window: None,
         disaggregation: None,
     }
+}
+
+fn windowed(dice: &mut Dice) -> Sglang {
+    let engine = sglang(dice);
+    let (tokens, page_size) = (dice.roll(1, 40) as u32, engine.page_size);
+    let least = engine.chunked_prefill_size.unwrap_or(0) + 2 * (tokens.next_multiple_of(page_size) + page_size);
+    let pool_tokens = (least + dice.roll(1, 150) as u32).next_multiple_of(page_size);
+    let window = sglang::Window { tokens, pool_tokens, eviction_interval: dice.pick(&[1, 5, 128]) };
+    Sglang { window: Some(window), hicache: None, enable_mixed_chunk: false, ..engine }
 }
 
 #[test]
 fn vllm_conserves_blocks_and_ends_each_request_once() {
     holds(|dice| Engine::Vllm(vllm(dice)), 1_000);
+}
+
+#[test]
+fn vllm_with_other_groups_conserves_blocks_and_ends_each_request_once() {
+    holds(|dice| Engine::Vllm(grouped(dice)), 1_000);
 }
 
 #[test]
@@ -200,6 +223,11 @@ fn trtllm_conserves_blocks_and_ends_each_request_once() {
 #[test]
 fn sglang_conserves_tokens_and_ends_each_request_once() {
     holds(|dice| Engine::Sglang(sglang(dice)), 400);
+}
+
+#[test]
+fn sglang_with_windows_conserves_tokens_and_ends_each_request_once() {
+    holds(|dice| Engine::Sglang(windowed(dice)), 200);
 }
 
 /// Tokens that a request gets: SGLang gives one to each, and cuts what might not fit.
@@ -231,7 +259,7 @@ fn holds(engine: fn(&mut Dice) -> Engine, least_preemptions: u32) -> u32 {
         let mut dice = Dice::new(seed);
         let (trace, engine) = (trace(&mut dice), engine(&mut dice));
         let host = Affine { base_ps: 5 * MS, prefill_token_ps: 50_000, context_ps: 900, ..Affine::default() };
-        let step_time = StepTime::Affine { host, terms: Vec::new(), draft: Affine::default() };
+        let step_time = StepTime::Affine { host, terms: Vec::new(), draft: Affine::default(), measured: None };
         let chains = scheduler::chains(&trace, &engine);
         let store = scheduler::store(&engine);
         let setting = Setting {
@@ -241,11 +269,12 @@ fn holds(engine: fn(&mut Dice) -> Engine, least_preemptions: u32) -> u32 {
             step_time: &step_time,
             role: Role::Aggregated,
             data: data(&mut dice),
+            pipeline: None,
             leap: dice.chance(2),
             max_passes: u64::MAX,
             store: store.as_ref(),
             log_passes: false,
-            log_blocks: dice.chance(3),
+            log_blocks: dice.chance(3) && !matches!(&engine, Engine::Vllm(engine) if engine.groups.is_some()),
         };
         let limits = Limits { stall_passes: 300, interval_ps: 10 * MS, gap_limit: 50, series_limit: 8 };
         let mut worker = Replica::new(0, setting, limits);

@@ -7,6 +7,7 @@ use pyo3::exceptions::{PyKeyError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyDict};
+use servetwin_core::bootstrap;
 use servetwin_core::error::InputError;
 use servetwin_core::generate;
 use servetwin_core::like;
@@ -177,6 +178,13 @@ impl Trace {
     fn like(&self, py: Python<'_>, options_json: &str) -> PyResult<Self> {
         let generated = py.detach(|| like::like(&self.workload, options_json));
         Ok(Trace { workload: generated.map_err(input_error)? })
+    }
+
+    /// What the same source might have sent instead: families of requests drawn anew, in blocks of time as a JSON
+    /// description says. Raises InputError.
+    fn bootstrap(&self, py: Python<'_>, options_json: &str) -> PyResult<Self> {
+        let drawn = py.detach(|| bootstrap::bootstrap(&self.workload, options_json));
+        Ok(Trace { workload: drawn.map_err(input_error)? })
     }
 
     /// Whether any request waits for another.

@@ -84,6 +84,7 @@ def read_config(file: Path) -> Model:
         mtp=_mtp(text, mixers[-1], experts or mlps[-1]),
         hyper_connections=text.size("hc_mult", 0, least=0),
         left_out=("vision tower",) if config.fields.get("vision_config") else (),
+        architecture=config.fields["architectures"][0],
     )
 
 

@@ -15,6 +15,7 @@ from .lookup import needed
 from .memory import Memory
 from .models import Model, Stored
 from .parallel import ranks
+from .window import Window
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,8 @@ class ResolvedEngine:
     """Of the cache, those set aside among them."""
     memory: Memory | None
     """None where the size of the cache was given."""
+    window: Window | None = None
+    """Of layers that look back a window, where their cache is a pool of its own."""
 
     @property
     def kv_cache(self) -> str:
@@ -54,13 +57,12 @@ class ResolvedEngine:
         return f"{self.blocks:,} blocks of {self.block_tokens} tokens"
 
 
-def check_model(spec: Spec, model: Model) -> None:
-    """Raises SpecError for a cache that is not simulated, and where tensor-parallel ranks cannot share the model."""
-    unpaged = model.unpaged()
+def check_model(spec: Spec, model: Model, unpaged: list[str]) -> None:
+    """Raises SpecError where tensor-parallel ranks cannot share the model, and for what of its cache is `unpaged`."""
     if unpaged:
         raise spec.source.problem(
             ("model",),
-            f"a cache that does not hold every token in every layer is not yet simulated: {', '.join(unpaged)}",
+            f"its cache under this engine is not yet simulated: {', '.join(unpaged)}",
             found=model.name,
             wanted="a model with full attention, such as llama-3.1-8b or deepseek-v3",
         )

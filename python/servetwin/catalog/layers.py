@@ -242,7 +242,8 @@ class CompressedAttention:
             return self.head_dim - self.rope_dim + 2 * self.rope_dim + 8
         return kv.size(self.head_dim)
 
-    def _index_bytes(self, kv: Format) -> int:
+    def index_bytes(self, kv: Format) -> int:
+        """Of the indexer's key of one entry."""
         if self.indexer is None:
             return 0
         return self.indexer.key_bytes() if kv.name == "fp8" else kv.size(self.indexer.head_dim)
@@ -250,14 +251,14 @@ class CompressedAttention:
     def cache_bytes(self, context: int, kv: Format, tensor: int = 1) -> int:
         """The same on every rank. The compressor's own state (< 1 MB a request) is left out."""
         entries = self._entries(context)
-        return (min(context, self.window) + entries) * self.entry_bytes(kv) + entries * self._index_bytes(kv)
+        return (min(context, self.window) + entries) * self.entry_bytes(kv) + entries * self.index_bytes(kv)
 
     def flops(self, context: int) -> int:
         index = 0 if self.indexer is None else self.indexer.flops(self._entries(context))
         return 4 * self.heads * self.head_dim * self.seen(context) + index
 
     def read_bytes(self, context: int, kv: Format) -> int:
-        return self.seen(context) * self.entry_bytes(kv) + self._entries(context) * self._index_bytes(kv)
+        return self.seen(context) * self.entry_bytes(kv) + self._entries(context) * self.index_bytes(kv)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from ..units import GIB
 from .formats import Format
@@ -46,18 +47,20 @@ class Memory:
     kv_per_token: int
     kv_share: float = 1.0
     """Of what is left, this much goes to the cache."""
+    states: int = 0
+    """Of requests, whatever their length."""
 
     @property
     def kv(self) -> int:
         """Left for the cache; negative if even the weights do not fit."""
-        return int((self.usable - self.weights - self.activations - self.runtime) * self.kv_share)
+        return int((self.usable - self.weights - self.activations - self.runtime - self.states) * self.kv_share)
 
     def blocks(self, block_size: int) -> int:
         return max(self.kv, 0) // (self.kv_per_token * block_size)
 
     def arithmetic(self) -> str:
         """The sum, for people."""
-        reserved = {"activations": self.activations, "runtime": self.runtime}
+        reserved = {"activations": self.activations, "runtime": self.runtime, "states": self.states}
         parts = (
             f"{_gib(self.usable)} usable of {_gib(self.total)}",
             f"{_gib(self.weights)} weights",
@@ -93,6 +96,7 @@ def memory(
     )
 
 
+@lru_cache(maxsize=256)
 def weight_bytes(model: Model, stored: Stored, ranks: Ranks) -> int:
     """On the GPU that holds most: experts are shared by all ranks of a stage, all else by those of one data rank.
 
@@ -115,7 +119,12 @@ def weight_bytes(model: Model, stored: Stored, ranks: Ranks) -> int:
 
 def cache_bytes(model: Model, kv: Format, ranks: Ranks) -> int:
     """Of one token, on one GPU: of pipeline stages, the one with most layers."""
-    return _of_stage(model.cache_bytes(1, kv, ranks.tensor), model, ranks)
+    return _of_stage(model.cache_bytes(1, kv, ranks.tensor) - model.cache_bytes(0, kv, ranks.tensor), model, ranks)
+
+
+def state_bytes(model: Model, kv: Format, ranks: Ranks) -> int:
+    """As `cache_bytes`, of a request without a token: the states of gated delta layers."""
+    return _of_stage(model.cache_bytes(0, kv, ranks.tensor), model, ranks)
 
 
 def _of_stage(size: int, model: Model, ranks: Ranks) -> int:

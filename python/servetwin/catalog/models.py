@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from .formats import BF16, Format
 from .layers import (
@@ -72,6 +72,8 @@ class Model:
     """Residual streams, mixed before and after each half of a layer (DeepSeek V4's mHC)."""
     left_out: tuple[str, ...] = ()
     """Of the checkpoint: parts that nothing here counts, such as a vision tower."""
+    architecture: str = field(default="", compare=False)
+    """As its config.json names it, where engines keep its cache in another way for that."""
 
     @property
     def layers(self) -> int:
@@ -92,10 +94,17 @@ class Model:
         """Key-value heads that ranks share; beyond that many ranks, they are held more than once."""
         return min(layer.mixer.kv_heads for layer in self.stack)
 
+    def recurrent(self) -> list[str]:
+        """Its layers that keep a state instead of tokens."""
+        return ["gated delta layers" for layer in self.stack if isinstance(layer.mixer, GatedDelta)][:1]
+
+    def compressed(self) -> list[str]:
+        """Its layers that keep entries for several tokens."""
+        return ["compressed attention" for layer in self.stack if isinstance(layer.mixer, CompressedAttention)][:1]
+
     def unpaged(self) -> list[str]:
-        """What of its cache is not simulated: blocks that hold the same tokens of every layer are."""
-        found = ["gated delta layers" for layer in self.stack if isinstance(layer.mixer, GatedDelta)]
-        found += ["compressed attention" for layer in self.stack if isinstance(layer.mixer, CompressedAttention)]
+        """What of its cache does not fit into blocks that hold the same tokens of every layer."""
+        found = self.recurrent() + self.compressed()
         windows = [layer for layer in self.stack if isinstance(layer.mixer, GroupedAttention) and layer.mixer.window]
         return list(dict.fromkeys([*found, *(["sliding-window attention"] if windows else [])]))
 

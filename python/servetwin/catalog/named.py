@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from .formats import FORMATS, FP32
 from .layers import (
@@ -60,7 +61,9 @@ def _alternating(name: str, layers: int, experts: Experts) -> Model:
     """gpt-oss: every other layer looks back 128 tokens; experts in MXFP4."""
     near, far = GroupedAttention(64, 8, 64, 64, 128), GroupedAttention(64, 8, 64, 64)
     kinds = (Layer(layers // 2, near, experts), Layer(layers // 2, far, experts))
-    return Model(name, 2880, 201088, 131072, kinds, stored=Stored(experts=FORMATS["mxfp4"]))
+    return Model(
+        name, 2880, 201088, 131072, kinds, stored=Stored(experts=FORMATS["mxfp4"]), architecture="GptOssForCausalLM"
+    )
 
 
 def _latent(
@@ -101,6 +104,7 @@ def _compressed(
         stored=Stored.alike(FORMATS["fp8_block"], experts=FORMATS["mxfp4"]),
         mtp=(Layer(1, attention(0), experts),),
         hyper_connections=4,
+        architecture="DeepseekV4ForCausalLM",
     )
 
 
@@ -172,6 +176,22 @@ MODELS = {
             stored=_FP8_BLOCK,
             mtp=0,
         ),
+        # moonshotai/Kimi-K2.5: experts in INT4
+        replace(
+            _latent(
+                "kimi-k2.5",
+                61,
+                7168,
+                LatentAttention(64, 1536, 512, 128, 64, 128),
+                (1, 18432),
+                Experts(384, 8, 2048, 2048),
+                163840,
+                262144,
+                stored=Stored(experts=FORMATS["int4_g32"]),
+                mtp=0,
+            ),
+            left_out=("vision tower",),
+        ),
         # zai-org/GLM-5
         _latent(
             "glm-5",
@@ -204,5 +224,5 @@ ALIASES = {"llama-3.3-70b": "llama-3.1-70b", "mixtral-8x7b": "mixtral-8x7b-v0.1"
 
 def model_name(name: str) -> str:
     """`meta-llama/Llama-3.1-8B-Instruct` and `Meta-Llama-3.1-8B` are both `llama-3.1-8b`."""
-    name = name.rsplit("/", 1)[-1].lower().removeprefix("meta-").removesuffix("-instruct")
+    name = name.rsplit("/", 1)[-1].lower().removeprefix("meta-").removesuffix("-instruct").replace("-instruct-", "-")
     return ALIASES.get(name, name)

@@ -20,13 +20,15 @@ from .engine import (
     stored_weights,
     weights_do_not_fit,
 )
+from .formats import Format
 from .gpus import Gpu
 from .lookup import find_gpu, find_model
-from .memory import Memory, cache_bytes, weight_bytes
+from .memory import Memory, cache_bytes, state_bytes, weight_bytes
 from .models import Model
 from .parallel import Ranks, ranks
 from .speculation import acceptance, check_model_drafts
 from .tiers import sglang_hicache
+from .window import V4_REQUESTS, Window, cache_of, is_v4, window
 
 _CHUNKS = ((20, 2048), (60, 4096), (160, 8192))
 """GiB of GPU memory below which the chunk is of so many tokens (handle_gpu_memory_settings)."""
@@ -65,6 +67,11 @@ HANDED_OVER = "unrecorded for hand-overs (within a replica, recorded in the loop
 HICACHE = "unrecorded for HiCache (what is on the device only, recorded in the loop without overlap)"
 
 
+WINDOWS = (
+    "unrecorded of the windows' pool (read from its source; a decoding request counts there with the most that it will"
+    " hold); of the rest {}"
+)
+
 SPECULATION = "unrecorded with speculation: read from its source"
 
 SPECULATIVE_REQUESTS = 48
@@ -80,25 +87,29 @@ def resolve_sglang(spec: Spec, engine: SglangEngine, role: str) -> ResolvedEngin
     """Raises SpecError for an unknown model or GPU, for what SGLang refuses at start, and for what does not fit."""
     model, gpu = find_model(spec), find_gpu(spec)
     if model is not None:
-        check_model(spec, model)
+        check_model(spec, model, [])
+        _check_recurrent(spec, engine, model, role)
     context = request_limit(spec, model, "context_length", engine.context_length)
     shared = ranks(spec, model)
     whole_chunk = _chunk(engine, gpu)
     chunk = _rank_chunk(spec, engine, whole_chunk, shared)
     page = engine.page_size
+    kv = cache_of(model, engine.kv_cache_dtype, cache_format(model, engine.kv_cache_dtype))
+    apart = window(spec, engine, model, kv, shared, chunk, role)
     room = None
     if engine.max_total_tokens is None:
-        room = _memory(spec, engine, *model_and_gpu(spec, model, gpu, "max_total_tokens"), whole_chunk)
+        room = _memory(spec, engine, *model_and_gpu(spec, model, gpu, "max_total_tokens"), whole_chunk, kv, apart)
         if room.kv <= 0:
             whole = model is not None and model.has_experts and shared.data < spec.parallel.data
             shares = ", or engine.enable_dp_attention: data ranks share experts only with it"
             raise weights_do_not_fit(spec, room, shares if whole else "")
-        pool = room.kv // room.kv_per_token
+        pool = room.kv // room.kv_per_token if apart is None else apart.fit(room.kv, page)
     else:
         pool = engine.max_total_tokens
     pool = pool // page * page
     _check_pool(spec, engine, pool, room)
-    rows = _max_running_requests(engine, pool, context, shared)
+    _check_windows(spec, apart, pool, page, chunk)
+    rows = _max_running_requests(engine, pool, context, shared, V4_REQUESTS if is_v4(model) else None)
     options = {
         "name": engine.name,
         "version": engine.version,
@@ -120,18 +131,19 @@ def resolve_sglang(spec: Spec, engine: SglangEngine, role: str) -> ResolvedEngin
         "priority_scheduling_preemption_threshold": engine.priority_scheduling_preemption_threshold,
         "disable_overlap_schedule": engine.disable_overlap_schedule,
         "ignore_eos": engine.ignore_eos,
-        "hicache": sglang_hicache(spec, engine, model, gpu, cache_format(model, engine.kv_cache_dtype), pool),
+        "hicache": sglang_hicache(spec, engine, model, gpu, kv, pool),
+        "window": None if apart is None else apart.describe(pool, page),
         "disaggregation": _disaggregation(engine) if role == "decode" else None,
         **_speculation(spec, engine, model),
     }
     return ResolvedEngine(
         title="SGLang",
-        rules=_rules(engine, role),
+        rules=_rules(engine, role) if apart is None else WINDOWS.format(_rules(engine, role)),
         options=options,
         model=model,
         gpu=gpu,
         stored=stored_weights(spec, model),
-        kv=cache_format(model, engine.kv_cache_dtype),
+        kv=kv,
         rows=rows,
         # Without chunks, the first prompt of a pass may be longer than the budget; in mixed passes decodes come on top.
         pass_tokens=max(chunk or context, engine.max_prefill_tokens) + page + rows,
@@ -139,6 +151,7 @@ def resolve_sglang(spec: Spec, engine: SglangEngine, role: str) -> ResolvedEngin
         block_tokens=page,
         blocks=pool // page,
         memory=room,
+        window=apart,
     )
 
 
@@ -249,8 +262,13 @@ def mem_fraction_static(engine: SglangEngine, gpu: Gpu, shared: Ranks, chunk: in
     return round((gpu.smi_mib - reserved) / gpu.smi_mib, 3)
 
 
-def _memory(spec: Spec, engine: SglangEngine, model: Model, gpu: Gpu, chunk: int | None) -> Memory:
+def _memory(
+    spec: Spec, engine: SglangEngine, model: Model, gpu: Gpu, chunk: int | None, kv: Format, apart: Window | None
+) -> Memory:
     shared = ranks(spec, model)
+    token_bytes = cache_bytes(model, kv, shared)
+    if apart is not None:
+        token_bytes = round(apart.token_bytes + (apart.ratio * apart.window_bytes if apart.cap is None else 0))
     fraction = mem_fraction_static(engine, gpu, shared, chunk)
     return Memory(
         total=gpu.memory_bytes,
@@ -258,8 +276,49 @@ def _memory(spec: Spec, engine: SglangEngine, model: Model, gpu: Gpu, chunk: int
         weights=weight_bytes(model, stored_weights(spec, model), shared),
         activations=0,
         runtime=0,
-        kv_per_token=cache_bytes(model, cache_format(model, engine.kv_cache_dtype), shared),
+        kv_per_token=token_bytes,
+        states=_states(engine, model, kv, shared) if apart is None else apart.state_bytes,
     )
+
+
+def _check_recurrent(spec: Spec, engine: SglangEngine, model: Model, role: str) -> None:
+    """States are kept of the requests that run, and of nothing else: raises SpecError where they would be cached."""
+    if not model.recurrent():
+        return
+    problem, what = spec.source.problem, model.recurrent()[0]
+    if role != "aggregated":
+        raise problem(("model",), f"hand-overs of {what} are not yet modelled", found=model.name, wanted="no pools")
+    if not engine.disable_radix_cache:
+        raise problem(
+            ("engine", "disable_radix_cache"),
+            f"SGLang's radix cache of {what} is not yet modelled",
+            found="false",
+            wanted="true, with max_running_requests",
+        )
+    if engine.max_running_requests is None:
+        raise problem(("engine", "max_running_requests"), f"missing: the memory for states of {what} follows from it")
+
+
+def _states(engine: SglangEngine, model: Model, kv: Format, shared: Ranks) -> int:
+    """_handle_max_mamba_cache: a state a request and one to pad, and with speculation one more for each draft token."""
+    each = state_bytes(model, kv, shared)
+    if each == 0:
+        return 0
+    drafts = 0 if engine.drafting is None else engine.drafting.drafts + 1
+    return each * (1 + drafts) * (max((engine.max_running_requests or 1) // shared.data, 1) + 1)
+
+
+def _check_windows(spec: Spec, apart: Window | None, pool: int, page: int, chunk: int | None) -> None:
+    """A chunk beside the windows of its request in the tree and its own: with less, SGLang would wait for ever."""
+    if apart is None:
+        return
+    least = (chunk or 0) + 2 * (-(-apart.tokens // page) * page + page)
+    if apart.slots(pool, page) <= least:
+        raise spec.source.problem(
+            ("engine", "swa_full_tokens_ratio"),
+            f"the windows' pool of {apart.slots(pool, page):,} tokens does not hold a chunk and two windows",
+            wanted=f"more than {least:,}: a greater ratio or pool, or a smaller chunked_prefill_size",
+        )
 
 
 def _check_pool(spec: Spec, engine: SglangEngine, pool: int, room: Memory | None) -> None:
@@ -277,10 +336,11 @@ def _check_pool(spec: Spec, engine: SglangEngine, pool: int, room: Memory | None
         )
 
 
-def _max_running_requests(engine: SglangEngine, pool: int, context: int, shared: Ranks) -> int:
-    """resolve_max_num_reqs."""
-    if engine.max_running_requests is not None:
-        return min(max(engine.max_running_requests // shared.data, 1), pool // 2)
+def _max_running_requests(engine: SglangEngine, pool: int, context: int, shared: Ranks, of_model: int | None) -> int:
+    """resolve_max_num_reqs; `of_model` is what SGLang sets for the architecture."""
+    given = engine.max_running_requests or of_model
+    if given is not None:
+        return min(max(given // shared.data, 1), pool // 2)
     if engine.drafting is not None:
         return min(max(SPECULATIVE_REQUESTS // shared.data, 1), pool // 2)
     return min(max(min(int(pool / context * 512), 4096), 2048), pool // 2)

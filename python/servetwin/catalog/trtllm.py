@@ -34,7 +34,7 @@ def resolve_trtllm(spec: Spec, engine: TrtllmEngine) -> ResolvedEngine:
     """Raises SpecError for an unknown model or GPU, for what does not fit, and for a pool below one request."""
     model, gpu, cache = find_model(spec), find_gpu(spec), engine.kv_cache_config
     if model is not None:
-        check_model(spec, model)
+        check_model(spec, model, model.unpaged())
     length = request_limit(spec, model, "max_seq_len", engine.max_seq_len)
     room = None
     tokens = cache.max_tokens

@@ -4,12 +4,28 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from ..errors import ExitCode, InputError
 from .options import TraceFile
+
+if TYPE_CHECKING:
+    from ..plan.cluster import Cluster
+    from ..plan.folder import Folder
+    from ..plan.make import Answer
+
+
+class Command(TyperCommand):
+    """`--ray` alone is `--ray auto`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        found: list[str] = []
+        for arg, following in zip(args, [*args[1:], "-"], strict=True):
+            found += [arg, "auto"] if arg == "--ray" and following.startswith("-") else [arg]
+        return super().parse_args(ctx, found)
 
 
 def plan(
@@ -32,7 +48,17 @@ def plan(
         bool, typer.Option("--explain-space", help="Say what would be tried, and why the rest cannot be; run nothing.")
     ] = False,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="Simulations at a time; as many as processors.", show_default=False)
+        int | None,
+        typer.Option(min=1, help="Runs at a time; as many as there are processors.", show_default=False),
+    ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            help="Carry runs out on a Ray cluster: its host:port; `local` starts one here; without an address, the one "
+            "that RAY_ADDRESS names or that runs here.",
+            metavar="[ADDRESS]",
+            show_default=False,
+        ),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
 ) -> None:
@@ -40,15 +66,13 @@ def plan(
 
     Exit codes: 0 found, 1 nothing meets the service level, 2 bad input.
     """
-    from ..plan.finished import Finished
     from ..plan.folder import create
     from ..plan.folder import resume as go_on
-    from ..plan.make import plan as search
-    from ..plan.make import space_of
-    from ..plan.table import write_trials
-    from ..report.plan import print_answer, print_space
-    from ..report.progress import Counter
+    from ..plan.space import space_of
+    from ..report.plan import print_space
+    from ..simulation import with_trace
     from ..spec import load_spec
+    from ..workload import open_workload
 
     if (spec is None) == (resume is None):
         raise InputError("needs either a spec or --resume FOLDER", field="plan")
@@ -56,20 +80,51 @@ def plan(
         for option, value in (("--trace", trace), ("--out", out), ("--set", set_), ("--explain-space", explain_space)):
             if value:
                 raise InputError("has no effect on a study that was begun", file=option, wanted="it left out")
+        cluster = _cluster(ray, threads)
         folder = go_on(resume)
     else:
         assert spec is not None
         loaded = load_spec(spec, set_ or ())
         if explain_space:
-            print_space(space_of(loaded))
+            if trace is not None:
+                loaded = with_trace(loaded, str(Path(trace).absolute()))
+            print_space(space_of(loaded, open_workload(loaded)))
             return
         if out is None:
             raise InputError("missing: a study is kept in a folder", field="--out", wanted="--out FOLDER")
-        space_of(loaded)  # an error of the search leaves no folder behind
+        cluster = _cluster(ray, threads)
         folder = create(out, loaded, trace)
+    answer = carry_out(folder, threads=threads, cluster=cluster, quiet=quiet)
+    raise typer.Exit(int(ExitCode.DONE if answer.chosen is not None else ExitCode.DIFFERS))
+
+
+def _cluster(address: str | None, workers: int | None) -> Cluster | None:
+    """Connected before anything is written."""
+    if address is None:
+        return None
+    from ..plan.cluster import Cluster
+
+    return Cluster(address, workers)
+
+
+def carry_out(
+    folder: Folder, *, threads: int | None = None, cluster: Cluster | None = None, quiet: bool = False
+) -> Answer:
+    """Carries the study out, writes its table and its page, and prints the answer."""
+    from ..plan.finished import Finished
+    from ..plan.make import plan as search
+    from ..plan.table import write_trials
+    from ..report.plan import print_answer
+    from ..report.progress import Counter
+    from ..report.study.page import write_page
+
+    executor = None if cluster is None else cluster.hold(folder)
     with Counter("runs", shown=not quiet) as progress:
-        answer = search(folder, workers=threads or os.cpu_count() or 1, progress=progress)
-    write_trials(Finished(folder, answer))
+        answer = search(folder, workers=threads or os.cpu_count() or 1, executor=executor, progress=progress)
+    study = Finished(folder, answer)
+    write_trials(study)
+    page = write_page(study)
     if not quiet:
         print_answer(answer)
-    raise typer.Exit(int(ExitCode.DONE if answer.chosen is not None else ExitCode.DIFFERS))
+        typer.echo(f"Every trial, to look at: {page}")
+    return answer

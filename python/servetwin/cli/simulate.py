@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +15,8 @@ from .options import Settings, SpecFile, TraceFile
 
 if TYPE_CHECKING:
     from ..result.result import Result
+
+DEFAULT_CONFIDENCE = 0.9
 
 
 def simulate(
@@ -40,6 +42,23 @@ def simulate(
     html: Annotated[
         bool, typer.Option("--html", help="Also write report.html into the folder: the result as a page.")
     ] = False,
+    replications: Annotated[
+        int | None,
+        typer.Option(
+            help="Run it so many times more, with other errors of the pass times and other samples of the workload: "
+            "metrics get intervals. 20 is usual.",
+            metavar="N",
+            show_default=False,
+        ),
+    ] = None,
+    confidence: Annotated[
+        float | None,
+        typer.Option(help="Of the intervals; 0.9 if left out.", metavar="SHARE", show_default=False),
+    ] = None,
+    point_requests: Annotated[
+        bool,
+        typer.Option("--point-requests", help="Leave the requests of replications out of requests.parquet."),
+    ] = False,
     no_leap: Annotated[
         bool, typer.Option("--no-leap", help="Step through every pass. The result is the same.")
     ] = False,
@@ -49,7 +68,6 @@ def simulate(
 
     Exit codes: 0 done, 2 bad input, 3 stalled or nothing completed.
     """
-    from ..simulation import simulate as run
     from ..spec import load_spec
 
     for option, path in (("--trace", trace), ("--out", out)):
@@ -57,19 +75,38 @@ def simulate(
             raise InputError("names nothing", file=option, wanted="a path")
     if html and out is None:
         raise InputError("has no effect without --out", file="--html", wanted="--out FOLDER beside it")
+    _check_replications(replications, confidence, point_requests, out)
     if out is not None:
         from ..result.store import check_writable, write
 
         check_writable(Path(out))
     allowed = ["timing.allow_extrapolation=true"] if allow_extrapolation else []
     loaded = load_spec(spec, [*_router_override(router, set_ or ()), *(set_ or ()), *allowed])
+
+    def run(progress: Callable[[float], None] | None = None) -> Result:
+        if replications is None:
+            from ..simulation import simulate
+
+            return simulate(loaded, trace, leap=not no_leap, progress=progress)
+        from ..replication import replicate
+
+        return replicate(
+            loaded,
+            trace,
+            replications=replications,
+            confidence=DEFAULT_CONFIDENCE if confidence is None else confidence,
+            requests=out is not None and not point_requests,
+            leap=not no_leap,
+            progress=progress,
+        )
+
     if quiet:
-        result = run(loaded, trace, leap=not no_leap)
+        result = run()
     else:
         from ..report.progress import ProgressBar
 
         with ProgressBar() as progress:
-            result = run(loaded, trace, leap=not no_leap, progress=progress)
+            result = run(progress)
     if out is not None:
         page = None
         if html:
@@ -82,6 +119,20 @@ def simulate(
 
         print_result(result)
     raise typer.Exit(int(_verdict(result)))
+
+
+def _check_replications(
+    replications: int | None, confidence: float | None, point_requests: bool, out: str | None
+) -> None:
+    if replications is not None:
+        from ..replication import check_counts
+
+        check_counts(replications, DEFAULT_CONFIDENCE if confidence is None else confidence)
+    for option, given in (("--confidence", confidence is not None), ("--point-requests", point_requests)):
+        if given and replications is None:
+            raise InputError("has no effect without --replications", file=option, wanted="--replications 20 beside it")
+    if point_requests and out is None:
+        raise InputError("has no effect without --out", file="--point-requests", wanted="--out FOLDER beside it")
 
 
 def _router_override(router: str | None, sets: Sequence[str]) -> list[str]:

@@ -20,8 +20,8 @@ def by_arrival(scenario: Scenario[Any]) -> list[int]:
     return sorted(range(len(scenario.requests)), key=lambda i: arrival(scenario.requests[i]))
 
 
-def pass_log(scenario: Scenario[Any], order: Sequence[int], engine: dict[str, Any]) -> dict[str, Any]:
-    """Runs one replica of an engine, given as the core takes it, and records every pass.
+def pass_log(scenario: Scenario[Any], order: Sequence[int], engine: dict[str, Any], stages: int = 1) -> dict[str, Any]:
+    """Runs one replica of an engine, given as the core takes it, in so many stages, and records every pass.
 
     Raises ServetwinError.
     """
@@ -30,7 +30,7 @@ def pass_log(scenario: Scenario[Any], order: Sequence[int], engine: dict[str, An
 
     with native_errors():
         trace = _core.Trace.from_columns(**trace_columns(scenario, order))
-        finished = _core.simulate(trace, json.dumps(description(scenario, engine)))
+        finished = _core.simulate(trace, json.dumps(description(scenario, engine, stages)))
     log: dict[str, Any] = json.loads(finished.pass_log())
     return log
 
@@ -87,15 +87,17 @@ def acceptance(outcomes: Acceptance | None) -> dict[str, Any] | None:
             return {"kind": "drawn", "counts": counts, "seed": seed}
 
 
-def description(scenario: Scenario[Any], engine: dict[str, Any]) -> dict[str, Any]:
+def description(scenario: Scenario[Any], engine: dict[str, Any], stages: int = 1) -> dict[str, Any]:
     """The run, as the core takes it."""
+    step_time = {"kind": type(scenario.step_time).__name__.lower()} | asdict(scenario.step_time)
     return {
         "pools": [
             {
                 "role": "aggregated",
                 "replicas": 1,
                 "engine": engine,
-                "step_time": {"kind": type(scenario.step_time).__name__.lower()} | asdict(scenario.step_time),
+                "step_time": step_time,
+                "pipeline": {"kinds": [step_time], "stages": [0] * stages} if stages > 1 else None,
                 "router": {"kind": "round_robin"},
             }
         ],

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 
-from .load import STEPS_PER_DOUBLING, shortcoming
+from .load import STEPS_PER_DOUBLING
 
 REACH = 8 * STEPS_PER_DOUBLING
 """Rungs that are looked at in each direction: a 256th to 256 times the workload."""
@@ -23,10 +23,10 @@ class Capacity:
     above: str | None
 
 
-def capacity(measure: Callable[[int], Mapping[str, float]], start: int = 0) -> Capacity:
+def capacity(measure: Callable[[int], str | None], start: int = 0) -> Capacity:
     """The highest rung whose run meets the service level and keeps up, by doubling and bisection.
 
-    `measure` gives the metrics of a run at a rung. Runs are looked at where the answer may lie only: a load that meets
+    `measure` says what a run at a rung misses. Runs are looked at where the answer may lie only: a load that meets
     the level above one that does not is not found.
     """
     misses: dict[int, str | None] = {}
@@ -34,7 +34,7 @@ def capacity(measure: Callable[[int], Mapping[str, float]], start: int = 0) -> C
     try:
         rung = next(search)
         while True:
-            misses[rung] = shortcoming(measure(rung))
+            misses[rung] = measure(rung)
             rung = search.send(misses[rung] is None)
     except StopIteration as end:
         if end.value is None:

@@ -35,7 +35,7 @@ def cheapest(study: Study, candidates: Sequence[Candidate], shares: Sequence[flo
             proof = f"costs more than {price(group[0]):g}, for which one meets the level"
             study.prune((costlier for later in groups[index + 1 :] for costlier in later), proof)
             return sorted(good, key=preference) + [point for point in looked_at if point.misses is not None]
-    return sorted(looked_at, key=lambda point: screen.excess(point.summary, study.attainment))
+    return sorted(looked_at, key=lambda point: screen.excess(point, study.attainment))
 
 
 def preference(point: Point) -> tuple[float, float, int]:
@@ -52,7 +52,7 @@ def screened(study: Study, group: Sequence[Candidate], shares: Sequence[float], 
         far = {
             run.candidate: excess
             for run, outcome in outcomes.items()
-            if (excess := screen.excess(outcome.summary, study.attainment)) > screen.FAR
+            if (excess := screen.excess(outcome, study.attainment)) > screen.FAR
         }
         for candidate in left:
             if candidate.number in far:

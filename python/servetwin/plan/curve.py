@@ -26,10 +26,11 @@ class Level:
 
     load: float
     summary: Mapping[str, Any]
+    stalled: bool
 
     @property
     def misses(self) -> str | None:
-        return shortcoming(self.summary)
+        return shortcoming(self.summary, stalled=self.stalled)
 
 
 @dataclass(frozen=True)
@@ -64,17 +65,19 @@ class Measured:
     def __init__(self, spec: Spec, axis: LoadAxis) -> None:
         self._spec = spec
         self._axis = axis
-        self._known: dict[float, Mapping[str, Any]] = {}
+        self._known: dict[float, Level] = {}
 
-    def __call__(self, rung: int) -> Mapping[str, Any]:
+    def __call__(self, rung: int) -> str | None:
+        """What the run misses; None if it meets the level."""
         load = self._axis.load(rung)
         if load not in self._known:
             spec, trace = self._axis.at(self._spec, load)
-            self._known[load] = simulate(spec, trace).summary
-        return self._known[load]
+            result = simulate(spec, trace)
+            self._known[load] = Level(load, result.summary, result.status == "stalled")
+        return self._known[load].misses
 
     def levels(self) -> list[Level]:
-        return [Level(load, self._known[load]) for load in sorted(self._known)]
+        return [self._known[load] for load in sorted(self._known)]
 
 
 def curve(spec: Spec, trace: Trace, *, replicas: Sequence[int] = (), workers: int = 1) -> Curve:

@@ -59,26 +59,26 @@ def _figures(study: Study, candidates: Sequence[Candidate], shares: Sequence[flo
     if objective == "cheapest":
         runs = {number: Run(number, study.axis.load(0), share) for number in unique}
         outcomes = study.ask(runs.values())
-        over = {number: screen.excess(outcomes[run].summary, study.attainment) for number, run in runs.items()}
+        over = {number: screen.excess(outcomes[run], study.attainment) for number, run in runs.items()}
         # Twice over the limits is as bad as four times the price.
         return {number: (-price(unique[number]) * max(over[number], 1.0) ** 2,) for number in unique}
     tops = climb_all(
         study,
         {number: climb(0, STEP) for number in unique},
         share,
-        lambda summary: screen.excess(summary, study.attainment) <= 1,
+        lambda outcome: screen.excess(outcome, study.attainment) <= 1,
     )
     best = {number: Run(number, study.axis.load(top), share) for number, top in tops.items() if top is not None}
     low = {number: Run(number, study.axis.load(max((tops[number] or 0) - 6 * STEP, -REACH)), share) for number in best}
     if objective != "frontier":
         outcomes = study.ask(best.values())
         value = value_of(objective)
-        return {number: (value(study.point(run, outcomes[run].summary)),) for number, run in best.items()}
+        return {number: (value(study.point(run, outcomes[run])),) for number, run in best.items()}
     outcomes = study.ask([*best.values(), *low.values()])
     return {
         number: (
-            study.point(best[number], outcomes[best[number]].summary).throughput,
-            study.point(low[number], outcomes[low[number]].summary).speed,
+            study.point(best[number], outcomes[best[number]]).throughput,
+            study.point(low[number], outcomes[low[number]]).speed,
         )
         for number in best
     }

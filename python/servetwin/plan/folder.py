@@ -12,6 +12,7 @@ from ..simulation import with_trace
 from ..spec import Spec, make_spec
 from ..workload import open_workload
 from .ledger import FILE, Ledger
+from .space import Space, space_of
 
 if TYPE_CHECKING:
     from .._core import Trace
@@ -24,21 +25,27 @@ class Folder:
     Attributes:
         spec: with its search, and with the trace that was given beside it.
         trace: the workload.
+        space: what is searched.
     """
 
     path: Path
     spec: Spec
     trace: Trace
     ledger: Ledger
+    space: Space
 
 
 def create(path: Path, spec: Spec, trace: str | None) -> Folder:
-    """A new study in `path`, which is made. Raises InputError if there is one, or it cannot be written."""
+    """A new study in `path`, which is made.
+
+    Raises SpecError for a search that cannot be carried out; InputError if there is a study, or it cannot be written.
+    """
     if (path / FILE).exists():
         raise InputError("holds a study already", file=str(path), wanted=f"--resume {path}, or another folder")
     if trace is not None:
         spec = with_trace(spec, str(Path(trace).absolute()))
     opened = open_workload(spec)
+    space = space_of(spec, opened)  # an error of the search leaves no folder behind
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -54,7 +61,7 @@ def create(path: Path, spec: Spec, trace: str | None) -> Folder:
             "workload_sha256": opened.sha256,
         }
     )
-    return Folder(path, spec, opened, ledger)
+    return Folder(path, spec, opened, ledger, space)
 
 
 def resume(path: Path) -> Folder:
@@ -78,7 +85,7 @@ def resume(path: Path) -> Folder:
         raise InputError(
             "its workload has changed since", file=str(path / FILE), wanted="the same trace, or a new study"
         )
-    return Folder(path, spec, opened, ledger)
+    return Folder(path, spec, opened, ledger, space_of(spec, opened))
 
 
 def _spec(facts: dict[str, Any], path: Path) -> Spec:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from . import screen
 from .capacity import Climb, climb
-from .load import STEPS_PER_DOUBLING, rung_at_most, shortcoming
-from .runs import WHOLE, Run
+from .load import STEPS_PER_DOUBLING, meets, rung_at_most
+from .runs import WHOLE, Outcome, Run
 from .space import Candidate
 from .study import Point, Study
 
@@ -19,7 +18,7 @@ Value = Callable[[Point], float]
 
 
 def climb_all(
-    study: Study, climbs: Mapping[int, Climb], share: float, meets: Callable[[Mapping[str, Any]], bool]
+    study: Study, climbs: Mapping[int, Climb], share: float, meets: Callable[[Outcome], bool]
 ) -> dict[int, int | None]:
     """The results of many climbs, by candidate; each round of all of them is asked for at once."""
     found: dict[int, int | None] = {}
@@ -28,9 +27,8 @@ def climb_all(
         outcomes = study.ask(Run(number, study.axis.load(rung), share) for number, rung in rungs.items())
         following = {}
         for number, rung in rungs.items():
-            summary = outcomes[Run(number, study.axis.load(rung), share)].summary
             try:
-                following[number] = climbs[number].send(meets(summary))
+                following[number] = climbs[number].send(meets(outcomes[Run(number, study.axis.load(rung), share)]))
             except StopIteration as end:
                 found[number] = end.value
         rungs = following
@@ -56,13 +54,36 @@ def highest(study: Study, candidates: Sequence[Candidate], shares: Sequence[floa
     """Each at the highest load that it can take, the best by `value` first. Those that raced and lost are not there."""
     left = _screened(study, candidates, shares, value)
     best: list[Point] = []
-    for first in range(0, len(left), BATCH):
-        batch = left[first : first + BATCH]
+    while left:
+        if best:
+            left = _unbeaten(study, left, value_bound(study), value(best[0]))
+        batch, left = left[:BATCH], left[BATCH:]
         climbs = {candidate.number: _race(study, candidate, best[:1]) for candidate in batch}
-        rungs = climb_all(study, climbs, WHOLE, lambda summary: shortcoming(summary) is None)
+        rungs = climb_all(study, climbs, WHOLE, meets)
         runs = [Run(number, study.axis.load(rung)) for number, rung in rungs.items() if rung is not None]
         best = sorted([*best, *study.points(runs)], key=lambda point: (-value(point), point.candidate.number))
     return best
+
+
+def value_bound(study: Study) -> Callable[[Candidate], float]:
+    """What a point's value cannot exceed, whatever the load."""
+    objective = study.space.search.objective
+
+    def per_dollar(candidate: Candidate) -> float:
+        cost = candidate.cost_per_hour
+        per_gpu = study.bounds.throughput(candidate)
+        return per_gpu if cost is None else per_gpu * candidate.gpus * 3600 / 1e6 / cost
+
+    return per_dollar if objective == "goodput_per_dollar" else study.bounds.throughput
+
+
+def _unbeaten(
+    study: Study, left: Sequence[Candidate], bound: Callable[[Candidate], float], most: float
+) -> list[Candidate]:
+    """Those that may do as much as the best so far."""
+    beaten = [candidate for candidate in left if bound(candidate) < most]
+    study.prune(beaten, "cannot do as much as another does, in the best pass it can have")
+    return [candidate for candidate in left if candidate not in beaten]
 
 
 def _race(study: Study, candidate: Candidate, best: Sequence[Point]) -> Climb:
@@ -84,14 +105,14 @@ def _screened(study: Study, candidates: Sequence[Candidate], shares: Sequence[fl
     """Those that come near the best on short stretches of the workload, the best first."""
     left = list(candidates)
     for share in shares:
-        level = lambda summary: screen.excess(summary, study.attainment) <= 1  # noqa: E731
+        level = lambda outcome: screen.excess(outcome, study.attainment) <= 1  # noqa: E731
         step = STEPS_PER_DOUBLING // 4
         rungs = climb_all(study, {candidate.number: climb(0, step) for candidate in left}, share, level)
         values = {}
         for run, outcome in study.ask(
             Run(number, study.axis.load(rung), share) for number, rung in rungs.items() if rung is not None
         ).items():
-            values[run.candidate] = value(study.point(run, outcome.summary))
+            values[run.candidate] = value(study.point(run, outcome))
         most = max(values.values(), default=0.0)
         enough = most * (1 - screen.LESS[share])
         for candidate in left:

@@ -6,7 +6,7 @@ import math
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..spec import Spec
 from ..workload.transform import transform
@@ -34,6 +34,16 @@ def ladder(rung: int) -> float:
 
 def rung_at_most(factor: float) -> int:
     return math.floor(math.log2(factor) * STEPS_PER_DOUBLING + 1e-9)
+
+
+class Ran(Protocol):
+    """What a run came to."""
+
+    @property
+    def summary(self) -> Mapping[str, Any]: ...
+
+    @property
+    def stalled(self) -> bool: ...
 
 
 class Loads:
@@ -78,8 +88,10 @@ def keeps_up(summary: Mapping[str, float]) -> bool:
     return end - middle <= GROWTH * arrivals + DEVIATIONS * math.sqrt(2 * max(middle, 1))
 
 
-def shortcoming(summary: Mapping[str, float]) -> str | None:
+def shortcoming(summary: Mapping[str, float], *, stalled: bool) -> str | None:
     """Why a run does not meet its service level at this load; None if it does. Without a level it need only keep up."""
+    if stalled:
+        return "stalls: a replica stops making progress"
     if not keeps_up(summary):
         grown = int(summary["backlog.end"] - summary["backlog.middle"])
         return (
@@ -91,4 +103,10 @@ def shortcoming(summary: Mapping[str, float]) -> str | None:
         return None
     wanted = [key.removesuffix(".met") for key, met in summary.items() if key.startswith("slo.") and not met]
     broken = [key.removeprefix("slo.") for key in wanted if key != "slo"]
-    return "misses " + (", ".join(broken) if broken else "the attainment")
+    unserved = int(summary["requests"] - summary["completed"])
+    because = f" ({unserved:,} of {int(summary['requests']):,} requests not served)" if unserved else ""
+    return f"misses {', '.join(broken) if broken else 'the attainment'}{because}"
+
+
+def meets(run: Ran) -> bool:
+    return shortcoming(run.summary, stalled=run.stalled) is None

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from ..errors import SpecError
-from ..spec import Spec
-from . import derive, screen
+from . import screen
 from .axis import LoadAxis
 from .cheapest import cheapest
 from .explore import explored
@@ -19,9 +17,6 @@ from .highest import highest, value_of
 from .runs import Executor, Outcome, Run, Runner, Threads
 from .space import Candidate, Dropped, Space
 from .study import Account, Point, Study
-
-if TYPE_CHECKING:
-    from ..spec import Spec
 
 
 @dataclass(frozen=True)
@@ -51,23 +46,8 @@ class Answer:
         """A run on the whole workload as a point."""
         candidate = self.space.look(run.candidate)
         assert isinstance(candidate, Candidate), "only what can be run is asked for"
-        return Point(candidate, run.load, self.outcomes[run].summary)
-
-
-def space_of(spec: Spec) -> Space:
-    """What a spec's search is over. Raises SpecError."""
-    search = spec.search
-    if search is None:
-        raise spec.source.problem(("search",), "missing", wanted="what to search over, such as `search: {max_gpus: 8}`")
-    if search.objective != "frontier" and spec.slo is None:
-        raise spec.source.problem(("slo",), f"missing: the objective {search.objective} needs a service level")
-    if search.objective == "cheapest" and search.max_gpus is None and search.vary is None:
-        raise spec.source.problem(("search", "max_gpus"), "missing", wanted="the most GPUs you have")
-    axes = derive.axes(spec, search)
-    if not axes:
-        raise spec.source.problem(("search",), "nothing varies: the spec gives every choice itself")
-    derive.check_paths(spec, axes)
-    return Space(spec, search, axes)
+        outcome = self.outcomes[run]
+        return Point(candidate, run.load, outcome.summary, outcome.stalled)
 
 
 def plan(
@@ -85,13 +65,13 @@ def plan(
         SpecError: the search cannot be carried out.
         InputError: the ledger cannot be written; what was finished is kept.
     """
-    space = space_of(folder.spec)
+    space = folder.space
     runner = Runner(space, folder.trace)
     carried_out_by = executor or Threads(runner, workers)
-    study = Study(space, runner.axis, folder.ledger, carried_out_by, progress)
+    study = Study(folder, carried_out_by, progress)
     try:
         shares = screen.shares(len(folder.trace)) if space.search.screening else ()
-        candidates = explored(study, shares)
+        candidates = explored(study, shares) or study.nearest()
         if not candidates:
             raise empty(space, study.account)
         return answer(study, candidates, shares)
@@ -127,5 +107,5 @@ def answer(study: Study, candidates: Sequence[Candidate], shares: Sequence[float
         points = highest(study, candidates, shares, value_of(objective))
     good = [point for point in points if point.misses is None]
     chosen = (good[-1] if objective == "frontier" else good[0]) if good else None
-    numbers = [candidate.number for candidate in candidates]
+    numbers = sorted({*(candidate.number for candidate in candidates), *study.account.pruned})
     return Answer(objective, points, chosen, study.account, study.space, study.axis, numbers, study.outcomes)

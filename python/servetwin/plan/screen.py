@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import math
+
+from .load import Ran
 
 SHARES = (1 / 16, 1 / 4)
 """Of the workload, in turn: who looks hopeless on the first is not looked at on the second."""
@@ -25,18 +26,30 @@ def shares(requests: int) -> tuple[float, ...]:
 
 def on(share: float) -> str:
     """How a figure is known, for people."""
-    return "on the whole workload" if share == 1 else f"on {share:.3g} of the workload"
+    return f"on {part(share)}"
 
 
-def excess(summary: Mapping[str, Any], attainment: float | None) -> float:
+def part(share: float) -> str:
+    """A share of the workload, for people."""
+    if share == 1:
+        return "the whole workload"
+    parts = 1 / share
+    return f"1/{parts:.0f} of the workload" if parts.is_integer() else f"{share:.3g} of the workload"
+
+
+def excess(run: Ran, attainment: float | None) -> float:
     """How far a run is from its service level: 1 or less meets it, 2 is twice over a limit.
 
     Of limits on requests, whose wanted share is `attainment`, the share of those that miss them counts instead.
     """
+    if run.stalled:
+        return math.inf
+    summary = run.summary
     over = [
-        summary[key.removesuffix(".limit") + ".value"] / limit
+        # A statistic without a value is infinite, or has no sample at all.
+        summary.get(key.removesuffix(".limit") + ".value", math.inf) / limit
         for key, limit in summary.items()
-        if key.startswith("slo.") and key.endswith(".limit") and key.removesuffix(".limit") + ".value" in summary
+        if key.startswith("slo.") and key.endswith(".limit")
     ]
     if attainment is not None:
         missing = 1 - summary.get("slo.attainment", 0.0)

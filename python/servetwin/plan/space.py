@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..describe import Deployment, gpu_hour, resolve
 from ..errors import SpecError
+from ..simulation import check_workload
 from ..spec import Spec, vary
 from ..spec.search import Search
+from . import derive
+
+if TYPE_CHECKING:
+    from .._core import Trace
 
 LOSSY = ("model", "engine.quantization", "engine.kv_cache_dtype", "engine.quant_config.quant_algo",
          "engine.kv_cache_config.dtype")  # fmt: skip
 """Choices that change what the model answers."""
+
+TAGS = ("name", "kind", "method")
+"""Of a mapping, what it is."""
 
 LOSSLESS: tuple[Any, ...] = (None, "auto")
 """Values of them that do not."""
@@ -55,8 +63,9 @@ class Dropped:
 class Space:
     """All combinations of `axes`, by number."""
 
-    def __init__(self, base: Spec, search: Search, axes: Mapping[str, Sequence[Any]]) -> None:
+    def __init__(self, base: Spec, search: Search, axes: Mapping[str, Sequence[Any]], trace: Trace) -> None:
         self.base = base
+        self._trace = trace
         self.search = search
         self.axes = dict(axes)
         self.size = math.prod(len(values) for values in self.axes.values())
@@ -101,6 +110,7 @@ class Space:
             if self.search.max_gpus is not None and spec.gpus > self.search.max_gpus:
                 return dropped(f"more than {self.search.max_gpus} GPUs", "search.max_gpus")
             candidate = Candidate(number, settings, spec, resolve(spec))
+            check_workload(candidate.deployment, self._trace, dict.fromkeys(spec.by_pool))
         except SpecError as error:
             return dropped(error.message, error.field)
         limit, cost = self.search.max_cost_per_hour, candidate.cost_per_hour
@@ -128,17 +138,59 @@ class Space:
         return None
 
 
+def space_of(spec: Spec, trace: Trace) -> Space:
+    """What a spec's search is over, for this workload. Raises SpecError."""
+    search = spec.search
+    if search is None:
+        raise spec.source.problem(("search",), "missing", wanted="what to search over, such as `search: {max_gpus: 8}`")
+    if search.objective != "frontier" and spec.slo is None:
+        raise spec.source.problem(("slo",), f"missing: the objective {search.objective} needs a service level")
+    if search.objective == "cheapest" and search.max_gpus is None and search.vary is None:
+        raise spec.source.problem(("search", "max_gpus"), "missing", wanted="the most GPUs you have")
+    axes = derive.axes(spec, search)
+    if not axes:
+        raise spec.source.problem(("search",), "nothing varies: the spec gives every choice itself")
+    derive.check_paths(spec, axes)
+    return Space(spec, search, axes, trace)
+
+
 def described(settings: Mapping[str, Any]) -> str:
-    """A candidate in a few words: the last parts of the paths, after the pool's name, and their values."""
-    return ", ".join(f"{_last(path)} {_written(value)}" for path, value in settings.items())
+    """A candidate in a few words: the names of what was chosen and the values."""
+    names = labels(settings)
+    return ", ".join(f"{names[path]} {written(value)}" for path, value in settings.items())
 
 
-def _last(path: str) -> str:
-    parts = path.split(".")
-    return f"{parts[1]} {parts[-1]}" if parts[0] == "pools" and len(parts) > 2 else parts[-1]
+def labels(paths: Iterable[str]) -> dict[str, str]:
+    """Short names of dotted paths: the last part, after the pool's name, or as many as tell it from the others."""
+    split = {path: path.split(".") for path in paths}
+    found = {}
+    for path, parts in split.items():
+        if parts[0] == "pools" and len(parts) > 2:
+            found[path] = f"{parts[1]} {parts[-1]}"
+            continue
+        others = [other for name, other in split.items() if name != path and other[0] != "pools"]
+        count = 1
+        while any(other[-count:] == parts[-count:] for other in others) and count < len(parts):
+            count += 1
+        found[path] = ".".join(parts[-count:])
+    return found
 
 
-def _written(value: Any) -> str:
+def written(value: Any) -> str:
+    """A value as people read it."""
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{key}: {_written(inner)}" for key, inner in value.items()) + "}"
+        return "{" + ", ".join(f"{key}: {written(inner)}" for key, inner in value.items()) + "}"
     return "none" if value is None else str(value)
+
+
+def names_of(values: Sequence[Any]) -> list[str]:
+    """The values of an axis, a mapping by its name, kind or method alone where that tells it from the others."""
+    tags = [
+        next((str(value[tag]) for tag in TAGS if tag in value), None) if isinstance(value, Mapping) else None
+        for value in values
+    ]
+    plain = [written(value) for value in values]
+    return [
+        tag if tag is not None and [*tags, *plain].count(tag) == 1 else full
+        for tag, full in zip(tags, plain, strict=True)
+    ]

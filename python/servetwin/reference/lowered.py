@@ -25,6 +25,7 @@ def step_time(description: Mapping[str, Any]) -> StepTime:
                 "decode": DecodeGrid,
                 "prompt": PromptGrid,
                 "mixed": MixedGrid,
+                "longest": Line,
             }
             read = {name: part(**_frozen(given[name])) for name, part in parts.items() if given.get(name) is not None}
             return Tabulated(**read, draft=draft)

@@ -30,6 +30,8 @@ class Features:
     ready_context: int
     """Context of the rows that get a token from this pass: decodes, and prompts it completes."""
     ready_rows: int
+    longest: int = 0
+    """Of the rows that decode, the longest context."""
 
 
 @dataclass(frozen=True)
@@ -241,7 +243,7 @@ def _last_at_most(knots: Sequence[int], x: int) -> int:
 @dataclass(frozen=True)
 class Tabulated:
     """`host` + the greater of the floor of its launches and tokens(padded) + sequences + attention; and `draft`, if
-    any drafts are verified.
+    any drafts are verified; and what the longest context takes beyond the mean one.
 
     Attention is `decode` of the rows that decode, plus `prompt` of the others; or `mixed`, where it was
     measured with both in a pass.
@@ -255,13 +257,21 @@ class Tabulated:
     prompt: PromptGrid
     mixed: MixedGrid | None = None
     draft: Linear = Linear()
+    longest: Line | None = None
+    """By rows that decode, for 2^20 tokens by which the longest context goes beyond their mean."""
 
     def picoseconds(self, f: Features) -> int:
         tokens, floor = self.graphs.pad(f.prefill_tokens + f.decode_rows + f.draft_tokens, f.prefill_tokens == 0)
         # Every draft gets its logits as well.
         outputs = self.sequences.value(f.sequences + f.draft_tokens)
         device = self.tokens.value(tokens) + outputs + self._attention(f)
-        return max(self.host.at(f) + self.draft.of_drafts(f) + max(device, floor), 1)
+        return max(self.host.at(f) + self.draft.of_drafts(f) + max(device, floor), 1) + self._longest(f)
+
+    def _longest(self, f: Features) -> int:
+        if self.longest is None or f.decode_rows == 0:
+            return 0
+        mean = (f.context - f.prefill_context) // f.decode_rows
+        return max(self.longest.value(f.decode_rows), 0) * max(f.longest - mean, 0) >> FRACTION_BITS
 
     def _attention(self, f: Features) -> int:
         if self.mixed is not None and f.prefill_tokens and f.decode_rows:

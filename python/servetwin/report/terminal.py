@@ -11,8 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from ..errors import printable
+from ..result.intervals import Interval
 from ..result.result import Result
 from .console import Output
+from .intervals import interval_lines, share_texts, sides
 from .pools import pool_lines
 from .text import stalled_requests
 
@@ -98,6 +100,9 @@ ENDLESS = 10_000
 FEWER = (tuple(STATISTICS), ("avg", "p99", "p95", "p90", "p50"), ("avg", "p99", "p95", "p50"), ("avg", "p99"), ("avg",))
 """What is left out where the terminal is too narrow: nothing is cut."""
 
+FEWER_INTERVALS = (("avg", "p99", "p95", "p90", "p50"), ("avg", "p99", "p95", "p50"), ("avg", "p99", "p50"), *FEWER[3:])
+"""Likewise of a table with intervals."""
+
 
 def print_result(result: Result) -> None:
     console = Output(highlight=False)
@@ -123,7 +128,7 @@ def _wrapped(one: Line, console: Console) -> Iterator[Text]:
 
 
 def _fitting(result: Result, console: Console) -> Table:
-    for columns in FEWER:
+    for columns in FEWER if result.replications is None else FEWER_INTERVALS:
         table = _metrics(result, columns)
         if console.measure(table, options=console.options.update(width=ENDLESS)).maximum <= console.width:
             break
@@ -142,16 +147,29 @@ def _metrics(result: Result, columns: Sequence[str]) -> Table:
     grid.add_column("Metric", style="cyan")
     for name in columns:
         grid.add_column(name, justify="right", no_wrap=True)
+    intervals = {} if result.replications is None else result.replications.intervals
+    for name in ("timing", "workload") if intervals else ():
+        grid.add_column(name, justify="right", no_wrap=True, style="dim")
+
+    def row(title: str, metrics: Sequence[str]) -> None:
+        cells = [_with_interval(result.summary.get(name), intervals.get(name)) for name in metrics]
+        known = intervals.get(metrics[0])
+        shares = share_texts(known.shares) if known else ("", "")
+        grid.add_row(title, *cells, *[""] * (len(columns) - len(cells)), *(shares if intervals else ()))
+
     for title, metric in DISTRIBUTIONS.items():
         if f"{metric}.mean" in result.summary:
-            grid.add_row(title, *(_number(result.summary.get(f"{metric}.{STATISTICS[name]}")) for name in columns))
+            row(title, [f"{metric}.{STATISTICS[name]}" for name in columns])
     for title, metric in SINGLE.items():
         if metric in result.summary:
-            rate = result.summary[metric]
-            # A trickle is not nothing.
-            shown = f"{rate:.3g}" if 0 < rate < 0.01 else _number(rate)
-            grid.add_row(title, shown, *[""] * (len(columns) - 1))
+            row(title, [metric])
     return grid
+
+
+def _with_interval(value: float | None, interval: Interval | None) -> str:
+    # A trickle is not nothing.
+    shown = f"{value:.3g}" if value and 0 < value < 0.01 else _number(value)
+    return shown if value is None or interval is None else f"{shown} [dim]{sides(value, interval)}[/]"
 
 
 def said(result: Result) -> Iterator[Line]:
@@ -172,6 +190,8 @@ def said(result: Result) -> Iterator[Line]:
     yield from _limits(summary)
     yield from _service_level(result)
     yield from _evidence(result)
+    shown = [f"{metric}.mean" for metric in DISTRIBUTIONS.values()] + [*SINGLE.values()]
+    yield from interval_lines(result, shown)
     timings = result.timings
     if "simulate_s" in timings:
         passes = f"{timings['passes']:,} passes, {timings['leaps']:,} leaps"
@@ -205,6 +225,7 @@ def _service_level(result: Result) -> Iterator[Line]:
         return
     limits = result.provenance["spec"].get("slo", {})
     parts = []
+    unserved = summary["requests"] - summary["completed"]
     if "slo.attainment" in summary:
         per_request = ", ".join(f"{name} {value:g}" for name, value in limits.items() if name in PER_REQUEST)
         wanted = f", {limits['attainment']:.2%} wanted" if "attainment" in limits else ""
@@ -214,12 +235,10 @@ def _service_level(result: Result) -> Iterator[Line]:
             name = key.removeprefix("slo.").removesuffix(".limit")
             value = summary.get(key.removesuffix("limit") + "value")
             limit = _number(summary[key])
-            parts.append(
-                f"{name} without a sample, limit {limit}" if value is None else f"{name} {_number(value)} of {limit}"
-            )
-    if "slo.attainment" not in summary and 0 < summary["completed"] < summary["requests"]:
-        # Limits on statistics say nothing of requests that have no times.
-        parts.append(f"these are of the {summary['completed'] / summary['requests']:.2%} that completed")
+            found = "endless" if unserved else "without a sample"
+            parts.append(f"{name} {found}, limit {limit}" if value is None else f"{name} {_number(value)} of {limit}")
+    if unserved:
+        parts.append(f"with {unserved:,} not served, late beyond all limits")
     met = bool(summary["slo.met"])
     yield "slo", f"{'met' if met else 'missed'}: {'; '.join(parts)}", "green" if met else "red"
 

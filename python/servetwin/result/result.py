@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from .._core import Run, Trace
+    from .replications import Replications
 
 Status = Literal["completed", "stalled"]
 
@@ -42,6 +43,7 @@ class Result:
         rejections: requests that did not complete, counted by reason.
         stalled: the names of the requests on replicas that stopped making progress.
         timings: in the terms of `Timings`, and `process_s` once written.
+        replications: how far the metrics may be off, if that was asked for.
     """
 
     status: Status
@@ -52,6 +54,7 @@ class Result:
     timings: dict[str, Any]
     _requests: Callable[[], pa.Table]
     _series: Callable[[], pa.Table]
+    replications: Replications | None = None
 
     @cached_property
     def requests(self) -> pa.Table:

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from .columns import request_types, series_types
+from .columns import replication_type, request_types, series_types
 from .process import process_seconds
+from .replications import Replications
 from .result import Result
 
 FILES = ("requests.parquet", "series.parquet", "result.json")
@@ -27,7 +28,7 @@ TIMELINE = "timeline.json.gz"
 
 BESIDE = (PAGE, TIMELINE)
 
-FEW_VALUES = ("replica", "preemptions", "status", "reason", "route_reason", "class")
+FEW_VALUES = ("replication", "replica", "preemptions", "status", "reason", "route_reason", "class")
 """Columns that are stored as a dictionary."""
 
 
@@ -134,12 +135,28 @@ def load(directory: str | Path) -> Result:
     """A result that was written before. Raises InputError if it is not one."""
     folder = Path(directory)
     stored = _read_result(folder / "result.json")
-    rows = stored["provenance"]["workload"]["requests"]
+    replications = stored.get("replications")
+    if replications is not None:
+        replications = Replications.of_json(
+            replications,
+            str(folder / "result.json"),
+            lambda: _read_table(folder / "requests.parquet", request_types() | replication_type()),
+        )
     return Result(
         **{name: stored[name] for name in FIELDS},
-        _requests=lambda: _read_table(folder / "requests.parquet", request_types(), rows),
+        _requests=lambda: _read_requests(folder, stored),
         _series=lambda: _read_table(folder / "series.parquet", series_types()),
+        replications=replications,
     )
+
+
+def _read_requests(folder: Path, stored: dict[str, Any]) -> Any:
+    """Those of the run without draws."""
+    rows = stored["provenance"]["workload"]["requests"]
+    file, types = folder / "requests.parquet", request_types()
+    if "replications" not in stored:
+        return _read_table(file, types, rows)
+    return _read_table(file, types | replication_type(), rows, [("replication", "=", 0)]).drop_columns("replication")
 
 
 def _read_result(file: Path) -> dict[str, Any]:
@@ -182,7 +199,8 @@ def _at(stored: Any, path: str) -> Any:
 def _write_draft(result: Result, draft: Path) -> None:
     import pyarrow.parquet as pq
 
-    for name, rows in (("requests.parquet", result.requests), ("series.parquet", result.series)):
+    requests = result.requests if result.replications is None else result.replications.requests
+    for name, rows in (("requests.parquet", requests), ("series.parquet", result.series)):
         with (draft / name).open("wb") as file:
             # Times have no values in common: looking for them costs more time than the rest, and space.
             common = [name for name in FEW_VALUES if name in rows.column_names]
@@ -196,15 +214,19 @@ def _write_draft(result: Result, draft: Path) -> None:
 
 def _json(result: Result) -> bytes:
     fields = {"version": VERSION} | {name: getattr(result, name) for name in FIELDS}
+    if result.replications is not None:
+        fields["replications"] = result.replications.as_json()
     return json.dumps(fields, indent=1, ensure_ascii=False, allow_nan=False).encode() + b"\n"
 
 
-def _read_table(file: Path, columns: Mapping[str, Any], rows: int | None = None) -> Any:
+def _read_table(
+    file: Path, columns: Mapping[str, Any], rows: int | None = None, filters: list[tuple[str, str, Any]] | None = None
+) -> Any:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(file)
+        table = pq.read_table(file, filters=filters)
     except FileNotFoundError:
         raise InputError("is missing", file=str(file)) from None
     except (OSError, pa.ArrowException) as error:

@@ -15,7 +15,9 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 MOST_FILES = 500
 """Of the folder; beyond, the oldest go."""
@@ -24,8 +26,9 @@ _made: dict[str, Any] = {}
 _lock = Lock()
 
 
-def once(parts: str, make: Callable[[], Any]) -> Any:
-    """What `make` returns, JSON values only, for everything that it depends on: `parts`."""
+def once(parts: str, make: Callable[[], Any], read: Callable[[Any], T]) -> T:
+    """What `make` returns, JSON values only, for everything that it depends on: `parts`; as `read` takes it, which all
+    who ask share."""
     name = hashlib.sha256(f"{_code()}\n{parts}".encode()).hexdigest()
     with _lock:
         if name not in _made:
@@ -34,8 +37,9 @@ def once(parts: str, make: Callable[[], Any]) -> Any:
             if found is None:
                 found = make()
                 _write(file, found)
-            _made[name] = found
-        return _made[name]
+            _made[name] = read(found)
+        made: T = _made[name]
+        return made
 
 
 def folder() -> Path:

@@ -17,11 +17,20 @@ TIME = "time"
 """The draw that scales a model as a whole."""
 
 
+BITS = 48
+"""Of a number drawn."""
+
+
 @dataclass
 class ErrorDraw:
     """Standard normal numbers by name: the same for every model that is asked under a seed and a replication.
 
-    So specs that are compared meet the same errors: common random numbers. Attributes:
+    So specs that are compared meet the same errors: common random numbers. Over replications the numbers of a name are
+    spread evenly, 20 of them better than chance would: van der Corput's sequence, its digits scrambled at random
+    (Owen, Randomly permuted (t,m,s)-nets, 1995). Each is standard normal by itself; more replications keep the first.
+
+    Attributes:
+        replication: from 0.
         normals: what was drawn so far.
     """
 
@@ -32,10 +41,16 @@ class ErrorDraw:
     def normal(self, name: str) -> float:
         """The number of this name, whenever it is asked for."""
         if name not in self.normals:
-            digest = hashlib.sha256(f"{self.seed}/{self.replication}/{name}".encode()).digest()
-            uniform = (int.from_bytes(digest[:6]) + 0.5) / 2**48
-            self.normals[name] = NormalDist().inv_cdf(uniform)
+            self.normals[name] = NormalDist().inv_cdf((self._scrambled(name) + 0.5) / 2**BITS)
         return self.normals[name]
+
+    def _scrambled(self, name: str) -> int:
+        """The binary digits of the replication, backwards, each flipped or not by chance and those before it."""
+        number = 0
+        for place in range(BITS):
+            flip = hashlib.sha256(f"{self.seed}/{name}/{place}/{number}".encode()).digest()[0] & 1
+            number = number << 1 | (self.replication >> place & 1) ^ flip
+        return number
 
 
 @runtime_checkable
@@ -94,6 +109,12 @@ def scaled(lowered: Lowered, factor: float, limits: PassLimits) -> Lowered:
         error_ps=_nearest(lowered.error_ps, parts) + units,
         greatest_ps=_nearest(lowered.greatest_ps, parts) + units,
     )
+
+
+def lengthened(value: Any, factor: float) -> Any:
+    """A part of a lowered description, its times `factor` times as long, to the nearest whole unit."""
+    parts = round(factor * (1 << FRACTION_BITS))
+    return value if parts == 1 << FRACTION_BITS else _times(value, parts)
 
 
 def _times(value: Any, parts: int, is_time: bool = False) -> Any:

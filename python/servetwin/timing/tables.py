@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -80,19 +81,22 @@ class PassTables:
     decode: DecodeGrid
     prompt: PromptGrid
     mixed: MixedGrid | None = None
+    longest: Line | None = None
+    """By rows that decode, for 2²⁰ tokens by which the longest context goes beyond their mean; None: nothing."""
     measured: Measured | None = None
     """None where nothing was."""
 
     @classmethod
     def of(cls, values: dict[str, Any]) -> PassTables:
         """From what `asdict` made of one."""
-        mixed, measured = values["mixed"], values["measured"]
+        mixed, longest, measured = values["mixed"], values["longest"], values["measured"]
         return cls(
             Line(**_frozen(values["tokens"])),
             Line(**_frozen(values["sequences"])),
             DecodeGrid(**_frozen(values["decode"])),
             PromptGrid(**_frozen(values["prompt"])),
             None if mixed is None else MixedGrid(**_frozen(mixed)),
+            None if longest is None else Line(**_frozen(longest)),
             None if measured is None else Measured(**_frozen(measured)),
         )
 
@@ -108,9 +112,14 @@ class PassTables:
                 "piecewise_ps": round(layers * launches.piecewise_us * 1_000_000),
                 "eager_ps": round(layers * launches.eager_us * 1_000_000),
             },
-            **asdict(self),
+            **self._described,
         }
         return Lowered(description, error_ps=0, greatest_ps=self._greatest(host, limits), error_share=error_share)
+
+    @cached_property
+    def _described(self) -> dict[str, Any]:
+        """Shared by all descriptions with these tables."""
+        return asdict(self)
 
     def _greatest(self, host: Host, limits: PassLimits) -> int:
         """More than any pass within the limits takes: every table's greatest value, as far beyond it as they reach."""
@@ -123,7 +132,9 @@ class PassTables:
         mixed = 0 if self.mixed is None else _reached(self.mixed.ps, *beyond)
         host_ps = host.pass_ps + host.row_ps * limits.rows
         rest = self.tokens.value(limits.tokens) + self.sequences.value(limits.rows)
-        return host_ps + max(rest, 0) + decode + max(prompt, mixed)
+        longest = 0 if self.longest is None else max(map(self.longest.value, (*self.longest.at, limits.rows)))
+        unequal = max(longest, 0) * limits.length >> FRACTION_BITS
+        return host_ps + max(rest, 0) + decode + max(prompt, mixed) + unequal
 
 
 def _reached(table: tuple[tuple[int, ...], ...], *beyond: float) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,36 +25,48 @@ def open_workload(spec: Spec) -> Trace:
 
     Raises SpecError without a trace or for what cannot be generated, InputError with file and line for a bad trace.
     """
-    trace = _source(spec)
+    return workload_of_seeds(spec)(spec.seed)
+
+
+def workload_of_seeds(spec: Spec) -> Callable[[int], Trace]:
+    """How a seed makes the spec's workload; its trace is read once, now. Both raise as `open_workload` does."""
+    make = _source(spec)
     steps = spec.workload.transforms
     if not steps:
-        return trace
+        return make
     from .transform import transform
 
     def locate(index: int, path: str) -> Path:
         return spec.source.path(("workload", "transforms", index, "merge"), path)
 
-    try:
-        return transform(trace, steps, seed=spec.seed, locate=locate)
-    except InputError as error:
-        if error.file is not None:
-            raise
-        index, name = (error.field or "").split(".")
-        raise spec.source.problem(("workload", "transforms", int(index), name), error.message) from None
+    def transformed(seed: int) -> Trace:
+        try:
+            return transform(make(seed), steps, seed=seed, locate=locate)
+        except InputError as error:
+            if error.file is not None:
+                raise
+            index, name = (error.field or "").split(".")
+            raise spec.source.problem(("workload", "transforms", int(index), name), error.message) from None
+
+    return transformed
 
 
-def _source(spec: Spec) -> Trace:
+def _source(spec: Spec) -> Callable[[int], Trace]:
     from .._core import Trace
 
     options = spec.workload
     if isinstance(options, Generated):
-        config = json.dumps(generator_config(spec, options))
-        try:
-            with native_errors():
-                return Trace.generate(config)
-        except InputError as error:
-            field = (error.field or "").removeprefix("arrivals.").split(".")
-            raise spec.source.problem(("workload", *field), error.message) from None
+        config = generator_config(spec, options)
+
+        def generated(seed: int) -> Trace:
+            try:
+                with native_errors():
+                    return Trace.generate(json.dumps(config | {"seed": seed}))
+            except InputError as error:
+                field = (error.field or "").removeprefix("arrivals.").split(".")
+                raise spec.source.problem(("workload", *field), error.message) from None
+
+        return generated
     if options.trace is None:
         raise spec.source.problem(
             ("workload", "trace"), "missing", wanted="the path of a trace, or --trace PATH, or a generated workload"
@@ -66,13 +79,15 @@ def _source(spec: Spec) -> Trace:
         "need_times": options.users is None,
     }
     if isinstance(options, LikeWorkload):
-        try:
-            trace = read_trace(file, options.format, **reading)
-            return like(trace, requests=options.requests, duration_s=options.duration_s, seed=spec.seed)
-        except InputError as error:
-            if error.file is not None:
-                raise
-            raise spec.source.problem(("workload", *(error.field or "").split(".")), error.message) from None
+        original = read_trace(file, options.format, **reading)
+
+        def alike(seed: int) -> Trace:
+            try:
+                return like(original, requests=options.requests, duration_s=options.duration_s, seed=seed)
+            except InputError as error:
+                raise spec.source.problem(("workload", *(error.field or "").split(".")), error.message) from None
+
+        return alike
     trace = read_trace(
         file,
         options.format,
@@ -87,7 +102,7 @@ def _source(spec: Spec) -> Trace:
             "never read with users: a closed loop has no arrival times, and this trace no delays between turns",
             wanted="it left out",
         )
-    return trace
+    return lambda seed: trace
 
 
 def check_blocks(spec: Spec, trace: Trace) -> None:

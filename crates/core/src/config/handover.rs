@@ -52,9 +52,31 @@ pub struct Handover {
     pub local_prefill_tokens: Option<u32>,
     /// Of KV on a decode replica.
     pub bytes_per_token: u64,
+    /// What goes with the last part of a prompt.
+    #[serde(default)]
+    pub tail: Option<Tail>,
     /// Links that every transfer crosses.
     #[serde(default)]
     pub links: Vec<u32>,
+}
+
+/// The KV that layers with a sliding window have of a prompt, in whole pages, and states of fixed size.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tail {
+    pub window_tokens: u32,
+    pub page_tokens: u32,
+    pub bytes_per_token: u64,
+    pub state_bytes: u64,
+}
+
+impl Tail {
+    /// Of a prompt of so many tokens.
+    pub fn bytes(&self, prompt: u32) -> u64 {
+        let from = prompt.saturating_sub(self.window_tokens);
+        let tokens = prompt.next_multiple_of(self.page_tokens) - (from - from % self.page_tokens);
+        u64::from(tokens) * self.bytes_per_token + self.state_bytes
+    }
 }
 
 /// So that a share of it is at least a byte per second, however many transfers there are.
@@ -78,6 +100,9 @@ fn check_handover(run: &Run, handover: &Handover) -> Result<(), InputError> {
     fault(!times.into_iter().all(is_time), "a time of the handover is negative or too long")?;
     fault(handover.timeout_ps == 0, "timeout_ps must be positive")?;
     fault(handover.bytes_per_token == 0, "bytes_per_token must be at least 1")?;
+    fault(handover.tail.is_some_and(|tail| tail.page_tokens == 0), "tail.page_tokens must be at least 1")?;
+    let source_first = handover.order == Order::SourceFirst;
+    fault(handover.tail.is_some() && source_first, "a tail where the destination asks for what it wants")?;
     let keeps_back = |router: &Router| matches!(router, Router::KvAware(options) if options.queue_threshold.is_some());
     fault(keeps_back(&run.pools[1].router), "the router of a decode pool keeps nothing back")?;
     let sglang = |role: Role| {
@@ -92,6 +117,8 @@ fn check_handover(run: &Run, handover: &Handover) -> Result<(), InputError> {
         let options = sglang(Role::Decode).map(|engine| engine.disaggregation.is_some());
         fault(options != Some(true), "both pools run SGLang, and the decode pool has its disaggregation options")?;
     }
+    let has_groups = |engine: &Engine| matches!(engine, Engine::Vllm(engine) if engine.groups.is_some());
+    fault(run.pools.iter().any(|pool| has_groups(&pool.engine)), "hand-overs of other groups")?;
     for pool in &run.pools {
         let ports = pool.ports.len();
         fault(ports != 0 && ports != pool.replicas as usize, "ports are none, or one a replica")?;

@@ -45,6 +45,18 @@ pub struct HiCache {
     pub store: Speed,
 }
 
+/// Layers with a sliding window, whose KV is in a pool of their own.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Window {
+    /// Tokens that they look back.
+    pub tokens: u32,
+    /// Slots of their pool, a multiple of the page.
+    pub pool_tokens: u32,
+    /// SGLANG_SWA_EVICTION_INTERVAL: a decoding request gives slots back when so many tokens have left its window.
+    pub eviction_interval: u32,
+}
+
 /// Options of one engine, under SGLang's names.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -80,6 +92,8 @@ pub struct Sglang {
     pub decode_reserve_tokens: u32,
     #[serde(default)]
     pub hicache: Option<HiCache>,
+    #[serde(default)]
+    pub window: Option<Window>,
     /// Of a decode replica.
     #[serde(default)]
     pub disaggregation: Option<Disaggregation>,
@@ -140,6 +154,16 @@ impl Sglang {
             fault(speeds.iter().any(|speed| speed.bytes_per_s == 0), "a speed of hicache is 0")?;
             fault(speeds.iter().any(|speed| speed.latency_ps < 0), "a latency of hicache is negative")?;
         }
+        if let Some(window) = &self.window {
+            fault(self.hicache.is_some(), "hicache with sliding windows")?;
+            fault(self.mixes(), "mixed chunks with sliding windows")?;
+            fault(window.tokens == 0, "window.tokens must be at least 1")?;
+            fault(window.eviction_interval == 0, "window.eviction_interval must be at least 1")?;
+            fault(window.pool_tokens > i32::MAX as u32, "window.pool_tokens is above 2^31 - 1")?;
+            fault(!window.pool_tokens.is_multiple_of(self.page_size), "window.pool_tokens is not whole pages")?;
+            let least = u64::from(self.chunked_prefill_size.unwrap_or(0)) + 2 * self.window_floor();
+            fault(u64::from(window.pool_tokens) <= least, "window.pool_tokens does not hold a chunk and two windows")?;
+        }
         let conservativeness = self.schedule_conservativeness;
         fault(
             !conservativeness.is_finite() || conservativeness < 0.0,
@@ -186,6 +210,18 @@ impl Sglang {
 
     pub fn floor_page(&self, tokens: u32) -> u32 {
         tokens - tokens % self.page_size
+    }
+
+    /// Slots of windows that one request may keep for good, in whole pages: its prefix's in the tree.
+    fn window_floor(&self) -> u64 {
+        self.window.as_ref().map_or(0, |window| u64::from(self.ceil_page(window.tokens)) + u64::from(self.page_size))
+    }
+
+    /// Whether a prompt that is not cut may find no room among the windows, even alone.
+    pub fn exceeds_windows(&self, prompt: u32) -> bool {
+        let whole = u64::from(self.ceil_page(prompt)) + 2 * self.window_floor();
+        let pool = self.window.as_ref().filter(|_| self.chunked_prefill_size.is_none());
+        pool.is_some_and(|window| whole >= u64::from(window.pool_tokens))
     }
 
     /// Whether urgent requests may take the place of running ones.

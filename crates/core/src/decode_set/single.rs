@@ -1,6 +1,7 @@
 //! Rows that give one token a pass, by the residue of k at which they need a new block.
 
 use super::Member;
+use std::collections::BTreeSet;
 
 #[derive(Clone, Debug)]
 pub(super) struct Single {
@@ -10,10 +11,12 @@ pub(super) struct Single {
     due: Vec<Vec<u32>>,
     due_count: Vec<u32>,
     position: Vec<u32>,
+    /// Offset and slot of each row, if anybody asks for the longest context.
+    ordered: Option<BTreeSet<(i64, u32)>>,
 }
 
 impl Single {
-    pub(super) fn new(block_size: u32) -> Self {
+    pub(super) fn new(block_size: u32, ordered: bool) -> Self {
         Single {
             block_size: u64::from(block_size),
             count: 0,
@@ -21,11 +24,17 @@ impl Single {
             due: vec![Vec::new(); block_size as usize],
             due_count: vec![0; block_size as usize],
             position: Vec::new(),
+            ordered: ordered.then(BTreeSet::new),
         }
     }
 
     pub(super) fn context(&self, k: u64) -> i64 {
         self.offsets + self.count as i64 * k as i64
+    }
+
+    pub(super) fn longest(&self, k: u64, left_out: &[u32]) -> Option<i64> {
+        let mut rows = self.ordered.as_ref()?.iter().rev();
+        rows.find(|(_, slot)| !left_out.contains(slot)).map(|&(offset, _)| offset + k as i64)
     }
 
     fn residue(&self, member: &Member) -> usize {
@@ -42,6 +51,9 @@ impl Single {
         self.due_count[residue] += 1;
         self.count += 1;
         self.offsets += member.offset;
+        if let Some(ordered) = &mut self.ordered {
+            ordered.insert((member.offset, member.slot));
+        }
     }
 
     pub(super) fn remove(&mut self, member: &Member) {
@@ -54,6 +66,9 @@ impl Single {
         self.due_count[residue] -= 1;
         self.count -= 1;
         self.offsets -= member.offset;
+        if let Some(ordered) = &mut self.ordered {
+            ordered.remove(&(member.offset, member.slot));
+        }
     }
 
     pub(super) fn due(&self, k: u64) -> &[u32] {

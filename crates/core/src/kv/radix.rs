@@ -5,13 +5,15 @@
 //! when each was last accessed, and which leaf goes first, are SGLang's, node by node.
 //!
 //! With a host tier (`host`), a node's tokens are on the device, on the host, or on both; `evict`
-//! says who goes from where.
+//! says who goes from where. Where layers have sliding windows (`window`), a node can lose what only they need.
 
 mod check;
 mod evict;
 mod host;
+mod window;
 
 pub use host::{Backup, HostTier, WritePolicy};
+pub use window::Windows;
 
 use crate::chain::{Chains, Piece};
 use hashbrown::HashMap;
@@ -101,10 +103,12 @@ pub struct Match {
     /// Tokens beyond that are on the host, and the node that these end with.
     pub host_tokens: u32,
     pub host_node: u32,
+    /// Tokens on the device whether or not the window before their end is.
+    pub stored: u32,
 }
 
 impl Match {
-    pub const NOTHING: Self = Match { tokens: 0, node: ROOT, host_tokens: 0, host_node: ROOT };
+    pub const NOTHING: Self = Match { tokens: 0, node: ROOT, host_tokens: 0, host_node: ROOT, stored: 0 };
 }
 
 /// What came of an insertion.
@@ -130,6 +134,7 @@ pub struct RadixTree<'a> {
     /// Tokens on the device by who keeps them there.
     tokens: [u32; 3],
     host: Option<HostTier>,
+    windows: Option<Windows>,
 }
 
 /// A request's content: pieces shared with others, then its own.
@@ -151,7 +156,8 @@ impl Content<'_> {
 }
 
 impl<'a> RadixTree<'a> {
-    pub fn new(chains: &'a Chains, page_size: u32, host: Option<HostTier>) -> Self {
+    /// With a host tier, or with windows, or with neither.
+    pub fn new(chains: &'a Chains, page_size: u32, host: Option<HostTier>, windows: Option<Windows>) -> Self {
         let root = Node { locks: 1, ..Node::new(ROOT, 0, 0, 0) };
         RadixTree {
             chains,
@@ -163,6 +169,7 @@ impl<'a> RadixTree<'a> {
             clock: 0,
             tokens: [0; 3],
             host,
+            windows,
         }
     }
 
@@ -191,20 +198,29 @@ impl<'a> RadixTree<'a> {
         }
         let content = self.content(request);
         let (mut node, mut at) = (ROOT, 0);
-        let mut depth = 0;
+        let (mut depth, mut covered) = (0, u32::MAX);
         while let Some((child, upto)) = self.step(node, request, content, at, limit) {
             depth += 1;
             let is_last = upto < self.nodes[child as usize].upto;
-            (node, at) = (if is_last { self.split(child, upto) } else { child }, upto);
+            node = if is_last { self.split(child, upto) } else { child };
             // What is above a node on the device is on the device.
             if self.nodes[node as usize].device {
-                (found.tokens, found.node) = (at, node);
+                found.stored = upto;
+                if self.windows.as_ref().is_none_or(|windows| windows.covers(node, upto - at, &mut covered)) {
+                    (found.tokens, found.node) = (upto, node);
+                }
             }
+            at = upto;
             if is_last {
                 break;
             }
         }
-        (found.host_tokens, found.host_node) = (at - found.tokens, node);
+        if self.windows.is_some() {
+            node = found.node;
+            self.use_window(node);
+        } else {
+            (found.host_tokens, found.host_node) = (at - found.tokens, node);
+        }
         self.clock += TICK;
         let mut access = self.clock + depth;
         while node != ROOT {
@@ -219,13 +235,16 @@ impl<'a> RadixTree<'a> {
     pub fn peek(&self, request: u32, tokens: u32) -> u32 {
         let limit = tokens - tokens % self.page_size;
         let content = self.content(request);
-        let (mut node, mut found) = (ROOT, 0);
-        while let Some((child, upto)) = self.step(node, request, content, found, limit) {
-            found = upto;
+        let (mut node, mut at, mut found) = (ROOT, 0, 0);
+        let mut covered = u32::MAX;
+        while let Some((child, upto)) = self.step(node, request, content, at, limit) {
+            if self.windows.as_ref().is_none_or(|windows| windows.covers(child, upto - at, &mut covered)) {
+                found = upto;
+            }
             if upto < self.nodes[child as usize].upto {
                 break;
             }
-            node = child;
+            (node, at) = (child, upto);
         }
         found
     }
@@ -358,6 +377,9 @@ impl<'a> RadixTree<'a> {
         self.children.insert((node.parent, self.first_page(content, node.from)), upper);
         self.children.insert((upper, self.first_page(content, at)), lower);
         self.note_duplicate(upper);
+        if let Some(windows) = &mut self.windows {
+            windows.add(upper, Some(lower));
+        }
         upper
     }
 
@@ -368,6 +390,9 @@ impl<'a> RadixTree<'a> {
         self.nodes[parent as usize].on_device += 1;
         self.tokens[EVICTABLE] += upto - from;
         self.queue_if_leaf(leaf);
+        if let Some(windows) = &mut self.windows {
+            windows.add(leaf, None);
+        }
         leaf
     }
 
@@ -376,7 +401,9 @@ impl<'a> RadixTree<'a> {
         let node = Node { last_access: self.clock, ..node };
         match self.vacant.pop() {
             Some(at) => {
-                self.nodes[at as usize] = node;
+                // An entry of `leaves` may name it still.
+                let queued = self.nodes[at as usize].queued;
+                self.nodes[at as usize] = Node { queued, ..node };
                 at
             }
             None => {

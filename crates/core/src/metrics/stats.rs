@@ -27,7 +27,7 @@ impl Stats {
         let count = samples.len() as f64;
         let mean = samples.iter().sum::<f64>() / count;
         let variance = samples.iter().map(|sample| (sample - mean).powi(2)).sum::<f64>() / count;
-        let percentiles = percentiles(samples);
+        let percentiles = percentiles(samples, samples.len() as u64);
         Stats {
             count: samples.len() as u64,
             mean: mean / unit,
@@ -36,6 +36,18 @@ impl Stats {
             std: variance.sqrt() / unit,
             percentiles: percentiles.map(|value| value / unit),
         }
+    }
+
+    /// The same with `endless` samples more, each longer than any number: what they make infinite is.
+    pub fn with_endless(samples: &mut [f64], endless: u64, unit: f64) -> Stats {
+        let stats = Stats::of(samples, unit);
+        if endless == 0 || stats.count == 0 {
+            return stats;
+        }
+        let count = stats.count + endless;
+        let percentiles = percentiles(samples, count).map(|value| value / unit);
+        let (mean, max, std) = (f64::INFINITY, f64::INFINITY, f64::INFINITY);
+        Stats { count, mean, max, std, percentiles, ..stats }
     }
 
     pub fn get(&self, statistic: Statistic) -> Option<f64> {
@@ -63,14 +75,17 @@ pub fn interpolate(below: f64, above: f64, share: f64) -> f64 {
     below + (above - below) * share
 }
 
-/// Selects instead of sorting: each percentile looks only at what lies above the one before it.
-fn percentiles(samples: &mut [f64]) -> [f64; 4] {
-    let count = samples.len() as u64;
+/// Of `count` samples, those beyond `samples` being infinite. Selects instead of sorting: each percentile looks only
+/// at what lies above the one before it.
+fn percentiles(samples: &mut [f64], count: u64) -> [f64; 4] {
     let mut rest = samples;
     let mut dropped = 0;
     PERCENTS.map(|percent| {
         let (rank, share) = position(percent, count);
         let rank = rank as usize;
+        if rank - dropped >= rest.len() {
+            return f64::INFINITY;
+        }
         let (_, &mut below, above) = rest.select_nth_unstable_by(rank - dropped, f64::total_cmp);
         let next = above.iter().copied().fold(f64::INFINITY, f64::min);
         let value = if share > 0.0 { interpolate(below, next, share) } else { below };

@@ -57,6 +57,29 @@ fn samples_agree_with_a_naive_count() {
     }
 }
 
+/// With a number far beyond all others in place of the infinite ones.
+#[test]
+fn endless_samples_agree_with_a_naive_count() {
+    const LATE: f64 = 1e200;
+    for round in 0..400 {
+        let count = 1 + draw(1, &[round]) % 60;
+        let endless = draw(2, &[round]) % [1, 5, 80][round as usize % 3];
+        let values: Vec<f64> = (0..count).map(|index| (draw(3, &[round, index]) % 50) as f64).collect();
+        let found = Stats::with_endless(&mut values.clone(), endless, 1.0);
+        let all = values.into_iter().chain(std::iter::repeat_n(LATE, endless as usize)).collect();
+        let wanted = naive(all);
+        assert_eq!(found.count, wanted.count);
+        for statistic in Statistic::ALL {
+            let (found, wanted) = (found.get(statistic).unwrap(), wanted.get(statistic).unwrap());
+            if wanted > LATE / 1e6 {
+                assert_eq!(found, f64::INFINITY, "round {round}: {statistic:?}");
+            } else {
+                assert!((found - wanted).abs() <= 1e-9 * wanted.max(1e-3), "round {round}: {statistic:?} {found}");
+            }
+        }
+    }
+}
+
 #[test]
 fn progressions_agree_with_their_expansion() {
     for round in 0..1000 {
@@ -255,18 +278,23 @@ fn limits_on_requests() {
 
 #[test]
 fn limits_on_the_run() {
-    let summary = summary(r#"{"slo": {"ttft_ms": {"p90": 4600, "mean": 3000}, "e2e_ms": {"max": 23000}}}"#);
+    // Three of seven requests were not served: they are late beyond all limits.
+    let summary =
+        summary(r#"{"slo": {"ttft_ms": {"p90": 4600, "mean": 3000, "min": 2000}, "e2e_ms": {"max": 23000}}}"#);
     assert_values(
         &summary,
         &[
             ("slo.ttft_ms.p90.limit", 4600.0),
-            ("slo.ttft_ms.p90.value", 4600.0),
-            ("slo.ttft_ms.p90.met", 1.0),
+            ("slo.ttft_ms.p90.met", 0.0),
             ("slo.ttft_ms.mean.met", 0.0),
-            ("slo.e2e_ms.max.met", 1.0),
+            ("slo.ttft_ms.min.met", 1.0),
+            ("slo.e2e_ms.max.met", 0.0),
             ("slo.met", 0.0),
         ],
     );
+    for absent in ["slo.ttft_ms.p90.value", "slo.ttft_ms.mean.value", "slo.e2e_ms.max.value"] {
+        assert_eq!(summary.get(absent), None);
+    }
     for absent in ["slo.attainment", "goodput.requests_per_s"] {
         assert_eq!(summary.get(absent), None);
     }

@@ -5,17 +5,21 @@
 //! the front door.
 
 mod balance;
+mod forecast;
 mod in_step;
+mod pipeline;
 mod run;
 mod slowest;
+mod stages;
 
-use crate::record::Series;
+use crate::record::{Holdup, Series};
 use crate::router::ReplicaView;
 use crate::scheduler::{AnyScheduler, Ledger, Results, Scheduler, Setting};
 use crate::worker::{Phase, Stop, Worker};
 use balance::Balancer;
 use hashbrown::HashMap;
 use in_step::InStep;
+use pipeline::Pipelined;
 use rustc_hash::FxBuildHasher;
 
 pub struct Replica<'a> {
@@ -32,10 +36,12 @@ pub struct Replica<'a> {
 }
 
 /// Of one replica.
+#[expect(clippy::large_enum_variant, reason = "most replicas have one rank, which is at hand as it is")]
 enum Ranks<'a> {
     One(Worker<'a>),
     Apart(Vec<Worker<'a>>),
     InStep(Box<InStep<'a>>),
+    Pipelined(Box<Pipelined<'a>>),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -55,7 +61,12 @@ impl<'a> Replica<'a> {
         Replica {
             replica,
             ranks: match (data.ranks, data.in_step) {
-                (1, _) => Ranks::One(worker()),
+                (1, _) => match setting.pipeline {
+                    None => Ranks::One(worker()),
+                    Some(pipeline) => {
+                        Ranks::Pipelined(Box::new(Pipelined::new(setting, pipeline, limits.stall_passes, gap_limit)))
+                    }
+                },
                 (_, false) => Ranks::Apart((0..data.ranks).map(|_| worker()).collect()),
                 (_, true) => Ranks::InStep(Box::new(InStep::new(setting, limits.stall_passes, gap_limit))),
             },
@@ -74,6 +85,7 @@ impl<'a> Replica<'a> {
             Ranks::One(worker) => worker.next_event(),
             Ranks::Apart(workers) => workers.iter().filter_map(Worker::next_event).min(),
             Ranks::InStep(ranks) => ranks.next_event(),
+            Ranks::Pipelined(stages) => stages.next_event(),
         }
     }
 
@@ -88,6 +100,7 @@ impl<'a> Replica<'a> {
                 }
             }
             Ranks::InStep(ranks) => ranks.process(next, results),
+            Ranks::Pipelined(stages) => stages.process(next, results),
         }
     }
 
@@ -109,6 +122,7 @@ impl<'a> Replica<'a> {
                 let matters = act(ranks.scheduler(rank, time_ps));
                 ranks.look_again(rank, matters, time_ps);
             }
+            Ranks::Pipelined(stages) => stages.outside(time_ps, act),
         }
         rank
     }
@@ -116,7 +130,7 @@ impl<'a> Replica<'a> {
     /// Chosen when it is first asked for.
     fn rank(&mut self, request: u32) -> u32 {
         match self.ranks {
-            Ranks::One(_) => 0,
+            Ranks::One(_) | Ranks::Pipelined(_) => 0,
             _ => *self.rank_of.entry(request).or_insert_with(|| self.balancer.choose()),
         }
     }
@@ -126,6 +140,7 @@ impl<'a> Replica<'a> {
             Ranks::One(worker) => worker.stopped(),
             Ranks::Apart(workers) => workers.iter().find_map(Worker::stopped),
             Ranks::InStep(ranks) => ranks.stopped(),
+            Ranks::Pipelined(stages) => stages.stopped(),
         }
     }
 
@@ -135,6 +150,7 @@ impl<'a> Replica<'a> {
             Ranks::One(worker) => worker.busy_ps(),
             Ranks::Apart(workers) => workers.iter().map(Worker::busy_ps).sum::<i64>() / workers.len() as i64,
             Ranks::InStep(ranks) => ranks.busy_ps(),
+            Ranks::Pipelined(stages) => stages.busy_ps(),
         }
     }
 
@@ -146,6 +162,7 @@ impl<'a> Replica<'a> {
                 workers.iter().for_each(|worker| look(worker.scheduler(), worker.decided_before(time_ps)));
             }
             Ranks::InStep(ranks) => ranks.each(time_ps, look),
+            Ranks::Pipelined(stages) => look(stages.scheduler(), stages.decided_before(time_ps)),
         }
     }
 
@@ -160,6 +177,17 @@ impl<'a> Replica<'a> {
             view.free_blocks += scheduler.usable_blocks() - used;
         });
         view
+    }
+
+    /// What keeps requests waiting at `time_ps`, before decisions of that time.
+    fn holdup(&self, time_ps: i64) -> Holdup {
+        let mut found = Holdup::None;
+        self.each(time_ps, |scheduler, decided| {
+            if found == Holdup::None && scheduler.waiting() > 0 {
+                found = scheduler.holdup(decided);
+            }
+        });
+        found
     }
 
     /// Whole blocks of the prompt of `request` that are cached at `time_ps`, before decisions of that
@@ -195,6 +223,7 @@ impl<'a> Replica<'a> {
             Ranks::One(worker) => vec![worker.into_ledger()],
             Ranks::Apart(workers) => workers.into_iter().map(Worker::into_ledger).collect(),
             Ranks::InStep(ranks) => ranks.into_ledgers(),
+            Ranks::Pipelined(stages) => vec![stages.into_ledger()],
         };
         (ledgers, self.series)
     }
@@ -218,6 +247,7 @@ impl<'a> Replica<'a> {
             self.series.running.push(view.running);
             self.series.waiting.push(view.waiting);
             self.series.used_blocks.push(view.used_blocks);
+            self.series.holdup.push(self.holdup(self.sample_ps + 1) as u8);
             self.sample_ps += self.interval_ps;
             if self.series.time_ps.len() >= self.series_limit {
                 self.series.thin();

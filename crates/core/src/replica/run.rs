@@ -82,6 +82,7 @@ impl Run {
         if self.pass.is_run() {
             let (rows, context) = (features.decode_rows, features.context + self.done * features.decode_rows);
             step_time.decode_stretches_padded(rows, tokens, context, passes, buffer);
+            buffer.lengthen(step_time.longest_ps(features));
         } else {
             let waits = self.own.time(1) - step_time.of(features);
             buffer.push(Stretch { count: 1, first: step_time.of_padded(features, tokens) + waits, step: 0 });

@@ -12,12 +12,12 @@ pub use pass::Pass;
 
 use crate::chain::Chains;
 use crate::config::vllm::Place;
-use crate::config::{Data, Engine, Role};
+use crate::config::{Data, Engine, Pipeline, Role};
 use crate::gaps::GapList;
 use crate::kv::tier::Tier;
 use crate::log::Log;
-use crate::record::{Loaded, PassTime, Reason, Requests, Speculated};
-use crate::step_time::StepTime;
+use crate::record::{Holdup, Loaded, PassTime, Reason, Requests, Speculated};
+use crate::step_time::{Features, StepTime};
 use crate::trace::Trace;
 use sglang::Sglang;
 use std::cell::RefCell;
@@ -38,6 +38,8 @@ pub struct Setting<'a, E = Engine> {
     pub step_time: &'a StepTime,
     pub role: Role,
     pub data: Data,
+    /// The stages of a replica, if it has several.
+    pub pipeline: Option<&'a Pipeline>,
     /// What all replicas of the pool keep blocks in, if there is such a place.
     pub store: Option<&'a Store>,
     pub leap: bool,
@@ -55,12 +57,32 @@ impl<E> Clone for Setting<'_, E> {
 
 impl<E> Copy for Setting<'_, E> {}
 
+impl<E> Setting<'_, E> {
+    /// Batches that take turns: one a stage.
+    pub fn micro_batches(self) -> u64 {
+        self.pipeline.map_or(1, |pipeline| pipeline.stage_count() as u64)
+    }
+}
+
 impl<'a> Setting<'a> {
     /// The same, for the scheduler of one engine.
     fn of<E>(self, engine: &'a E) -> Setting<'a, E> {
-        let Setting { trace, chains, step_time, role, data, store, leap, max_passes, log_passes, log_blocks, .. } =
-            self;
-        Setting { trace, chains, engine, step_time, role, data, store, leap, max_passes, log_passes, log_blocks }
+        let Setting { trace, chains, step_time, role, data, pipeline, store, .. } = self;
+        let Setting { leap, max_passes, log_passes, log_blocks, .. } = self;
+        Setting {
+            trace,
+            chains,
+            engine,
+            step_time,
+            role,
+            data,
+            pipeline,
+            store,
+            leap,
+            max_passes,
+            log_passes,
+            log_blocks,
+        }
     }
 
     /// Why this request could never run on a replica.
@@ -223,7 +245,8 @@ pub struct Prefilled {
 
 /// What a replica leaves behind, beside what it wrote into [`Results`].
 pub struct Ledger {
-    pub gaps: GapList,
+    /// Of each micro-batch.
+    pub gaps: Vec<GapList>,
     pub passes: u64,
     pub leaps: u64,
     pub speculated: Speculated,
@@ -271,6 +294,34 @@ pub trait Scheduler {
     /// The next pass to be decided is number `step` since ranks in step last stopped.
     fn set_step(&mut self, _step: i64) {}
 
+    /// Of a pipeline: what comes next is the decision or the results of pass number `pass`, from 0 on, and so
+    /// of micro-batch `pass` modulo their number.
+    fn turn_to(&mut self, _pass: u64) {}
+
+    /// Of a pipeline: how many passes from number `pass` on, which is decided next, are certain to do nothing
+    /// but decode the rows that decode now, as far as can be seen without any result that is still to come.
+    fn quiet_passes(&self, _pass: u64) -> i64 {
+        0
+    }
+
+    /// Of a pipeline: what the next pass of the micro-batch of `pass` does if it is a quiet one.
+    fn quiet_features(&self, _pass: u64) -> Features {
+        Features::default()
+    }
+
+    /// Of a pipeline: makes `pass` what is under way as number `number`, the last quiet pass of its micro-batch.
+    fn quiet_pass(&self, _number: u64, _pass: &mut Pass) {}
+
+    /// Of a pipeline: `passes` quiet passes are decided, number `pass` first.
+    fn skip(&mut self, _pass: u64, _passes: i64) {}
+
+    /// Of a pipeline: the results of pass number `pass`, a quiet one, are in: its tokens came `gap_ps` after
+    /// the ones before.
+    fn skip_results(&mut self, _pass: u64, _gap_ps: i64) {}
+
+    /// Of a pipeline: when a pass starts in the first stage, and how long it takes to its results.
+    fn log_times(&mut self, _pass: &Pass, _start_ps: i64, _time_ps: i64) {}
+
     /// Decides the next pass, or run of passes, starting at `start_ps`. `now_ps` is the time of the
     /// decision. False if there is nothing to do.
     fn schedule(&mut self, now_ps: i64, start_ps: i64, results: &mut Results, pass: &mut Pass) -> bool;
@@ -294,6 +345,10 @@ pub trait Scheduler {
 
     /// All blocks that requests can use.
     fn usable_blocks(&self) -> u32;
+
+    /// What keeps the first that waits out of the batch, once the first `passes` passes of an unsettled run are
+    /// scheduled. Asked only if some wait.
+    fn holdup(&self, passes: i64) -> Holdup;
 
     /// Whole blocks at the start of the prompt of `request` that the cache holds once the first
     /// `passes` passes of an unsettled run are scheduled. Changes nothing: no hit, no time of use.
@@ -383,6 +438,34 @@ impl Scheduler for AnyScheduler<'_> {
         each!(self, scheduler => scheduler.set_step(step));
     }
 
+    fn turn_to(&mut self, pass: u64) {
+        each!(self, scheduler => scheduler.turn_to(pass));
+    }
+
+    fn quiet_passes(&self, pass: u64) -> i64 {
+        each!(self, scheduler => scheduler.quiet_passes(pass))
+    }
+
+    fn quiet_features(&self, pass: u64) -> Features {
+        each!(self, scheduler => scheduler.quiet_features(pass))
+    }
+
+    fn quiet_pass(&self, number: u64, pass: &mut Pass) {
+        each!(self, scheduler => scheduler.quiet_pass(number, pass));
+    }
+
+    fn log_times(&mut self, pass: &Pass, start_ps: i64, time_ps: i64) {
+        each!(self, scheduler => scheduler.log_times(pass, start_ps, time_ps));
+    }
+
+    fn skip(&mut self, pass: u64, passes: i64) {
+        each!(self, scheduler => scheduler.skip(pass, passes));
+    }
+
+    fn skip_results(&mut self, pass: u64, gap_ps: i64) {
+        each!(self, scheduler => scheduler.skip_results(pass, gap_ps));
+    }
+
     fn schedule(&mut self, now_ps: i64, start_ps: i64, results: &mut Results, pass: &mut Pass) -> bool {
         each!(self, scheduler => scheduler.schedule(now_ps, start_ps, results, pass))
     }
@@ -413,6 +496,10 @@ impl Scheduler for AnyScheduler<'_> {
 
     fn usable_blocks(&self) -> u32 {
         each!(self, scheduler => scheduler.usable_blocks())
+    }
+
+    fn holdup(&self, passes: i64) -> Holdup {
+        each!(self, scheduler => scheduler.holdup(passes))
     }
 
     fn cached_blocks(&self, request: u32, passes: i64) -> u32 {

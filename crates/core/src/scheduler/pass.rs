@@ -46,9 +46,15 @@ impl Pass {
     pub(super) fn begin_run(&mut self, decoding: &DecodeSet, step_time: &StepTime, k: u64, passes: i64) {
         self.decoding = decoding.len() as i64;
         let context = decoding.context(k + 1);
-        self.features = Features::verify(self.decoding, context, decoding.drafts());
+        self.features =
+            Features::verify(self.decoding, context, decoding.drafts()).with_longest(decoding.longest(k + 1, &[]));
         match decoding.verify() {
-            None => step_time.decode_stretches(self.decoding, context, passes, &mut self.times),
+            None => {
+                step_time.decode_stretches(self.decoding, context, passes, &mut self.times);
+                if step_time.prices_longest() {
+                    self.times.lengthen(step_time.longest_ps(&self.features));
+                }
+            }
             Some(verify) => decoding.contexts(k + 1, passes, |context| {
                 let first = step_time.of(&Features::verify(self.decoding, context, verify.drafts));
                 self.times.push(Stretch { count: 1, first, step: 0 });
@@ -66,6 +72,11 @@ impl Pass {
         self.times.push(Stretch { count: 1, first: time, step: 0 });
         self.passes = 1;
         self.settled = true;
+    }
+
+    /// Whether its results are a token for each row of the decode set, and nothing else.
+    pub fn is_quiet(&self) -> bool {
+        self.features.prefill_tokens == 0 && self.sampling.is_empty() && self.returning.is_empty() && self.dead == 0
     }
 
     /// Whether it is a run of passes that only decode.

@@ -298,12 +298,16 @@ impl<'a> Events<'_, 'a, '_> {
         let handover = self.handover(request);
         handover.flowing = true;
         handover.parts += 1;
-        let (prefill, decode, part) = (handover.prefill, handover.decode, handover.parts);
+        let (prefill, decode, part, done) = (handover.prefill, handover.decode, handover.parts, handover.done);
         let handovers = self.handovers();
         let path = handovers.path(prefill, decode);
-        let (setup_ps, bytes_per_token) = (handovers.config.setup_ps, handovers.config.bytes_per_token);
+        let setup_ps = handovers.config.setup_ps;
+        let mut bytes = u64::from(tokens) * handovers.config.bytes_per_token;
+        if let Some(tail) = handovers.config.tail.filter(|_| done) {
+            bytes += tail.bytes(self.s.trace.input_tokens[request as usize]);
+        }
         let flow = Flow { kind: Move::Handover, replica: decode, id: request, part };
-        let start_ps = self.moves.prepare(flow, path, u64::from(tokens) * bytes_per_token, now_ps + setup_ps);
+        let start_ps = self.moves.prepare(flow, path, bytes, now_ps + setup_ps);
         if part == 1 {
             self.s.requests.handovers.transfer_start_ps[request as usize] = start_ps;
         }

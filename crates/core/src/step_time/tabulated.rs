@@ -6,7 +6,8 @@ use super::{Affine, FRACTION_BITS, Features, Piece, narrow};
 use serde::Deserialize;
 
 /// `host` + the greater of the floor of its launches and
-/// tokens(padded) + sequences + attention; and `draft`, if any drafts are verified.
+/// tokens(padded) + sequences + attention; and `draft`, if any drafts are verified; and what the
+/// longest context takes beyond the mean one.
 ///
 /// Attention is `decode` of the rows that decode, plus `prompt` of the others; or `mixed`, where it was
 /// measured with both in a pass.
@@ -22,6 +23,10 @@ pub struct Tabulated {
     pub decode: DecodeGrid,
     pub prompt: PromptGrid,
     pub mixed: Option<MixedGrid>,
+    /// By rows that decode, for 2^20 tokens by which the longest context goes beyond their mean. None where
+    /// all contexts cost alike.
+    #[serde(default)]
+    pub longest: Option<Line>,
     /// None if it stands on no measurements.
     pub measured: Option<Measured>,
 }
@@ -42,8 +47,12 @@ pub struct Measured {
 }
 
 impl Measured {
+    pub(super) fn is_whole(&self) -> bool {
+        self.rows.len() == self.contexts.len() && self.prompts.len() == self.reach.len()
+    }
+
     /// How many of `passes` passes lie within, the context growing by a token a row and pass.
-    fn passes_within(&self, features: &Features, passes: i64) -> i64 {
+    pub(super) fn passes_within(&self, features: &Features, passes: i64) -> i64 {
         let limit =
             |knots: &[i64], limits: &[i64], x: i64| limits.get(knots.partition_point(|&knot| knot < x)).copied();
         if features.tokens() > self.tokens {
@@ -294,6 +303,14 @@ impl Tabulated {
         host.saturating_add(rest.saturating_add(attention).max(floor))
     }
 
+    pub(super) fn longest_ps(&self, features: &Features) -> i64 {
+        let Some(longest) = self.longest.as_ref().filter(|_| features.decode_rows > 0) else { return 0 };
+        let mean = (features.context - features.prefill_context) / features.decode_rows;
+        let beyond = (features.longest - mean).max(0);
+        let each = longest.value(features.decode_rows).max(0);
+        narrow((i128::from(each) * i128::from(beyond)) >> FRACTION_BITS)
+    }
+
     /// Of passes in which `rows` rows decode, padded to `tokens`.
     pub(super) fn decode_piece(&self, rows: i64, tokens: i64, context: i64) -> Piece {
         let features = Features::decode(rows, context);
@@ -314,10 +331,6 @@ impl Tabulated {
         Piece { first: host.saturating_add(floor), step: grown, limit: attention.limit.min(below) }
     }
 
-    pub(super) fn passes_measured(&self, features: &Features, passes: i64) -> i64 {
-        self.measured.as_ref().map_or(passes, |measured| measured.passes_within(features, passes))
-    }
-
     pub(super) fn check(&self) -> Result<(), &'static str> {
         let ascend = |knots: &[i64]| !knots.is_empty() && knots.windows(2).all(|two| two[0] < two[1]);
         let line = |line: &Line| {
@@ -334,14 +347,15 @@ impl Tabulated {
         let by_reach = |tokens: &[i64], reach: &[Vec<i64>]| {
             ascend(tokens) && reach.len() == tokens.len() && reach.iter().all(|knots| ascend(knots))
         };
-        let Tabulated { host, draft, graphs, tokens, sequences, decode, prompt, mixed, measured } = self;
+        let Tabulated { host, draft, graphs, tokens, sequences, decode, prompt, mixed, longest, measured } = self;
         let sizes = [&graphs.decode_sizes.sizes, &graphs.piecewise_sizes.sizes];
         if !sizes.iter().all(|sizes| sizes.is_empty() || ascend(sizes)) || graphs.piecewise_ps.min(graphs.eager_ps) < 0
         {
             return Err("graphs of step_time must have ascending sizes and no negative times");
         }
         let affine = |affine: &Affine| affine.coefficients().iter().all(|&c| c >= 0);
-        if !affine(host) || !affine(draft) || !line(tokens) || !line(sequences) {
+        let lines = [tokens, sequences].into_iter().chain(longest).all(line);
+        if !affine(host) || !affine(draft) || !lines {
             return Err("coefficients and lines of step_time must not be negative");
         }
         let decodes = ascend(&decode.rows) && ascend(&decode.contexts);
@@ -353,8 +367,7 @@ impl Tabulated {
         {
             return Err("tables of step_time must have ascending knots and a time for each");
         }
-        let whole = |one: &Measured| one.rows.len() == one.contexts.len() && one.prompts.len() == one.reach.len();
-        if !measured.as_ref().is_none_or(whole) {
+        if !measured.as_ref().is_none_or(Measured::is_whole) {
             return Err("what step_time was measured over needs a limit for each knot");
         }
         if let Some(mixed) = mixed {

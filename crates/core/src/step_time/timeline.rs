@@ -51,6 +51,13 @@ impl Timeline {
         self.stretches.push(stretch);
     }
 
+    /// Makes each pass last longer by `ps`.
+    pub fn lengthen(&mut self, ps: i64) {
+        for stretch in &mut self.stretches {
+            stretch.first = stretch.first.saturating_add(ps);
+        }
+    }
+
     /// The time of the first `count` passes.
     pub fn time(&self, mut count: i64) -> i64 {
         let mut time: i64 = 0;

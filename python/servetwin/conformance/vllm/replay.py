@@ -38,7 +38,7 @@ def native(scenario: Scenario[EngineConfig]) -> RunRecord:
     scenario = at_times(scenario)
     order, ranks = by_arrival(scenario), scenario.id_ranks()
     engine = {**described(scenario.config), "id_ranks": [ranks[index] for index in order]}
-    return from_log(pass_log(scenario, order, engine), order)
+    return from_log(pass_log(scenario, order, engine, scenario.config.pipeline_parallel_size), order)
 
 
 def at_times(scenario: Scenario[EngineConfig]) -> Scenario[EngineConfig]:
@@ -54,9 +54,11 @@ def at_times(scenario: Scenario[EngineConfig]) -> Scenario[EngineConfig]:
 
 def described(config: EngineConfig) -> dict[str, Any]:
     """As the core takes it."""
+    options = asdict(config)
+    del options["pipeline_parallel_size"]  # of the replica, not of its engine
     return {
         "name": "vllm",
-        **asdict(config),
+        **options,
         "acceptance": acceptance(config.acceptance),
         "offload": offload(config.offload),
     }

@@ -177,4 +177,5 @@ def features(plan: Pass, drafts: int) -> Features:
         sequences=len(plan.rows),
         ready_context=sum(r.extend_end for r in whole) + decode_context,
         ready_rows=len(whole) + len(plan.decodes),
+        longest=max((request.kv_tokens for request in plan.decodes), default=0),
     )

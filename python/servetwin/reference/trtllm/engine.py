@@ -134,4 +134,5 @@ def features(plan: Pass) -> Features:
         sequences=len(plan.rows),
         ready_context=sum(row.computed_before + row.tokens for row in ready),
         ready_rows=len(ready),
+        longest=max((row.computed_before + row.tokens for row in plan.rows if row.decodes), default=0),
     )

@@ -66,6 +66,8 @@ class EngineConfig:
     num_speculative_tokens_per_batch_size: tuple[tuple[int, int], ...] = ()
     """Drafts by the number of requests in the pass before: from how many on, how many."""
     offload: HostConfig | None = None
+    pipeline_parallel_size: int = 1
+    """Stages, each with its share of the layers."""
 
     def __post_init__(self) -> None:
         if self.version not in RULES:
@@ -82,6 +84,8 @@ class EngineConfig:
             raise ServetwinError("engine.acceptance is needed with num_speculative_tokens")
         if self.offload and (self.version != "0.32" or not self.enable_prefix_caching):
             raise ServetwinError("offloading is modelled in version 0.32, with prefix caching")
+        if self.pipeline_parallel_size > 1 and (self.version != "0.32" or self.num_speculative_tokens or self.offload):
+            raise ServetwinError("pipeline stages are modelled in version 0.32, without speculation and offloading")
 
     def drafts_after(self, requests: int) -> int:
         """Drafts of the next pass, after one of so many requests."""

@@ -30,21 +30,6 @@ class InFlight:
     end_ps: int
 
 
-def run(
-    requests: Sequence[Request],
-    config: EngineConfig,
-    step_time: StepTime,
-    *,
-    max_passes: int | None = None,
-) -> RunRecord:
-    """Runs one worker until every request has ended, it is stuck, or after `max_passes`.
-
-    Row i of `requests` has index i. At equal times a pass ends before requests arrive, and they
-    arrive, by row, before the next pass is scheduled.
-    """
-    return Worker(requests, config, step_time).run(max_passes)
-
-
 class Worker:
     """One engine and its device, from the first arrival to the last pass."""
 
@@ -148,14 +133,14 @@ class Worker:
             return None
         self.empty_schedules = 0
         dt_ps = self.step_time.picoseconds(features(plan)) if plan.rows else 0
-        start_ps = max(self.now, self.device_free)
         if connector is not None:
+            start_ps = max(self.now, self.device_free)
             dt_ps += connector.flush(start_ps)
             connector.after_schedule((row.request for row in plan.rows.values()), self.now, start_ps + dt_ps)
-        self.device_free = start_ps + dt_ps
+        start_ps, end_ps = self._compute(plan, dt_ps)
         record = PassRecord(
             t_ps=start_ps,
-            dt_ps=dt_ps,
+            dt_ps=end_ps - start_ps,
             scheduled_at_ps=self.now,
             scheduled=[[index, row.tokens, row.computed_before, row.drafts] for index, row in plan.rows.items()],
             free=self.scheduler.cache.pool.num_free,
@@ -172,7 +157,13 @@ class Worker:
             self._note_scheduled(self.records[index], row, resumed=index in plan.resumed)
         for index in plan.preempted:
             self.records[index].preemptions += 1
-        return InFlight(plan, record, self.device_free)
+        return InFlight(plan, record, end_ps)
+
+    def _compute(self, plan: Pass, dt_ps: int) -> tuple[int, int]:
+        """When the device starts on the pass, and when it ends."""
+        start_ps = max(self.now, self.device_free)
+        self.device_free = start_ps + dt_ps
+        return start_ps, self.device_free
 
     def _note_scheduled(self, record: RequestRecord, row: Row, *, resumed: bool) -> None:
         record.passes += 1
@@ -224,4 +215,5 @@ def features(plan: Pass) -> Features:
         sequences=len(rows),
         ready_context=sum(row.computed_before + row.tokens for row in ready),
         ready_rows=len(ready),
+        longest=max((row.computed_before + row.tokens for row in rows if row.decodes), default=0),
     )

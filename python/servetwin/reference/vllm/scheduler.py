@@ -82,6 +82,7 @@ class Scheduler:
         self.holding = make_queue(config.scheduling_policy)
         """Requests that wait and hold blocks, loading or loaded: looked at first."""
         self.connector = None if config.offload is None else Connector(config.offload, config.block_size)
+        self.calls = 0
         self.scheduled = 0
         self.processed = 0
         self.leaving: list[tuple[int, list[int]]] = []
@@ -98,6 +99,7 @@ class Scheduler:
         return len(self.holding) + len(self.waiting)
 
     def schedule(self, now_ps: int) -> Pass:
+        self.calls += 1
         if self.connector is not None:
             self.connector.deferred_until_ps.clear()
             for request in self.connector.loaded(now_ps):
@@ -153,7 +155,7 @@ class Scheduler:
             request.placeholders > 0
             and request.computed + 2 - request.placeholders >= request.num_prompt + request.limit
         )
-        if certain_to_end:
+        if certain_to_end or self.calls < request.eligible:
             return 0
         tokens = len(request.tokens) + request.drafts + request.placeholders - request.computed
         if 0 < plan.prefill_cap < tokens:
@@ -367,6 +369,7 @@ class Scheduler:
             row.samples = not request.prefilling
             if row.samples and self.config.async_scheduling:
                 request.placeholders += 1
+                request.eligible = self.calls + self.config.pipeline_parallel_size
 
     def update(self, plan: Pass, accepted: Mapping[int, int]) -> list[Delivery]:
         """Processes a pass that has run; `accepted` counts the drafts accepted, by request.

@@ -36,6 +36,8 @@ class RequestState:
     """Tokens of passes scheduled and not yet processed."""
     stale: int = 0
     """The part of `in_flight` from before a preemption: delivered, but counting for nothing."""
+    eligible: int = 0
+    """Async: the call of `schedule()` from which on it may decode; vLLM: next_decode_eligible_step."""
     last_pass: int = 0
     """The number of the last pass it had a part in."""
     preemptions: int = 0

@@ -58,7 +58,10 @@ class Comparison:
     @cached_property
     def rows(self) -> list[Row]:
         """The metrics that any of the results has."""
-        rows = (Row(metric, [result.summary.get(metric.key) for result in self.results]) for metric in METRICS)
+        replications = [result.replications for result in self.results]
+        rows = (
+            Row(metric, [result.summary.get(metric.key) for result in self.results], replications) for metric in METRICS
+        )
         return [row for row in rows if any(value is not None for value in row.values)]
 
     @cached_property
@@ -81,6 +84,11 @@ class Comparison:
                 f"the results are of different traces, so differences need not come from what is compared ({counts} "
                 "requests)"
             )
+        known = [result.replications for result in self.results if result.replications is not None]
+        if known and (len(known) < len(self.results) or len({(one.count, one.confidence) for one in known}) > 1):
+            found.append("not equally many replications: differences have no intervals")
+        elif known and self.same_trace and len({tuple(one.seeds) for one in known}) > 1:
+            found.append("the seeds differ: what replications have in common does not drop out of differences")
         for name, result in zip(self.names, self.results, strict=True):
             if result.status == "stalled":
                 found.append(f"{name} stalled: its figures are of the requests that completed before")

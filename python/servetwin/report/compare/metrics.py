@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from ...result.intervals import Interval, interval
+from ...result.replications import Replications
+
 Better = Literal["lower", "higher", None]
 
 
@@ -64,10 +67,33 @@ LEAST_SHARE = 0.0005
 
 @dataclass(frozen=True)
 class Row:
-    """A metric of all results; None where a result does not have it."""
+    """A metric of all results; None where a result does not have it.
+
+    `replications`: what each result's have of it, if it has any.
+    """
 
     metric: Metric
     values: list[float | None]
+    replications: list[Replications | None]
+
+    def interval(self, place: int) -> Interval | None:
+        known = self.replications[place]
+        return None if known is None or self.metric.kind == "flag" else known.intervals.get(self.metric.key)
+
+    def change(self, place: int) -> Interval | None:
+        """Of the difference from the first result to this one, replication by replication.
+
+        Under the same seed and workload both meet the same draws, and what is common to them drops out. None unless
+        both have equally many replications, at the same confidence.
+        """
+        first, other = self.replications[0], self.replications[place]
+        if first is None or other is None or (first.count, first.confidence) != (other.count, other.confidence):
+            return None
+        if self.interval(0) is None or self.interval(place) is None:
+            return None
+        key = self.metric.key
+        pairs = zip(first.values[key], other.values[key], strict=True)
+        return interval([float(b or 0) - float(a or 0) for a, b in pairs], {}, first.confidence)
 
     def difference(self, place: int) -> float | None:
         """From the first result to this one."""
@@ -80,9 +106,12 @@ class Row:
         return None if difference is None or not first or self.metric.kind == "flag" else difference / abs(float(first))
 
     def verdict(self, place: int) -> Literal["better", "worse", None]:
-        """Whether this result does better than the first, by more than a rounding of the share that is shown."""
-        difference, share = self.difference(place), self.share(place)
+        """Whether this result does better than the first, by more than a rounding of the share that is shown; and,
+        with replications, by more than chance and errors explain."""
+        difference, share, change = self.difference(place), self.share(place), self.change(place)
         if not difference or self.metric.better is None or (share is not None and abs(share) < LEAST_SHARE):
+            return None
+        if change is not None and change.low <= 0 <= change.high:
             return None
         return "better" if (difference < 0) == (self.metric.better == "lower") else "worse"
 
@@ -97,4 +126,10 @@ class Row:
             "differences": [self.difference(place) for place in others],
             "shares": [self.share(place) for place in others],
             "verdicts": [self.verdict(place) for place in others],
+            "intervals": [_ends(self.interval(place)) for place in range(len(self.values))],
+            "difference_intervals": [_ends(self.change(place)) for place in others],
         }
+
+
+def _ends(found: Interval | None) -> list[float] | None:
+    return None if found is None else [found.low, found.high]

@@ -6,13 +6,13 @@ from typing import Any
 
 from ...result.result import Result
 from ..page import replicas
-from ..page.document import COMMON, page
+from ..page.document import COMMON, HERE, page
 from ..page.numbers import short
 from ..page.view import view
 from .comparison import Comparison
 from .paired import CHANGES
 
-COMPARE = (*COMMON, "compare.js")
+COMPARE = (*COMMON, HERE / "compare.js")
 
 
 def comparison_page(comparison: Comparison) -> str:

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from ...errors import printable
 from ..console import Output
+from ..intervals import sides
 from ..terminal import WIDTH
 from .comparison import Comparison
 from .metrics import Metric, Row
@@ -26,7 +27,8 @@ PLAIN = 2
 def print_comparison(comparison: Comparison) -> None:
     console = Output(highlight=False)
     if not console.is_terminal:
-        console.width = max(WIDTH, 40 + 24 * len(comparison.names))
+        replicated = any(result.replications for result in comparison.results)
+        console.width = max(WIDTH, 40 + (48 if replicated else 24) * len(comparison.names))
     console.print(render(comparison))
 
 
@@ -59,12 +61,12 @@ def _metrics(comparison: Comparison) -> Table:
             table.add_column("Δ", justify="right")
         table.add_column("Δ %", justify="right")
     for row in comparison.rows:
-        cells = [value_text(row.metric, row.values[0])]
+        cells = [_with_interval(row, 0)]
         for place in range(1, len(names)):
             style = STYLES.get(row.verdict(place) or "", "dim")
-            cells.append(value_text(row.metric, row.values[place]))
+            cells.append(_with_interval(row, place))
             if len(names) <= PLAIN:
-                cells.append(f"[{style}]{difference_text(row, place)}[/]")
+                cells.append(f"[{style}]{difference_text(row, place)}[/]{_range_text(row, place)}")
             cells.append(f"[{style}]{share_text(row, place)}[/]")
         table.add_row(row.metric.title, *cells)
     return table
@@ -108,6 +110,23 @@ def difference_text(row: Row, place: int) -> str:
     if row.metric.kind == "share":
         return f"{difference * 100:+.2f} points".replace("-", "−")
     return _signed(difference, whole=isinstance(row.values[place], int))
+
+
+def _with_interval(row: Row, place: int) -> str:
+    value, interval = row.values[place], row.interval(place)
+    text = value_text(row.metric, value)
+    if value is None or interval is None or interval.low == interval.high:
+        return text
+    return f"{text} [dim]{sides(value, interval, 100 if row.metric.kind == 'share' else 1)}[/]"
+
+
+def _range_text(row: Row, place: int) -> str:
+    """What the difference may be, by its replications."""
+    change = row.change(place)
+    if change is None or change.low == change.high:
+        return ""
+    scale = 100 if row.metric.kind == "share" else 1
+    return f" [dim]{_signed(change.low * scale)} to {_signed(change.high * scale)}[/]"
 
 
 def share_text(row: Row, place: int) -> str:

@@ -42,6 +42,9 @@ function metricSection() {
     if (row.kind === "flag") return value ? "yes" : "no";
     return datum(Number(value), row.kind === "share" ? percent(value, 2) : plain(value));
   };
+  const range = (row, ends, text) => (ends && ends[0] < ends[1] ? h("span", { class: "share" }, `${text(row, ends[0])} to ${text(row, ends[1])}`) : null);
+  const size = (row, value) => (row.kind === "share" ? percent(value, 2) : plain(value));
+  const step = (row, value) => (row.kind === "share" ? `${signed(value * 100)} points` : signed(value));
   const change = (row, n) => {
     const share = row.shares[n];
     const difference = row.differences[n];
@@ -50,8 +53,8 @@ function metricSection() {
     return h("span", { class: { better: "good", worse: "bad" }[row.verdicts[n]] || "soft" }, text, share === null || share === 0 ? null : h("span", { class: "share" }, withSign(share, percent(Math.abs(share)))));
   };
   const table = sortable([{ key: "title", title: "metric" }, ...results.flatMap((name, n) => [
-    { key: `value ${name}`, title: name, number: true, value: (row) => row.values[n], show: (row) => written(row, row.values[n]) },
-    ...(n ? [{ key: `change ${name}`, title: "Δ", number: true, value: (row) => row.differences[n - 1], show: (row) => change(row, n - 1) }] : []),
+    { key: `value ${name}`, title: name, number: true, value: (row) => row.values[n], show: (row) => [written(row, row.values[n]), range(row, row.intervals[n], size)] },
+    ...(n ? [{ key: `change ${name}`, title: "Δ", number: true, value: (row) => row.differences[n - 1], show: (row) => [change(row, n - 1), range(row, row.difference_intervals[n - 1], step)] }] : []),
   ])], DATA.metrics, { label: "Metrics of each result" });
   table.element.style.maxHeight = "none";
   const element = card("Metrics", `Changes are against ${results[0]}; green is better, red is worse`, copyMenu(table.data), table.element);

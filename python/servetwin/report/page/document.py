@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,8 @@ from .view import view
 
 HERE = Path(__file__).parent
 
-COMMON = ("dom.js", "scales.js", "charts.js", "bars.js", "parts.js")
-REPORT = (*COMMON, "report.js", "replicas.js", "slowest.js", "about.js")
+COMMON = tuple(HERE / name for name in ("dom.js", "scales.js", "charts.js", "bars.js", "parts.js"))
+REPORT = (*COMMON, *(HERE / name for name in ("report.js", "replicas.js", "slowest.js", "about.js")))
 
 
 def report_page(result: Result) -> str:
@@ -27,16 +28,17 @@ def report_page(result: Result) -> str:
     return page(title, REPORT, {"view": view(result)})
 
 
-def page(title: str, scripts: tuple[str, ...], data: dict[str, Any]) -> str:
+def page(title: str, scripts: Sequence[Path], data: dict[str, Any], styles: Sequence[Path] = ()) -> str:
+    """Scripts in this order; `styles` come after the one that all pages have."""
     filled = {
         "version": __version__,
         "title": html.escape(title),
-        "style": _asset("style.css"),
-        "script": "\n".join(_asset(name) for name in scripts),
+        "style": "\n".join(map(_text, (HERE / "style.css", *styles))),
+        "script": "\n".join(map(_text, scripts)),
         "data": embedded(data),
     }
     # In one go: what was put in is not looked through again.
-    return re.sub(r"\{\{(\w+)\}\}", lambda mark: filled[mark[1]], _asset("template.html"))
+    return re.sub(r"\{\{(\w+)\}\}", lambda mark: filled[mark[1]], _text(HERE / "template.html"))
 
 
 def embedded(data: Any) -> str:
@@ -45,5 +47,5 @@ def embedded(data: Any) -> str:
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
-def _asset(name: str) -> str:
-    return (HERE / name).read_text(encoding="utf-8")
+def _text(file: Path) -> str:
+    return file.read_text(encoding="utf-8")

@@ -150,15 +150,17 @@ function segments(label, choices, chosen, choose) {
 
 /**
  * A table whose columns can be sorted.
- * columns: [{key, title, number, show(row) -> text or element, value(row)}]; pick(row) is called for a clicked row.
+ * columns: [{key, title, number, show(row) -> text or element, value(row)}]; pick(row) is called for a clicked row; of
+ * more than `most` rows the first are shown, until all are asked for. `turned`: a row is no record, and none are sorted.
  */
-function sortable(columns, rows, { sorted = null, descending = true, pick = null, picked = null, label = "" } = {}) {
-  const state = { key: sorted, descending, rows, picked };
+function sortable(columns, rows, { sorted = null, descending = true, pick = null, picked = null, label = "", most = Infinity, turned = false } = {}) {
+  const state = { key: sorted, descending, rows, picked, most };
   const body = h("tbody");
+  const rest = h("button", { type: "button", class: "tool more", hidden: true, onclick: () => { state.most = Infinity; draw(); } });
   const value = (column, row) => (column.value ? column.value(row) : row[column.key]);
   const heads = columns.map((column) =>
     h("th", { scope: "col", class: column.number ? "number" : "" },
-      column.unsorted ? column.title : h("button", { type: "button", onclick: () => {
+      column.unsorted || turned ? column.title : h("button", { type: "button", onclick: () => {
         state.descending = state.key === column.key ? !state.descending : Boolean(column.number);
         state.key = column.key;
         draw();
@@ -180,7 +182,9 @@ function sortable(columns, rows, { sorted = null, descending = true, pick = null
       if (one.key === state.key) heads[place].setAttribute("aria-sort", state.descending ? "descending" : "ascending");
       else heads[place].removeAttribute("aria-sort");
     });
-    body.replaceChildren(...shown.map((row) => {
+    rest.hidden = shown.length <= state.most;
+    rest.textContent = `Show all ${whole(shown.length)}`;
+    body.replaceChildren(...shown.slice(0, state.most).map((row) => {
       const line = h("tr", { class: pick ? "pick" : "", "aria-selected": pick ? String(row === state.picked) : null },
         columns.map((one) => h("td", { class: one.number ? "number" : "" }, one.show ? one.show(row) : String(row[one.key] ?? "–"))));
       if (pick) line.addEventListener("click", () => {
@@ -194,7 +198,7 @@ function sortable(columns, rows, { sorted = null, descending = true, pick = null
   draw();
   const table = h("table", { "aria-label": label }, h("thead", {}, h("tr", {}, heads)), body);
   return {
-    element: h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": label }, table),
+    element: h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": label }, table, rest),
     update(rows) { state.rows = rows; state.picked = null; draw(); },
     data: () => ({
       columns: columns.filter((one) => !one.unsorted).map((one) => one.key),

@@ -29,7 +29,7 @@ function tiles() {
     found.push(h("div", { class: "tile", "data-metric": key },
       h("div", { class: "label" }, label),
       h("div", { class: "value" }, datum(summary[key], text(summary[key]), unit)),
-      h("div", { class: "sub" }, sub || " "),
+      h("div", { class: "sub" }, sub || " "), rangeOf(key, text),
       share === null ? null : h("div", { class: `meter ${share > 1 ? "over-limit" : ""}`, title: `${percent(share)} of the limit` }, h("i", { style: `width:${Math.min(share, 1) * 100}%` }))));
   };
   const strict = Object.fromEntries(limits(summary).map((one) => [one.name, one.limit]));
@@ -47,6 +47,12 @@ function tiles() {
   return h("div", { class: "tiles" }, found);
 }
 
+/** Where the metric lies in so many of the replications. */
+function rangeOf(key, text) {
+  const found = view.intervals?.metrics[key];
+  return found ? h("div", { class: "sub", "data-interval": key }, `${percent(view.intervals.confidence, 0)}: ${text(found.low)} to ${text(found.high)}`) : null;
+}
+
 function completedSub() {
   const lost = ["rejected", "unfinished"].filter((name) => summary[name]).map((name) => `${whole(summary[name])} ${name}`);
   return lost.join(" · ") || `all of ${whole(summary.requests)}`;
@@ -58,8 +64,7 @@ function latencySection() {
   const grid = h("div", { class: "grid" });
   const parts = ["ttft_ms", "tpot_ms", "itl_ms", "e2e_ms"].map((metric) => distribution(metric)).filter(Boolean);
   grid.append(...parts.map((part) => part.element));
-  const table = statistics();
-  const head = section("latency", ["Latency"], "Of completed requests that arrived in the measured interval.", grid, table);
+  const head = section("latency", ["Latency"], "Of completed requests that arrived in the measured interval.", grid, statistics(), intervals());
   parts.forEach((part) => part.mount());
   return head;
 }
@@ -110,6 +115,20 @@ function statistics() {
   followers.push(() => table.update(rows()));
   const element = card("Percentiles", null, copyMenu(table.data), table.element);
   element.dataset.table = "latency";
+  return element;
+}
+
+/** What replications say, and which source of error moves it. */
+function intervals() {
+  if (!view.intervals) return null;
+  const share = (name) => ({ key: name, title: name, number: true, show: (row) => (known(row[name]) ? percent(row[name], 0) : "–") });
+  const number = (key) => ({ key, title: key, number: true, show: (row) => datum(row[key], plain(row[key])) });
+  const rows = Object.entries(view.intervals.metrics).filter(([name]) => known(summary[name]))
+    .map(([name, one]) => ({ name, value: Number(summary[name]), ...one, timing: one.shares?.timing, workload: one.shares?.workload }));
+  const table = sortable([{ key: "name", title: "metric", show: (row) => h("code", {}, row.name) },
+    ...["value", "low", "high", "median", "std"].map(number), share("timing"), share("workload")], rows, { label: "Intervals of metrics" });
+  const element = card("Intervals", `${percent(view.intervals.confidence, 0)} of what ${view.intervals.count} replications give; timing and workload: shares of the variance`, copyMenu(table.data), table.element);
+  element.dataset.table = "intervals";
   return element;
 }
 

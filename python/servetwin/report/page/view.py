@@ -41,6 +41,7 @@ def view(result: Result, *, detail: bool = True) -> dict[str, Any]:
         "spec_yaml": spec_yaml(result.provenance["spec"]),
         "short_spec_yaml": None if short is None else spec_yaml(short),
         "said": [[label, text] for label, text, _ in said(result)],
+        "intervals": _intervals(result),
         "curve": list(CURVE),
         "bins": bins.described() | {"seconds": bins.seconds()},
         "window_s": [None if ps is None else ps / 1e12 for ps in window(result)],
@@ -60,6 +61,14 @@ def view(result: Result, *, detail: bool = True) -> dict[str, Any]:
             "recorded_failed": rows.recorded_failed,
         }
     return found
+
+
+def _intervals(result: Result) -> dict[str, Any] | None:
+    known = result.replications
+    if known is None:
+        return None
+    metrics = {name: one.as_json() for name, one in known.intervals.items() if one.low < one.high}
+    return {"count": known.count, "confidence": known.confidence, "metrics": metrics}
 
 
 def spec_yaml(options: Mapping[str, Any]) -> str:

@@ -42,6 +42,7 @@ class SglangEngine(SpecModel):
     context_length: Count | None = None
     page_size: Count = 1
     mem_fraction_static: PositiveShare | None = None
+    swa_full_tokens_ratio: PositiveShare | None = None
     kv_cache_dtype: Literal["auto", "fp8_e4m3", "fp8_e5m2"] = "auto"
     quantization: Literal["fp8"] | None = None
     schedule_policy: Literal["fcfs", "lpm"] = "fcfs"

@@ -10,8 +10,8 @@
 
 and a time each, its unit in the column's name (theirs: time_us); compressed files end in .gz. A pass is the embedding,
 the layers, the last norm and the head; with ranks, two all-reduces a layer beside them, by fitted curves. At measured
-sizes its time is the sum of the measured times exactly. A batch of unequal contexts is priced by their mean: how much
-longer it takes (skew_fit.csv) depends on its longest one, which a pass does not know.
+sizes its time is the sum of the measured times exactly. A batch of unequal contexts is priced by their mean, and by
+skew_fit.csv, where there is one, for what its longest context takes beyond that (`unequal.py`).
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from ...errors import InputError
 from ..tables import DecodeGrid, Line, Measured, MixedGrid, PassTables, PromptGrid
 from .grid import check_rising, interpolated
 from .read import Row, Timings, read_timings
+from .unequal import longest_line, read_alphas
 
 ONCE = ("embedding", "final_layernorm")
 CALLS = {"layernorm": 2}
@@ -49,6 +50,8 @@ class LayerTimings:
     attention: Mapping[tuple[int, ...], int]
     experts: Mapping[int, Mapping[int, int]]
     """By activated experts, then by tokens; empty for dense models."""
+    alphas: Mapping[int, float]
+    """By rows that decode, how unequal contexts count; empty where that was not timed."""
 
     def tables(self, model: Model, all_reduces_ps: Callable[[int], int]) -> PassTables:
         """Of all layers of `model`; `all_reduces_ps` of a pass by its tokens."""
@@ -65,6 +68,7 @@ class LayerTimings:
             decode,
             prompt,
             self._mixed(layers, decode, prompt),
+            longest_line(decode, self.alphas),
             Measured(
                 sizes[-1],
                 decode.rows,
@@ -177,15 +181,22 @@ def read_layers(folder: Path, model: Model) -> LayerTimings:
         for row in read_timings(_find(folder, "moe"), ("tokens", "activated_experts")).rows:
             by_experts[row.at[1]][row.at[0]] = row.ps
     times = {row.at: row.ps for row in attention.rows}
-    return LayerTimings(folder, dense, head, times, by_experts)
+    skew = find(folder, "skew_fit")
+    return LayerTimings(folder, dense, head, times, by_experts, {} if skew is None else read_alphas(skew))
 
 
 def _find(folder: Path, name: str) -> Path:
-    for suffix in (".csv", ".csv.gz", ".parquet"):
-        if (folder / f"{name}{suffix}").is_file():
-            return folder / f"{name}{suffix}"
+    file = find(folder, name)
+    if file is not None:
+        return file
     found = ", ".join(sorted(entry.name for entry in folder.iterdir())) if folder.is_dir() else "no such folder"
     raise InputError("is missing", file=str(folder / f"{name}.csv"), found=found)
+
+
+def find(folder: Path, name: str) -> Path | None:
+    """The file of this name, as CSV, compressed or not, or Parquet."""
+    files = (folder / f"{name}{suffix}" for suffix in (".csv", ".csv.gz", ".parquet"))
+    return next((file for file in files if file.is_file()), None)
 
 
 def _by_layer(file: Path, size: str, wanted: tuple[str, ...]) -> dict[str, dict[int, int]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,9 +48,9 @@ def table_model(spec: Spec, engine: ResolvedEngine, options: TableTiming, host: 
     that make no sense."""
     path = spec.source.path(("timing", "path"), options.path)
     if path.is_file():
-        made = once(f"passes {files_of([path])}", lambda: asdict(read_passes(path)))
+        tables = once(f"passes {files_of([path])}", lambda: asdict(read_passes(path)), PassTables.of)
         source: dict[str, float | str] = {"table": path.name, "timings_of": "whole passes"}
-        return TableModel(PassTables.of(made), host, Captured(), 0, source)
+        return TableModel(tables, host, Captured(), 0, source)
     if not path.is_dir():
         raise spec.source.problem(
             ("timing", "path"),
@@ -79,18 +79,23 @@ def table_model(spec: Spec, engine: ResolvedEngine, options: TableTiming, host: 
                 wanted="1, or kind analytic",
             )
     reduce_ps = _all_reduces(spec, engine, model)
-    made = once(
+    tables = once(
         f"layers {files_of(list(folder.iterdir()))} {model!r} {engine.gpu!r} {tensor}",
         lambda: asdict(read_layers(folder, model).tables(model, reduce_ps)),
+        PassTables.of,
     )
     source = {
         "table": f"layers of {meta.get('model')} on {meta.get('gpu', meta.get('hardware'))}, {tensor} ranks",
         "timed_in": f"vLLM {meta['vllm_version']}" if "vllm_version" in meta else "an engine not named",
         "unequal_contexts": "priced by their mean",
     }
+    if spec.engine.drafting is not None:
+        tables = replace(tables, longest=None)  # rows that verify drafts are not kept by their lengths
+    if tables.longest is not None:
+        source["unequal_contexts"] = "priced by their mean and the longest"
     if tensor > 1:
         source["all_reduce"] = "by fitted curves, not in the table"
-    return TableModel(PassTables.of(made), host, captured, model.layers, source)
+    return TableModel(tables, host, captured, model.layers, source)
 
 
 def _meta(path: Path) -> dict[str, Any]:

@@ -48,7 +48,7 @@ def read_passes(file: Path) -> PassTables:
         prompt.tokens,
         tuple(max(found) for found in prompts.values()),
     )
-    return PassTables(nothing, nothing, decode, prompt, _mixed(decode, prompt, both), measured)
+    return PassTables(nothing, nothing, decode, prompt, _mixed(decode, prompt, both), measured=measured)
 
 
 def _check(timings: Timings, decodes: dict[int, dict[int, Row]], prompts: dict[int, dict[int, Row]]) -> None:

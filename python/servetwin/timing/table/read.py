@@ -43,7 +43,7 @@ def read_timings(file: Path, columns: Sequence[str], *, named: bool = False) -> 
     Raises InputError: a file that is not there or not readable, a column missing, a value that is no number, negative
     or given twice, a file without rows.
     """
-    lines = _parquet(file) if file.suffix == ".parquet" else _csv(file)
+    lines = rows_of(file)
     header = next(lines, None)
     if header is None:
         raise InputError("has no rows", file=str(file))
@@ -70,6 +70,11 @@ def read_timings(file: Path, columns: Sequence[str], *, named: bool = False) -> 
     if not rows:
         raise InputError("has no rows", file=str(file))
     return Timings(file, tuple(rows))
+
+
+def rows_of(file: Path) -> Iterator[tuple[int, list[Any]]]:
+    """The lines and their cells, that of the column names first. Raises InputError where it cannot be read."""
+    return _parquet(file) if file.suffix == ".parquet" else _csv(file)
 
 
 def _time_column(file: Path, names: Sequence[str]) -> tuple[str, int]:

@@ -22,6 +22,9 @@ impl RadixTree<'_> {
                 continue;
             }
             freed += node.tokens();
+            if let Some(windows) = &mut self.windows {
+                windows.drop_window(at, node.tokens());
+            }
             if node.host || self.write_back(at) {
                 self.take_off_device(at);
                 self.queue_if_host_leaf(at);
@@ -33,6 +36,14 @@ impl RadixTree<'_> {
             self.queue_if_leaf(node.parent);
         }
         freed
+    }
+
+    /// Evicts a leaf that is nowhere but on the device, and takes it out of the tree.
+    pub(super) fn delete_leaf(&mut self, at: u32) {
+        let parent = self.nodes[at as usize].parent;
+        self.take_off_device(at);
+        self.remove(at);
+        self.queue_if_leaf(parent);
     }
 
     fn take_off_device(&mut self, at: u32) {

@@ -14,6 +14,8 @@ pub(super) struct Budget {
     /// Tokens promised: all, and those taken in this pass.
     promised: Promised,
     taken: i64,
+    /// Of windows, those taken in this pass.
+    pub(super) windows: i64,
 }
 
 /// SGLang adds up promises in floating point, row by row. What that sum is matters only where a
@@ -59,6 +61,7 @@ impl Sglang<'_> {
             ratio,
             promised,
             taken: mixed,
+            windows: 0,
         }
     }
 
@@ -141,7 +144,7 @@ impl Sglang<'_> {
 
     /// Whether any request could still be admitted, as far as memory goes.
     pub(super) fn has_capacity(&self, budget: &mut Budget) -> bool {
-        self.fits(budget, 0) && self.untaken(budget) > 0
+        self.fits(budget, 0) && self.untaken(budget) > 0 && self.has_window_capacity(budget.windows)
     }
 
     /// Charges a request that computes `extend` tokens and is expected to give `output`.
@@ -154,6 +157,7 @@ impl Sglang<'_> {
             Promised::Literal(tokens) => *tokens += (taken + output) as f64,
             Promised::Estimate(estimate) => estimate.after.push(taken + output),
         }
+        budget.windows += self.window_charge(paged, output, budget.chunk);
         budget.input -= paged;
         if let Some(chunk) = &mut budget.chunk {
             *chunk -= paged;

@@ -33,7 +33,8 @@ impl Sglang<'_> {
         }
         self.take_tokens();
         let rows = self.decoding.len() as i64;
-        let features = Features::verify(rows, self.decoding.context(self.k + 1), self.decoding.drafts());
+        let features = Features::verify(rows, self.decoding.context(self.k + 1), self.decoding.drafts())
+            .with_longest(self.decoding.longest(self.k + 1, &[]));
         self.log_decodes(pass);
         self.advance_rows(pass);
         self.last = Kind::Decode;

@@ -98,7 +98,7 @@ impl Sglang<'_> {
     /// Takes room on the device for the part of a hit that is on the host, for the pass being decided
     /// to load. If it is not worth it or there is no room, the hit ends where the device's part does.
     pub(super) fn load_back(&mut self, hit: &mut Match) -> bool {
-        let Match { tokens, node, host_tokens, host_node } = *hit;
+        let Match { tokens, node, host_tokens, host_node, .. } = *hit;
         self.tree.lock(host_node);
         let loads = host_tokens >= LOAD_BACK_TOKENS && self.make_room(host_tokens);
         if loads {

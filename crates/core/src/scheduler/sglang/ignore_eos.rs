@@ -29,6 +29,10 @@ impl Sglang<'_> {
         if paged > self.untaken(budget).min(self.whole_tokens_left(budget)) {
             return Err(Verdict::NoToken);
         }
+        let output = (limit - i64::from(given)).clamp(0, CLIP_TOKENS);
+        if self.window_fits(i64::from(waiting.tokens), output, budget.chunk, budget.windows).is_none() {
+            return Err(Verdict::NoToken);
+        }
         let future = (limit - i64::from(given), i64::from(waiting.tokens));
         if futures.is_empty() {
             self.gather(future, batch, futures);
@@ -36,7 +40,8 @@ impl Sglang<'_> {
             insert(future, futures);
         }
         let mut free = self.untaken(budget) - paged;
-        for (index, &(left, held)) in futures.iter().enumerate() {
+        // Where layers have windows, SGLang does not play it through.
+        for (index, &(left, held)) in futures.iter().enumerate().filter(|_| self.window.is_none()) {
             let rows = (futures.len() - index) as i64;
             if free - left * rows <= RESERVE_TOKENS * rows {
                 return Err(Verdict::NoToken);

@@ -15,6 +15,9 @@ impl Sglang<'_> {
     pub(super) fn make_room(&mut self, tokens: u32) -> bool {
         if tokens > self.available {
             self.available += self.tree.evict(tokens - self.available);
+            if let Some(pool) = &mut self.window {
+                pool.available += i64::from(self.tree.take_freed_window());
+            }
         }
         tokens <= self.available
     }
@@ -25,6 +28,9 @@ impl Sglang<'_> {
         let engine = self.s.engine;
         if engine.disable_radix_cache {
             return;
+        }
+        if self.window.is_some() {
+            return self.checkpoint_with_window(slot, stored, false);
         }
         let row = &mut self.rows[slot as usize];
         let whole = engine.floor_page(stored);
@@ -50,13 +56,29 @@ impl Sglang<'_> {
         row.protected = 0;
         row.pages = 0;
         let node = std::mem::replace(&mut row.node, ROOT);
+        let window = std::mem::take(&mut row.window);
+        if let Some(pool) = &mut self.window {
+            pool.available += i64::from(window.tokens);
+            self.tree.unlock_window(node, window.locked_from);
+        }
         self.tree.unlock(node);
+    }
+
+    /// A request is over: enters what it has stored into the tree, and frees the rest.
+    pub(super) fn store_row(&mut self, slot: u32, stored: u32) {
+        if self.window.is_some() && !self.s.engine.disable_radix_cache {
+            self.checkpoint_with_window(slot, stored, true);
+        } else {
+            self.checkpoint(slot, stored);
+        }
+        self.free_row(slot, stored);
     }
 
     /// Panics unless every slot is accounted for once.
     pub(super) fn check_memory(&self) {
         let engine = self.s.engine;
         let (mut held, mut locks) = (0, Vec::new());
+        let (mut in_windows, mut windows) = (0, Vec::new());
         let prefilling = self.chunked.iter().chain(&self.joining).chain(&self.sender.sending);
         let received = self.receiver.reserved.iter().map(|(slot, _)| slot).chain(&self.receiver.ready);
         for &slot in prefilling.chain(&self.running).chain(&self.draining).chain(received) {
@@ -74,11 +96,17 @@ impl Sglang<'_> {
             };
             held += pages * engine.page_size - row.protected;
             locks.push(row.node);
+            in_windows += i64::from(row.window.tokens);
+            windows.push((row.node, row.window.locked_from));
         }
         assert_eq!(self.available + self.tree.on_device() + held, engine.max_total_tokens);
         let on_host = self.tree.check(&locks, self.copies.as_ref().map(Copies::pinned).unwrap_or_default());
         let hicache = engine.hicache.as_ref().map(|hicache| hicache.tokens);
         assert_eq!(hicache, self.tree.host_free().map(|free| free + on_host));
+        self.tree.check_windows(&windows);
+        if let Some(pool) = &self.window {
+            assert_eq!(pool.available + i64::from(self.tree.in_windows()) + in_windows, i64::from(pool.total));
+        }
         assert_eq!(self.decoding.len(), self.running.len());
     }
 }

@@ -10,7 +10,7 @@
 //! Files in the order of a pass: `schedule` (what kind of pass, or a run of decodes), `prefill` (who
 //! is admitted) with `queue` (the order), `budget`, `ignore_eos` and `preempt`, `decode` with `retract`,
 //! `results`; `memory` moves tokens between pool, tree and rows, and `hicache` between device and
-//! host; `sender` and `receiver` are the two sides of hand-overs between replicas; `row`, `promise` and `ratio` hold data, `trail` the log of passes.
+//! host, `window` what layers with sliding windows keep; `sender` and `receiver` are the two sides of hand-overs between replicas; `row`, `promise` and `ratio` hold data, `trail` the log of passes.
 
 mod budget;
 mod decode;
@@ -29,15 +29,16 @@ mod row;
 mod schedule;
 mod sender;
 mod trail;
+mod window;
 
 use super::{Ledger, Move, Pass, Results, Scheduler, Setting};
 use crate::config::{Role, sglang as config};
 use crate::decode_set::{Burst, DecodeSet, Verify};
 use crate::gaps::GapList;
-use crate::kv::radix::RadixTree;
+use crate::kv::radix::{RadixTree, Windows};
 use crate::log::Log;
 use crate::log::sglang::PassRecord;
-use crate::record::{PassTime, Reason, Speculated};
+use crate::record::{Holdup, PassTime, Reason, Speculated};
 use hicache::Copies;
 use promise::{CLIP_TOKENS, Promises};
 use ratio::NewTokenRatio;
@@ -45,6 +46,7 @@ use receiver::Receiver;
 use row::{Row, State, Waiting};
 use sender::Sender;
 use std::collections::VecDeque;
+use window::WindowPool;
 
 impl Setting<'_, config::Sglang> {
     /// Why this request could never run on a replica.
@@ -58,6 +60,9 @@ impl Setting<'_, config::Sglang> {
         if prompt >= engine.max_req_input_len() {
             let pool_is_shorter = engine.max_total_tokens < engine.context_length;
             return Some(if pool_is_shorter { Reason::Pool } else { Reason::Context });
+        }
+        if self.role != Role::Decode && engine.exceeds_windows(prompt) {
+            return Some(Reason::Pool);
         }
         let limit = if self.role == Role::Prefill { 1 } else { engine.limit(prompt, limit) };
         // What it stores before its last pass, and what it reserves then.
@@ -74,7 +79,7 @@ impl Setting<'_, config::Sglang> {
         }
         // Alone, it would leave too little by the test of `ignore_eos.rs`, or by that of `prefill.rs`.
         let left = |prompt: u32| engine.max_total_tokens.saturating_sub(prompt + engine.page_size + limit);
-        let plays_through = engine.ignore_eos && engine.disable_radix_cache;
+        let plays_through = engine.ignore_eos && engine.disable_radix_cache && engine.window.is_none();
         let is_short = if plays_through { left(engine.ceil_page(prompt)) <= 1 } else { left(prompt) == 0 };
         is_short.then_some(Reason::Pool)
     }
@@ -105,6 +110,7 @@ pub struct Sglang<'a> {
     s: Setting<'a, config::Sglang>,
     tree: RadixTree<'a>,
     copies: Option<Copies>,
+    window: Option<WindowPool>,
     /// Free slots of the pool, in tokens.
     available: u32,
     rows: Vec<Row<'a>>,
@@ -164,15 +170,21 @@ impl<'a> Sglang<'a> {
         let engine = setting.engine;
         Sglang {
             s: setting,
-            tree: RadixTree::new(setting.chains, engine.page_size, engine.hicache.as_ref().map(hicache::pool)),
+            tree: RadixTree::new(
+                setting.chains,
+                engine.page_size,
+                engine.hicache.as_ref().map(hicache::pool),
+                engine.window.as_ref().map(|window| Windows::new(window.tokens)),
+            ),
             copies: engine.hicache.as_ref().map(Copies::new),
+            window: WindowPool::new(engine),
             available: engine.max_total_tokens,
             rows: Vec::new(),
             vacant: Vec::new(),
             waiting: VecDeque::new(),
             entries: 0,
             running: Vec::new(),
-            decoding: DecodeSet::new(engine.page_size, verify(engine)),
+            decoding: DecodeSet::new(engine.page_size, verify(engine), setting.step_time.prices_longest()),
             promises: Promises::default(),
             chunked: None,
             joining: Vec::new(),
@@ -216,6 +228,8 @@ impl<'a> Sglang<'a> {
         row.state = State::Decoding;
         row.joined = self.k;
         row.joined_by = self.decision;
+        self.take_window_of_decodes(slot);
+        let row = &mut self.rows[slot as usize];
         if let Some(drawn) = self.s.engine.drawn() {
             let draws = drawn.draws(drawn.longest());
             let burst = Burst::new(draws, draws.start(row.request) + row.verified, row.given, self.k);
@@ -367,6 +381,18 @@ impl Scheduler for Sglang<'_> {
         self.s.engine.max_total_tokens / self.s.engine.page_size
     }
 
+    fn holdup(&self, _passes: i64) -> Holdup {
+        if self.rows_taken() >= self.s.engine.max_running_requests as usize {
+            Holdup::Rows
+        } else if self.waiting.is_empty() {
+            Holdup::Transfer
+        } else if self.batch_is_full {
+            Holdup::Cache
+        } else {
+            Holdup::Tokens
+        }
+    }
+
     fn cached_blocks(&self, request: u32, _passes: i64) -> u32 {
         // A run of passes evicts nothing, and enters nothing before its end.
         let tokens = self.s.trace.input_tokens[request as usize];
@@ -410,7 +436,7 @@ impl Scheduler for Sglang<'_> {
 
     fn into_ledger(self, pass_time: PassTime) -> Ledger {
         Ledger {
-            gaps: self.gaps,
+            gaps: vec![self.gaps],
             passes: self.passes,
             leaps: self.leaps,
             speculated: self.speculated,

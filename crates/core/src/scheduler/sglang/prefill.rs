@@ -3,6 +3,7 @@
 use super::budget::Budget;
 use super::promise::CLIP_TOKENS;
 use super::row::{Row, State, Waiting};
+use super::window::Hold;
 use super::{Kind, Sglang};
 use crate::kv::radix::{Match, ROOT};
 use crate::record::NEVER;
@@ -32,7 +33,7 @@ impl<'a> Sglang<'a> {
     /// Prefills what may be admitted. False if there is nothing.
     pub(super) fn prefill(&mut self, results: &mut Results, pass: &mut Pass) -> bool {
         let engine = self.s.engine;
-        if engine.preempts() || self.running.is_empty() {
+        if engine.preempts() || self.window.is_some() || self.running.is_empty() {
             self.batch_is_full = false;
         }
         if self.chunked.is_none() {
@@ -47,8 +48,9 @@ impl<'a> Sglang<'a> {
         self.order_queue();
         let mut budget = self.budget();
         let mut batch: Vec<u32> = Vec::new();
-        if let Some(slot) = self.chunked {
-            self.continue_chunk(slot, &mut budget);
+        if let Some(slot) = self.chunked
+            && self.continue_chunk(slot, &mut budget)
+        {
             batch.push(slot);
         }
         self.open_log(pass);
@@ -68,11 +70,21 @@ impl<'a> Sglang<'a> {
     }
 
     /// The next part of the prompt that is being computed in parts. It takes no less than it can
-    /// for being short of memory: only its end frees any.
-    fn continue_chunk(&mut self, slot: u32, budget: &mut Budget) {
+    /// for being short of memory: only its end frees any. Where layers have windows, it waits: false.
+    fn continue_chunk(&mut self, slot: u32, budget: &mut Budget) -> bool {
+        let engine = self.s.engine;
         let chunk = budget.chunk.expect("a prompt is cut only where there is a chunk size").max(1);
+        if engine.disable_radix_cache {
+            // With overlap, the part before may still be computed.
+            let behind = if engine.disable_overlap_schedule { 0 } else { engine.chunked_prefill_size.unwrap_or(0) };
+            self.leave_window(slot, self.rows[slot as usize].prefix.saturating_sub(behind));
+        }
         let left = self.whole_tokens_left(budget);
+        if left <= 0 && self.window.is_some() {
+            return false;
+        }
         let most = if left > 0 { chunk.min(left) } else { chunk };
+        let Some(most) = self.window_chunk(most, budget.windows) else { return false };
         let row = &mut self.rows[slot as usize];
         let rest = i64::from(row.tokens() - row.prefix);
         let tokens = rest.min(most) as u32;
@@ -83,6 +95,7 @@ impl<'a> Sglang<'a> {
             self.chunked = None;
         }
         self.charge(budget, tokens, output);
+        true
     }
 
     /// Admits from the head of the queue what fits. Returns the rows that had to make way.
@@ -105,7 +118,7 @@ impl<'a> Sglang<'a> {
             }
             let mut hit = self.look_up(admitted);
             let on_device = hit.tokens;
-            self.tree.lock(hit.node);
+            let locked_from = self.hold(hit.node);
             let extend = if engine.ignore_eos && engine.disable_radix_cache {
                 let states = states.get_or_insert_with(Vec::new);
                 self.extend_ignoring_eos(admitted, budget, states, batch)
@@ -128,12 +141,14 @@ impl<'a> Sglang<'a> {
                     {
                         *loaded = hit.tokens - on_device;
                     }
-                    batch.push(self.enter(admitted, hit, extend, results, pass));
+                    let slot = self.enter(admitted, hit, extend, results, pass);
+                    self.rows[slot as usize].window.locked_from = locked_from;
+                    batch.push(slot);
                     admitted += 1;
                     self.verdict(budget)
                 }
                 Err(verdict) => {
-                    self.tree.unlock(hit.node);
+                    self.let_go(hit.node, locked_from);
                     verdict
                 }
             };
@@ -175,8 +190,9 @@ impl<'a> Sglang<'a> {
             return Err(Verdict::NoToken);
         }
         let paged = i64::from(engine.ceil_page(rest));
+        let chunk = self.window_fits(paged, output, budget.chunk, budget.windows).ok_or(Verdict::NoToken)?;
         let output = i64::from(limit).min(CLIP_TOKENS);
-        match budget.chunk {
+        match chunk {
             None if !is_first && paged >= budget.input => Err(Verdict::Other),
             Some(chunk) if paged > chunk => {
                 let end = engine.floor_page(prefix + engine.floor_page(chunk.max(0) as u32));
@@ -217,6 +233,7 @@ impl<'a> Sglang<'a> {
         row.prefix = hit.tokens;
         row.protected = hit.tokens;
         row.node = hit.node;
+        row.window.branch = if hit.stored > hit.tokens { hit.stored } else { 0 };
         row.extend_end = hit.tokens + extend.tokens;
         row.noted = waiting.tokens;
         if extend.is_chunk {
@@ -226,7 +243,7 @@ impl<'a> Sglang<'a> {
     }
 
     /// Requests that have a place, but for those of the batch being made.
-    fn rows_taken(&self) -> usize {
+    pub(super) fn rows_taken(&self) -> usize {
         self.running.len() + self.joining.len() + self.sender.sending.len()
     }
 
@@ -260,6 +277,7 @@ impl<'a> Sglang<'a> {
             protected: 0,
             node: ROOT,
             entered: 0,
+            window: Hold::default(),
             joined: 0,
             joined_by: 0,
             finish_at: 0,
@@ -268,6 +286,7 @@ impl<'a> Sglang<'a> {
             pages: 0,
             noted: 0,
             last_emit_ps: NEVER,
+            preempted: false,
         }
     }
 
@@ -296,6 +315,13 @@ impl<'a> Sglang<'a> {
         // The engine makes room for a page too many a row.
         let slack = if engine.page_size > 1 { self.tokens_of(batch.len()) } else { 0 };
         self.make_room(slack.saturating_add(extend));
+        if self.window.is_some() {
+            self.make_window_room(slack.saturating_add(extend));
+            for &slot in batch {
+                let row = &self.rows[slot as usize];
+                self.take_window(slot, engine.ceil_page(row.extend_end) - engine.ceil_page(row.prefix));
+            }
+        }
         if pages > self.available {
             return false;
         }
@@ -333,6 +359,7 @@ impl<'a> Sglang<'a> {
             self.take_tokens();
             let (rows, context) = (self.decoding.len() as i64, self.decoding.context(self.k + 1));
             features.decode_rows = rows;
+            features.longest = self.decoding.longest(self.k + 1, &[]).unwrap_or(0);
             features.context += context;
             features.sequences += rows;
             features.ready_context += context;

@@ -124,10 +124,12 @@ impl Sglang<'_> {
             let row = &self.rows[slot as usize];
             let pages = self.s.engine.ceil_page(row.tokens() - 1);
             let required = i64::from(pages) + self.reserved_decode_tokens();
-            if self.free_rows() == 0 || required > self.allocatable(None) {
+            let has_window = self.has_window_tail(row.tokens() - 1);
+            if self.free_rows() == 0 || required > self.allocatable(None) || !has_window {
                 break;
             }
             self.available -= pages;
+            self.take_window_tail(slot, self.rows[slot as usize].tokens() - 1);
             self.rows[slot as usize].state = State::Ready;
             self.receiver.retracted.pop_front();
             self.receiver.ready.push_back(slot);
@@ -158,13 +160,15 @@ impl Sglang<'_> {
         while let Some(&request) = self.receiver.unreserved.front() {
             let prompt = self.prompt(request);
             let pages = engine.ceil_page(prompt);
-            if !self.has_places() || self.required(request, retractable) > self.allocatable(Some(retractable)) {
+            let fits = self.required(request, retractable) <= self.allocatable(Some(retractable));
+            if !self.has_places() || !fits || !self.has_window_tail(prompt) {
                 break;
             }
             self.receiver.unreserved.pop_front();
             self.available -= pages;
             let row = Row { state: State::Reserved, ..self.new_row(request) };
             let slot = self.place_row(row);
+            self.take_window_tail(slot, prompt);
             self.receiver.reserved.push((slot, false));
             results.wanted.push(Wanted { id: request, kind: Move::Handover, tokens: pages });
         }
@@ -279,7 +283,9 @@ impl Sglang<'_> {
         let receiver = &self.receiver;
         let active = self.running.len() + receiver.reserved.len() + receiver.ready.len();
         let pages = i64::from(self.s.engine.ceil_page(self.prompt(request)));
-        self.has_places() && pages + decodes <= i64::from(self.available) - decodes * active as i64
+        self.has_places()
+            && self.has_window_tail(self.prompt(request))
+            && pages + decodes <= i64::from(self.available) - decodes * active as i64
     }
 
     /// Passes of a run that are decided, beyond its first.
@@ -306,7 +312,7 @@ impl Sglang<'_> {
         let reserved = self.receiver.reserved.iter().position(|&(slot, _)| rows[slot as usize].request == request);
         if let Some(position) = reserved {
             let (slot, _) = self.receiver.reserved.remove(position);
-            self.available += self.s.engine.ceil_page(self.rows[slot as usize].prompt);
+            self.free_row(slot, self.rows[slot as usize].prompt);
             self.vacant.push(slot);
         }
     }

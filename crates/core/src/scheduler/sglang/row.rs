@@ -1,6 +1,7 @@
 //! Requests that wait, and requests that have been admitted.
 
 use super::OnWay;
+use super::window::Hold;
 use crate::decode_set::{Burst, Member};
 
 /// A request in the queue.
@@ -56,6 +57,7 @@ pub(super) struct Row<'a> {
     pub(super) node: u32,
     /// Tokens at its beginning that it has entered into the tree since it was admitted.
     pub(super) entered: u32,
+    pub(super) window: Hold,
     /// Of a decoding row: the counter and the decision when it joined.
     pub(super) joined: u64,
     pub(super) joined_by: u64,
@@ -69,6 +71,8 @@ pub(super) struct Row<'a> {
     /// Tokens that the engine has noted for it when it was admitted.
     pub(super) noted: u32,
     pub(super) last_emit_ps: i64,
+    /// Since its last token.
+    pub(super) preempted: bool,
 }
 
 impl<'a> Row<'a> {

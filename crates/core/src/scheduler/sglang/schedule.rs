@@ -61,8 +61,11 @@ impl Sglang<'_> {
     fn join_batch(&mut self) {
         if let Some(slot) = self.chunked {
             let end = self.rows[slot as usize].extend_end;
-            self.checkpoint(slot, end);
-            self.rows[slot as usize].prefix = end;
+            // Where windows were short, its last pass computed nothing of it.
+            if end > self.rows[slot as usize].prefix {
+                self.checkpoint(slot, end);
+                self.rows[slot as usize].prefix = end;
+            }
             self.batch_is_full = false;
         }
         let mixed = self.last == Kind::Mixed;
@@ -98,7 +101,8 @@ impl Sglang<'_> {
     fn run_length(&mut self) -> i64 {
         let engine = self.s.engine;
         let full = self.running.len() >= engine.max_running_requests as usize;
-        let admits = !self.waiting.is_empty() && (engine.preempts() || !self.batch_is_full && !full);
+        let retries = engine.preempts() || self.window.is_some() && !full;
+        let admits = !self.waiting.is_empty() && (retries || !self.batch_is_full && !full);
         // Gaps differ in the first decode after a prefill.
         let follows_decode = self.last == Kind::Decode && self.fresh.is_empty();
         if admits || !follows_decode || self.chunked.is_some() {

@@ -51,8 +51,7 @@ impl Sglang<'_> {
         sender.sending = sending;
         for slot in gone {
             let stored = self.rows[slot as usize].extend_end;
-            self.checkpoint(slot, stored);
-            self.free_row(slot, stored);
+            self.store_row(slot, stored);
             self.vacant.push(slot);
         }
         let buffers = BUFFERS_A_REQUEST * self.s.engine.max_running_requests as usize;

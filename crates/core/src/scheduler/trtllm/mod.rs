@@ -22,7 +22,7 @@ use crate::decode_set::DecodeSet;
 use crate::gaps::GapList;
 use crate::kv::block_pool::{BlockPool, FreeRule};
 use crate::log::{Log, PassRecord};
-use crate::record::{PassTime, Reason, Speculated};
+use crate::record::{Holdup, PassTime, Reason, Speculated};
 use row::{Pending, Row, State};
 use std::collections::VecDeque;
 
@@ -98,7 +98,7 @@ impl<'a> Trtllm<'a> {
             pending: VecDeque::new(),
             batch: Vec::new(),
             contexts: Vec::new(),
-            decoding: speculation::decode_set(engine, engine.max_draft_len),
+            decoding: speculation::decode_set(engine, engine.max_draft_len, setting.step_time.prices_longest()),
             reserved: 0,
             held: 0,
             left_out: Vec::new(),
@@ -203,6 +203,16 @@ impl Scheduler for Trtllm<'_> {
         self.pool.usable() - self.pool.free() + self.demand(passes)
     }
 
+    fn holdup(&self, _passes: i64) -> Holdup {
+        if self.batch.len() >= self.s.engine.max_batch_size as usize {
+            Holdup::Rows
+        } else if self.blocked {
+            Holdup::Cache
+        } else {
+            Holdup::Tokens
+        }
+    }
+
     fn cached_blocks(&self, request: u32, passes: i64) -> u32 {
         let whole = self.s.trace.input_tokens[request as usize] / self.s.engine.tokens_per_block;
         self.pool.cached(self.s.chains.path(request), whole, self.demand(passes))
@@ -260,7 +270,7 @@ impl Scheduler for Trtllm<'_> {
 
     fn into_ledger(self, pass_time: PassTime) -> Ledger {
         Ledger {
-            gaps: self.gaps,
+            gaps: vec![self.gaps],
             passes: self.passes,
             leaps: self.leaps,
             speculated: self.speculated,

@@ -300,6 +300,7 @@ impl Trtllm<'_> {
             joined: 0,
             verified: 0,
             last_emit_ps: NEVER,
+            preempted: false,
             left_out_at: u64::MAX,
             furthest: 0,
         };
@@ -362,7 +363,9 @@ impl Trtllm<'_> {
         let rows = (self.decoding.len() - left_out.len()) as i64;
         let missing: i64 =
             left_out.iter().map(|&slot| i64::from(self.rows[slot as usize].computed_by(self.k)) + 1).sum();
+        let longest = self.decoding.longest(self.k + 1, left_out);
         Features::verify(rows, self.decoding.context(self.k + 1) - missing, self.decoding.drafts())
+            .with_longest(longest)
     }
 
     // The log

@@ -6,7 +6,7 @@ use crate::config::trtllm as config;
 use crate::decode_set::{Burst, DecodeSet, Verify};
 
 /// An empty set for rows that verify `drafts` drafts a pass, where the engine speculates.
-pub(super) fn decode_set(engine: &config::Trtllm, drafts: u32) -> DecodeSet<'_> {
+pub(super) fn decode_set(engine: &config::Trtllm, drafts: u32, ordered: bool) -> DecodeSet<'_> {
     let verify = engine.drawn().map(|drawn| Verify {
         draws: drawn.draws(drafts),
         drafts,
@@ -14,7 +14,7 @@ pub(super) fn decode_set(engine: &config::Trtllm, drafts: u32) -> DecodeSet<'_> 
         most: u32::MAX,
         ahead: false,
     });
-    DecodeSet::new(engine.tokens_per_block, verify)
+    DecodeSet::new(engine.tokens_per_block, verify, ordered)
 }
 
 impl Trtllm<'_> {
@@ -33,7 +33,7 @@ impl Trtllm<'_> {
             let row = &mut self.rows[slot as usize];
             row.verified += if drafted { k - row.joined } else { 0 };
         }
-        self.decoding = decode_set(self.s.engine, drafts);
+        self.decoding = decode_set(self.s.engine, drafts, self.s.step_time.prices_longest());
         for slot in slots {
             let given = self.rows[slot as usize].sampled(self.k);
             self.begin_bursts(slot, given);

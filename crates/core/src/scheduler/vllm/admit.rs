@@ -61,7 +61,7 @@ impl<'a> Vllm<'a> {
             let fits = |pool: &BlockPool, blocks: u64| {
                 blocks + u64::from(hit.unheld) + u64::from(watermark) <= u64::from(pool.free())
             };
-            let whole = u64::from(self.blocks_for(known).saturating_sub(has));
+            let whole = u64::from(self.blocks_for(known).saturating_sub(has)) + self.most_of_groups(known);
             let whole_fits = !engine.scheduler_reserve_full_isl || fits(&self.pool, whole);
             let outside = if loaded.is_some() { Outside::Nothing } else { self.look_outside(head, known, has, now_ps) };
             match outside {
@@ -113,7 +113,8 @@ impl<'a> Vllm<'a> {
             let looks_ahead = engine.version == Version::V0_32 || loaded.is_some() && cached > 0;
             let lookahead = if looks_ahead { engine.num_lookahead_tokens } else { 0 };
             let first = self.blocks_for(cached + new + lookahead).saturating_sub(has);
-            if !whole_fits || !fits(&self.pool, u64::from(first)) {
+            let extra = self.first_of_groups(request, known, new);
+            if !whole_fits || !fits(&self.pool, u64::from(first) + u64::from(extra)) {
                 self.head_blocked = self.stays_blocked(steady, whole_fits, now_ps);
                 break;
             }
@@ -127,12 +128,13 @@ impl<'a> Vllm<'a> {
                 self.pool.hold_found(slot);
             }
             self.pool.allocate(slot, first);
+            self.take_of_groups(slot, extra);
             if padded {
                 self.rows[slot as usize].drafts = drafts;
                 self.rows[slot as usize].padded = true;
             }
             self.hash_scheduled(slot, new);
-            self.admitted.push(Planned { slot, tokens: new, blocks: first });
+            self.admitted.push(Planned { slot, tokens: new, blocks: first, extra });
             budget -= i64::from(new);
         }
     }
@@ -225,13 +227,16 @@ impl<'a> Vllm<'a> {
             padded: false,
             prefilling: false,
             finish_at: 0,
+            micro_batch: 0,
             last_emit_ps: NEVER,
+            preempted: false,
             last_pass: u64::MAX,
             left_out_at: u64::MAX,
             verified: 0,
             burst: None,
             joined: 0,
             furthest: 0,
+            extra: 0,
             logged_blocks: 0,
         }
     }
@@ -247,8 +252,11 @@ impl<'a> Vllm<'a> {
             let slot = self.running[index];
             let row = &self.rows[slot as usize];
             if row.state == State::Decoding {
-                let computed = row.computed_by(self.k + u64::from(row.order < self.cut));
-                let on_way = u32::from(self.updated < self.k && row.left_out_at != self.k);
+                let (k, updated) = self.counters_of(slot);
+                let in_pass = row.order < self.cut && self.decodes_here(slot);
+                let computed = row.computed_by(k + u64::from(in_pass));
+                let unknown = self.s.engine.async_scheduling && updated < k && row.left_out_at != k;
+                let on_way = u32::from(unknown);
                 self.bring_up_to_date(slot, computed, computed - on_way);
             }
         }

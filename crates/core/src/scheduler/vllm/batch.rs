@@ -32,7 +32,10 @@ impl Vllm<'_> {
             if row.state == State::Draining {
                 continue;
             }
-            let decoding_before = (self.position(row.order) - index) as i64;
+            let decoding_before = match self.micro {
+                None => (self.position(row.order) - index) as i64,
+                Some(_) => self.decoding_before(row.order),
+            };
             let left = budget - used - decoding_before * each;
             if left <= 0 {
                 return None;
@@ -40,9 +43,10 @@ impl Vllm<'_> {
             let tokens = self.wanted_tokens(row, threshold, left);
             if tokens > 0 {
                 let more = self.blocks_for_pass(row.computed + tokens).saturating_sub(self.pool.held(slot));
-                self.planned.push(Planned { slot, tokens, blocks: more });
+                let extra = self.more_of_groups(row, tokens);
+                self.planned.push(Planned { slot, tokens, blocks: more, extra });
                 used += i64::from(tokens);
-                blocks += more;
+                blocks += more + extra;
             }
         }
         if used + self.decoding.len() as i64 * each > budget || blocks > self.pool.free() {
@@ -50,8 +54,10 @@ impl Vllm<'_> {
         }
         self.pool.take_unassigned(due);
         self.decoding.take(self.k, 1);
-        for planned in &self.planned {
-            self.pool.allocate(planned.slot, planned.blocks);
+        for &Planned { slot, blocks, extra, .. } in &self.planned {
+            self.pool.allocate(slot, blocks);
+            self.pool.take_unassigned(extra);
+            self.rows[slot as usize].extra += extra;
         }
         Some(Batch::default())
     }
@@ -74,23 +80,24 @@ impl Vllm<'_> {
                 continue;
             }
             let order = self.rows[slot as usize].order;
-            let decoding_before = (self.position(order) - self.explicit_before(order)) as i64;
+            let decoding_before = self.decoding_before(order);
             let left = budget - used - decoding_before + passed_over.len() as i64;
             if left <= 0 {
                 break;
             }
             let decodes = self.rows[slot as usize].state == State::Decoding;
-            let (tokens, blocks) = if decodes {
-                (1, 1)
+            let (tokens, blocks, extra) = if decodes {
+                (1, 1, 0)
             } else {
                 let row = &self.rows[slot as usize];
                 let tokens = self.wanted_tokens(row, threshold, left);
-                (tokens, self.blocks_for_pass(row.computed + tokens).saturating_sub(self.pool.held(slot)))
+                let more = self.blocks_for_pass(row.computed + tokens).saturating_sub(self.pool.held(slot));
+                (tokens, more, self.more_of_groups(row, tokens))
             };
             if tokens == 0 {
                 continue;
             }
-            while blocks > self.pool.free() {
+            while blocks + extra > self.pool.free() {
                 let victim = self.victim();
                 if self.keeps_blocks(victim) {
                     cut = order; // preempting it would free nothing yet
@@ -107,8 +114,7 @@ impl Vllm<'_> {
                 if let Some(index) = undone {
                     used -= i64::from(self.planned.remove(index).tokens);
                 }
-                let scheduled =
-                    undone.is_some() || victim_order < order && self.rows[victim as usize].state == State::Decoding;
+                let scheduled = undone.is_some() || victim_order < order && self.decodes_here(victim);
                 if victim_order < order && !scheduled && self.s.engine.version == Version::V0_19 {
                     passed_over.extend(self.running.get(self.position(order) + 1));
                 }
@@ -121,12 +127,13 @@ impl Vllm<'_> {
             }
             if !decodes {
                 self.hash_scheduled(slot, tokens); // at once: these hashes stay even if the row is preempted in this pass
-                self.planned.push(Planned { slot, tokens, blocks });
+                self.take_of_groups(slot, extra);
+                self.planned.push(Planned { slot, tokens, blocks, extra });
                 used += i64::from(tokens);
             }
         }
         cut = cut.min(self.budget_cut(budget - used + passed_over.len() as i64));
-        let decodes = |slot: &u32| self.rows[*slot as usize].state == State::Decoding;
+        let decodes = |slot: &u32| self.decodes_here(*slot);
         let after_cut = self.running[self.position(cut)..].iter().copied();
         batch.left_out.extend(after_cut.filter(decodes));
         passed_over.retain(|slot| decodes(slot) && self.rows[*slot as usize].order < cut);
@@ -139,6 +146,9 @@ impl Vllm<'_> {
     fn budget_cut(&self, tokens: i64) -> u64 {
         if self.decoding.len() as i64 <= tokens {
             return u64::MAX;
+        }
+        if let Some(order) = self.member_order(tokens) {
+            return order;
         }
         let (mut low, mut high) = (0, self.running.len() - 1);
         while low < high {
@@ -172,6 +182,10 @@ impl Vllm<'_> {
     /// Takes a row out of the batch and all its blocks away. `scheduled`: it already had a place
     /// in this pass.
     fn preempt(&mut self, slot: u32, scheduled: bool, start_ps: i64, results: &mut Results) {
+        self.in_its_turn(slot, |vllm| vllm.preempt_here(slot, scheduled, start_ps, results));
+    }
+
+    fn preempt_here(&mut self, slot: u32, scheduled: bool, start_ps: i64, results: &mut Results) {
         let mut on_way = 0;
         if matches!(self.rows[slot as usize].state, State::Decoding | State::Draining) {
             let row = &mut self.rows[slot as usize];
@@ -186,9 +200,11 @@ impl Vllm<'_> {
             if !left_out_before && on_way == 0 {
                 row.last_emit_ps = start_ps;
             }
-            self.bring_up_to_date(slot, computed, computed - on_way);
+            let unknown = if self.s.engine.async_scheduling { on_way } else { 0 };
+            self.bring_up_to_date(slot, computed, computed - unknown);
         }
         self.leave_batch(slot);
+        self.leave_groups(slot);
         self.pool.release(slot);
         if let Some(offload) = &mut self.offload {
             offload.preempt(slot);
@@ -198,12 +214,14 @@ impl Vllm<'_> {
         row.computed = 0;
         row.drafts = 0;
         row.prefilling = false;
+        row.preempted = true;
         if on_way > 0 {
             self.late.push((slot, self.k));
         }
         let (request, arrival_ps) = (row.request, row.arrival_ps);
         let key = self.key(request, arrival_ps);
         self.waiting.push_preempted(key, Waiting { request, slot: Some(slot) });
+        self.note_stale(slot, on_way > 0);
         self.head_blocked = false;
         results.requests.preemptions[request as usize] += 1;
         if self.s.log_passes
@@ -234,6 +252,7 @@ impl Vllm<'_> {
         let order = row.order;
         if row.state == State::Decoding {
             self.decoding.remove(row.member(slot));
+            self.forget_member(slot);
         } else {
             let position = self.explicit_before(order);
             self.explicit.remove(position);

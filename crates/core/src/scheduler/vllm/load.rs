@@ -48,7 +48,13 @@ impl<'a> Vllm<'a> {
             }
             passed.holding += 1;
         }
-        self.waiting.get(passed.waiting).map(|waiting| (waiting, None))
+        loop {
+            let waiting = self.waiting.get(passed.waiting)?;
+            if !self.is_stale(waiting.slot) {
+                return Some((waiting, None));
+            }
+            passed.waiting += 1;
+        }
     }
 
     /// Whether a request that waits has all that it was to load.

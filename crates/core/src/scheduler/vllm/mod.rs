@@ -9,14 +9,17 @@
 //!
 //! Files in the order of a pass: `schedule` (a stepped pass, or a run of passes), `batch` (the
 //! requests that run: budget, blocks, preemption), `admit` (the queue), `results`; `speculation` (rows
-//! that verify drafts); `pass` and `row` hold the data, `trail` the log of passes.
+//! that verify drafts); `groups` (layers that do not keep every token); `micro_batches` (of pipeline
+//! stages); `pass` and `row` hold the data, `trail` the log of passes.
 
 mod admit;
 mod batch;
 mod below;
 mod cadence;
+mod groups;
 mod handover;
 mod load;
+mod micro_batches;
 mod offload;
 mod results;
 mod row;
@@ -31,11 +34,13 @@ use crate::decode_set::DecodeSet;
 use crate::gaps::GapList;
 use crate::kv::block_pool::{BlockPool, FreeRule};
 use crate::log::{Log, PassRecord};
-use crate::record::{PassTime, Reason, Speculated};
+use crate::record::{Holdup, PassTime, Reason, Speculated};
+use crate::step_time::Features;
 use crate::waiting::{Key, Queue, Waiting};
 use cadence::Cadence;
 use handover::News;
 use hashbrown::HashMap;
+use micro_batches::MicroBatches;
 use offload::Offload;
 use row::{Planned, Row, State};
 use rustc_hash::FxBuildHasher;
@@ -54,9 +59,7 @@ impl Setting<'_, config::Vllm> {
         let drafts = u64::from(engine.num_speculative_tokens + engine.num_lookahead_tokens);
         if prompt + limit > u64::from(engine.max_model_len) {
             Some(Reason::Context)
-        } else if (prompt + output - 1 + drafts)
-            .min(u64::from(engine.max_model_len))
-            .div_ceil(u64::from(engine.block_size))
+        } else if self.most_blocks((prompt + output - 1 + drafts).min(u64::from(engine.max_model_len)))
             > u64::from(engine.num_gpu_blocks - 1)
         {
             Some(Reason::Pool)
@@ -65,6 +68,19 @@ impl Setting<'_, config::Vllm> {
         } else {
             None
         }
+    }
+}
+
+impl Setting<'_, config::Vllm> {
+    /// The most blocks that a request of `tokens` tokens holds, at most max_model_len.
+    fn most_blocks(&self, tokens: u64) -> u64 {
+        let engine = self.engine;
+        let full = tokens.div_ceil(u64::from(engine.block_size));
+        let tokens = u32::try_from(tokens).unwrap_or(u32::MAX);
+        full + engine
+            .groups
+            .as_ref()
+            .map_or(0, |groups| u64::from(groups.most(engine.block_size, tokens, engine.max_num_batched_tokens)))
     }
 }
 
@@ -92,6 +108,8 @@ pub struct Vllm<'a> {
     late: Vec<(u32, u64)>,
     /// Rows left out of the last passes while decoding.
     left_out: Vec<u32>,
+    /// Explicit rows of the last passes, where other groups may give blocks back.
+    computed: Vec<u32>,
     cadence: Cadence,
     /// The order of the first decoding row that the pass being decided leaves out.
     cut: u64,
@@ -103,6 +121,8 @@ pub struct Vllm<'a> {
     /// A request that waits did not fit, and nothing has happened since that could help it.
     head_blocked: bool,
     offload: Option<Offload<'a>>,
+    /// Of a pipeline: the batches whose turn it is not. What this scheduler holds is the other's.
+    micro: Option<Box<MicroBatches<'a>>>,
     /// Rows that have left, and the pass under way that may still write to their blocks.
     leaving: Vec<(u64, u32)>,
     /// Prefill replicas: requests whose KV is yet to be fetched, and their rows.
@@ -131,7 +151,7 @@ impl<'a> Vllm<'a> {
             Version::V0_32 => FreeRule::UnhashedFirst,
             Version::V0_19 => FreeRule::AllLast,
         };
-        Vllm {
+        let mut vllm = Vllm {
             s: setting,
             pool: BlockPool::new(engine.num_gpu_blocks, rule, setting.log_blocks),
             rows: Vec::new(),
@@ -140,12 +160,17 @@ impl<'a> Vllm<'a> {
             holding: Queue::new(engine.scheduling_policy == Policy::Priority),
             running: Vec::new(),
             explicit: Vec::new(),
-            decoding: speculation::decode_set(engine, engine.num_speculative_tokens),
+            decoding: speculation::decode_set(
+                engine,
+                engine.num_speculative_tokens,
+                setting.step_time.prices_longest(),
+            ),
             drafts: engine.num_speculative_tokens,
             speculated: Speculated::default(),
             by_priority: BTreeSet::new(),
             late: Vec::new(),
             left_out: Vec::new(),
+            computed: Vec::new(),
             cadence: Cadence::default(),
             cut: u64::MAX,
             k: 0,
@@ -153,6 +178,7 @@ impl<'a> Vllm<'a> {
             next_order: 0,
             head_blocked: false,
             offload: engine.offload.as_ref().map(|offload| Offload::new(offload, setting.store)),
+            micro: None,
             leaving: Vec::new(),
             held: HashMap::default(),
             remote: HashMap::default(),
@@ -167,12 +193,21 @@ impl<'a> Vllm<'a> {
             passes: 0,
             leaps: 0,
             log: Vec::new(),
+        };
+        let count = setting.micro_batches();
+        if count > 1 {
+            vllm.micro = Some(Box::new(MicroBatches::new(&vllm, count, gap_limit)));
         }
+        vllm
     }
 
     /// Blocks that the first `passes` passes of an unsettled run take.
     fn demand(&self, passes: i64) -> u32 {
-        if passes > 0 { self.decoding.demand(self.k, passes) as u32 } else { 0 }
+        match &self.micro {
+            _ if passes <= 0 => 0,
+            None => self.decoding.demand(self.k, passes) as u32,
+            Some(_) => self.demand_of_micro_batches(passes),
+        }
     }
 
     fn key(&self, request: u32, arrival_ps: i64) -> Key {
@@ -214,6 +249,18 @@ impl Scheduler for Vllm<'_> {
 
     fn used_blocks(&self, passes: i64) -> u32 {
         self.pool.usable() - self.pool.free() + self.demand(passes)
+    }
+
+    fn holdup(&self, passes: i64) -> Holdup {
+        let Some(head) = self.waiting.head() else { return Holdup::Transfer };
+        if self.running.len() >= self.s.engine.max_num_seqs as usize {
+            return Holdup::Rows;
+        }
+        let given = head.slot.map_or(0, |slot| self.rows[slot as usize].delivered);
+        let whole = self.blocks_for(self.s.trace.input_tokens[head.request as usize] + given);
+        let missing = whole.saturating_sub(self.cached_blocks(head.request, passes)) + self.s.engine.watermark_blocks;
+        let free = self.pool.usable() - self.used_blocks(passes);
+        if missing > free { Holdup::Cache } else { Holdup::Tokens }
     }
 
     fn cached_blocks(&self, request: u32, passes: i64) -> u32 {
@@ -274,6 +321,36 @@ impl Scheduler for Vllm<'_> {
         Vllm::set_step(self, step);
     }
 
+    fn turn_to(&mut self, pass: u64) {
+        self.turn_to_pass(pass);
+    }
+
+    fn quiet_passes(&self, pass: u64) -> i64 {
+        self.count_quiet_passes(pass)
+    }
+
+    fn quiet_features(&self, pass: u64) -> Features {
+        self.features_of(pass)
+    }
+
+    fn quiet_pass(&self, number: u64, pass: &mut Pass) {
+        self.describe_quiet(number, pass);
+    }
+
+    fn skip(&mut self, pass: u64, passes: i64) {
+        self.skip_passes(pass, passes);
+    }
+
+    fn skip_results(&mut self, pass: u64, gap_ps: i64) {
+        self.skip_results_of(pass, gap_ps);
+    }
+
+    fn log_times(&mut self, pass: &Pass, start_ps: i64, time_ps: i64) {
+        if let Some(entry) = pass.logged {
+            (self.log[entry].t_ps, self.log[entry].dt_ps) = (start_ps, time_ps);
+        }
+    }
+
     fn settle(&mut self, pass: &mut Pass) {
         self.take_run(pass);
     }
@@ -299,9 +376,9 @@ impl Scheduler for Vllm<'_> {
         self.log.push(PassRecord { t_ps: now_ps, scheduled_at_ps: now_ps, stuck, ..PassRecord::default() });
     }
 
-    fn into_ledger(self, pass_time: PassTime) -> Ledger {
+    fn into_ledger(mut self, pass_time: PassTime) -> Ledger {
         Ledger {
-            gaps: self.gaps,
+            gaps: self.gap_lists(),
             passes: self.passes,
             leaps: self.leaps,
             speculated: self.speculated,
@@ -317,15 +394,17 @@ impl Scheduler for Vllm<'_> {
             .filter(|&&slot| self.rows[slot as usize].state != State::Explicit)
             .map(|&slot| {
                 let row = &self.rows[slot as usize];
-                let sampled = if row.state == State::Draining { row.target } else { row.sampled(self.k) };
-                let stored = row.prompt + sampled - 1 - u32::from(row.was_left_out_dead(self.k));
+                let (k, _) = self.counters_of(slot);
+                let sampled = if row.state == State::Draining { row.target } else { row.sampled(k) };
+                let stored = row.prompt + sampled - 1 - u32::from(row.was_left_out_dead(k));
                 self.decoding.held(slot, stored, self.s.engine.block_size) - self.pool.held(slot)
             })
             .sum();
-        self.pool.check(unassigned);
+        let extra: u32 = self.running.iter().map(|&slot| self.rows[slot as usize].extra).sum();
+        self.pool.check(unassigned + extra);
         if let Some(offload) = &self.offload {
             offload.check();
         }
-        assert_eq!(self.running.len(), self.decoding.len() + self.explicit.len());
+        assert_eq!(self.running.len(), self.decoding.len() + self.explicit.len() + self.rows_parked());
     }
 }

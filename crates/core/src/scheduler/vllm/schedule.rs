@@ -17,13 +17,14 @@ impl Vllm<'_> {
         pass.start_ps = start_ps;
         pass.decided_ps = now_ps;
         pass.waiting = (self.holding.len() + self.waiting.len()) as u32;
+        self.leave_windows();
         self.take_news();
         self.catch_up(now_ps);
         if self.s.engine.async_scheduling {
             self.drain_ending_rows();
         }
         self.begin_cadence();
-        let passes = self.run_length();
+        let passes = if self.micro.is_some() { 0 } else { self.run_length() };
         if passes > 0 {
             pass.begin_run(&self.decoding, self.s.step_time, self.k, passes);
         } else if !self.schedule_pass(results, pass) {
@@ -47,6 +48,7 @@ impl Vllm<'_> {
         let ending: Vec<u32> = self.decoding.finishing_by(self.k).filter(certain).collect();
         for slot in ending {
             self.decoding.remove(self.rows[slot as usize].member(slot));
+            self.forget_member(slot);
             self.rows[slot as usize].state = State::Draining;
             let order = self.rows[slot as usize].order;
             let position = self.explicit_before(order);
@@ -199,24 +201,31 @@ impl Vllm<'_> {
         let missing: i64 =
             left_out.iter().map(|&slot| self.rows[slot as usize].member(slot).offset + self.k as i64 + 1).sum();
         let context = self.decoding.context(self.k + 1) - missing;
-        Features::verify(rows, context, self.decoding.drafts())
+        let longest = self.decoding.longest(self.k + 1, left_out);
+        Features::verify(rows, context, self.decoding.drafts()).with_longest(longest)
     }
 
     /// Carries out an explicit row's part of the pass.
     fn advance(&mut self, planned: Planned, features: &mut Features, pass: &mut Pass) {
         let Planned { slot, tokens: new, .. } = planned;
         self.hash_scheduled(slot, new);
+        let last_pass = self.pass_mark();
         let row = &mut self.rows[slot as usize];
         let known = row.tokens();
         let past = row.computed;
         if row.delivered > 0 && past + 1 >= known {
             features.decode_rows += 1;
+            features.longest = features.longest.max(i64::from(past + new));
             features.draft_tokens += i64::from(new - 1);
         } else {
             features.add_prefill(i64::from(past), i64::from(new));
         }
         row.computed += new;
-        row.last_pass = self.k + 1;
+        row.last_pass = last_pass;
+        if self.s.engine.groups.is_some() {
+            self.computed.push(slot);
+        }
+        let row = &mut self.rows[slot as usize];
         row.prefilling = row.computed < known;
         features.context += i64::from(row.computed);
         features.sequences += 1;
@@ -284,6 +293,7 @@ impl Vllm<'_> {
             row.state = State::Decoding;
             row.finish_at = self.k + u64::from(row.target - row.delivered - 1);
             self.decoding.insert(row.member(slot));
+            self.note_member(slot);
         }
     }
 }

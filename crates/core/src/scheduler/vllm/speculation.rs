@@ -15,7 +15,7 @@ use crate::kv::block_pool::Hit;
 use crate::scheduler::pass::{Pass, Sample};
 
 /// An empty set for rows that verify `drafts` drafts a pass, where the engine speculates.
-pub(super) fn decode_set(engine: &config::Vllm, drafts: u32) -> DecodeSet<'_> {
+pub(super) fn decode_set(engine: &config::Vllm, drafts: u32, ordered: bool) -> DecodeSet<'_> {
     let verify = table(engine, drafts).map(|draws| Verify {
         draws,
         drafts,
@@ -23,7 +23,7 @@ pub(super) fn decode_set(engine: &config::Vllm, drafts: u32) -> DecodeSet<'_> {
         most: engine.max_model_len,
         ahead: false,
     });
-    DecodeSet::new(engine.block_size, verify)
+    DecodeSet::new(engine.block_size, verify, ordered)
 }
 
 fn table(engine: &config::Vllm, drafts: u32) -> Option<&Draws> {
@@ -60,7 +60,7 @@ impl Vllm<'_> {
         let mut joining: Vec<u32> = sampling.iter().map(|sample| sample.slot).collect();
         if self.drafts != self.decoding.drafts() {
             joining.extend(self.make_explicit(self.drafts, end_ps));
-            self.decoding = decode_set(engine, self.drafts);
+            self.decoding = decode_set(engine, self.drafts, self.s.step_time.prices_longest());
         }
         joining.retain(|slot| !ending.contains(slot));
         for slot in joining {

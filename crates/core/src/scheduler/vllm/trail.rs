@@ -11,7 +11,7 @@ impl Vllm<'_> {
         for &slot in &self.running {
             let row = &self.rows[slot as usize];
             if row.state == State::Decoding {
-                if !left_out.contains(&slot) {
+                if self.decodes_here(slot) && !left_out.contains(&slot) {
                     self.log[entry].push_decode(
                         row.request,
                         self.decoding.drafts(),
