@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from .catalog import ResolvedEngine
-from .catalog.speculation import head_layer
+from .catalog.speculation import head_bytes
 from .spec import Spec
 from .spec.deployment import Cluster
 from .spec.pools import Handover
@@ -59,13 +59,11 @@ def _bytes_per_token(spec: Spec, handover: Handover, engine: ResolvedEngine) -> 
             ("handover", "kv_bytes_per_token"), "missing", wanted="it, or a model to derive it from"
         )
     decode = spec.by_pool["decode"]
-    tensor, drafting = decode.parallel.tensor, decode.engine.drafting
-    of_head = 0
     if engine.window is not None and engine.window.counts_head:
-        return round(engine.window.token_bytes * tensor)
-    if drafting is not None and drafting.head != "none":
-        # SGLang appends the head's pool to the model's (disaggregation/prefill.py), vLLM has both in one.
-        of_head = head_layer(engine.model, drafting).mixer.cache_bytes(1, engine.kv, tensor)
+        return round(engine.window.token_bytes * decode.parallel.tensor)
+    tensor = decode.parallel.tensor
+    # SGLang appends the head's pool to the model's (disaggregation/prefill.py), vLLM has both in one.
+    of_head = head_bytes(engine.model, decode.engine.drafting, engine.kv, tensor)
     if engine.window is not None:
         return round((engine.window.token_bytes + of_head) * tensor)
     return (engine.model.cache_bytes(1, engine.kv, tensor) + of_head) * tensor

@@ -67,6 +67,7 @@ def engine_config(choose: Chooser) -> EngineConfig:
     uncached = choose.one_of((False, False, False, True))
     drafts = choose.one_of((0, 0, 1, 3, 7))
     steps = choose.integer(1, drafts) if drafts else 0
+    overlaps = choose.one_of((True, False))
     return EngineConfig(
         page_size=page_size,
         max_total_tokens=max_total_tokens,
@@ -82,11 +83,11 @@ def engine_config(choose: Chooser) -> EngineConfig:
         disable_priority_preemption=prioritised and choose.integer(1, 4) == 1,
         schedule_low_priority_values_first=prioritised and choose.one_of((False, True)),
         priority_scheduling_preemption_threshold=choose.integer(0, 5),
-        disable_overlap_schedule=drafts > 0 or choose.one_of((True, False)),
+        disable_overlap_schedule=not overlaps,
         ignore_eos=choose.one_of((False, False, True)),
         speculative_num_draft_tokens=drafts + 1 if drafts else 0,
         acceptance=drawn(choose, steps) if drafts else None,
-        decode_reserve_tokens=(drafts + 1) * choose.one_of((1, 2)) if drafts else 0,
+        decode_reserve_tokens=(drafts + 1) * (2 if overlaps else choose.one_of((1, 2))) if drafts else 0,
         hicache=None if uncached or choose.one_of((True, False)) else hicache(choose, page_size),
     )
 

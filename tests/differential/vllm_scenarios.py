@@ -61,11 +61,6 @@ def offloading_scenario(seed: int) -> Scenario[EngineConfig]:
         scenario.config,
         version="0.32",
         enable_prefix_caching=True,
-        num_speculative_tokens=0,
-        num_lookahead_tokens=0,
-        eagle_block_drop=False,
-        num_speculative_tokens_per_batch_size=(),
-        acceptance=None,
         offload=HostConfig(
             blocks=choose.one_of((1, 3, 12, 40, 400)),
             block_bytes=10 * scenario.config.block_size,
@@ -73,6 +68,7 @@ def offloading_scenario(seed: int) -> Scenario[EngineConfig]:
             store_latency_ps=choose.one_of((0, 10**6, 3 * 10**9)),
             load_bytes_per_s=choose.one_of((1_000, 20_000, 10**7)),
             load_latency_ps=choose.one_of((0, 10**6, 3 * 10**9)),
+            drops_last_block=scenario.config.eagle_block_drop and choose.one_of((False, True)),
         ),
     )
     return replace(scenario, config=config)

@@ -252,7 +252,7 @@ def sglang_engines(draw: st.DrawFn) -> dict[str, Any]:
         "disable_priority_preemption": draw(st.integers(0, 3)) == 0,
         "schedule_low_priority_values_first": draw(st.booleans()),
         "priority_scheduling_preemption_threshold": draw(st.integers(0, 1)),
-        "disable_overlap_schedule": drafts > 0 or draw(st.booleans()),
+        "disable_overlap_schedule": draw(st.booleans()),
         "ignore_eos": draw(st.integers(0, 3)) == 0,
         "speculative_num_draft_tokens": drafts + 1 if drafts else 0,
         "acceptance": draw(drawn(steps)) if drafts else None,
@@ -297,7 +297,7 @@ def vllm_engines(draw: st.DrawFn) -> dict[str, Any]:
     drafts = draw(st.sampled_from([0, 0, 0, 2, 3]))
     blocks = draw(st.integers(2, 60)) * max(1, 16 // block_size) + 1
     caches = draw(st.integers(0, 3)) > 0
-    can_offload = version == "0.32" and caches and not drafts
+    can_offload = version == "0.32" and caches
     chunked = draw(st.integers(0, 4)) > 0
     threshold = draw(st.sampled_from([0, 0, 8, 30]))
     return {
@@ -318,7 +318,7 @@ def vllm_engines(draw: st.DrawFn) -> dict[str, Any]:
         "async_scheduling": drafts == 0 and draw(st.booleans()),
         "num_speculative_tokens": drafts,
         **(draw(speculation(drafts)) if drafts else {}),
-        "offload": draw(st.none() | offloads(block_size)) if can_offload else None,
+        "offload": draw(st.none() | offloads(block_size, drafts)) if can_offload else None,
         "groups": None if caches else draw(st.none() | groups()),
     }
 
@@ -331,13 +331,14 @@ def groups(draw: st.DrawFn) -> dict[str, int]:
 
 
 @st.composite
-def offloads(draw: st.DrawFn, block_size: int) -> dict[str, Any]:
+def offloads(draw: st.DrawFn, block_size: int, drafts: int) -> dict[str, Any]:
     """Host memory for a token of 10 kB: anything from a block to plenty, copies that take nothing or outlast passes."""
     return {
         "blocks": draw(st.integers(1, max(1, 3000 // block_size))),
         "block_bytes": 10_000 * block_size,
         "store": draw(_SPEEDS),
         "load": draw(_SPEEDS),
+        "drops_last_block": drafts > 0 and draw(st.booleans()),
         "below": [draw(below(place, block_size)) for place in draw(_PLACES)],
     }
 

@@ -135,7 +135,6 @@ TRTLLM_EAGLE = {
         ({"speculative": EAGLE | {"num_speculative_tokens_per_batch_size": [[1, 9, 4]]}}, {}, "engine.speculative"),
         (SGLANG_EAGLE, {"speculative_algorithm": "DFLASH"}, "engine.speculative_algorithm"),
         (SGLANG_EAGLE, {"speculative_num_draft_tokens": 5}, "engine.speculative_num_draft_tokens"),
-        (SGLANG_EAGLE, {"disable_overlap_schedule": False}, "engine.disable_overlap_schedule"),
         (SGLANG_EAGLE, {"enable_mixed_chunk": True}, "engine.enable_mixed_chunk"),
         (SGLANG_EAGLE, {"speculation": {"acceptance": {"cycle": [1]}}}, "engine.speculation.acceptance"),
         (SGLANG_EAGLE, {"speculation": {"acceptance": {"mean_length": 4.5}}}, "engine.speculation"),

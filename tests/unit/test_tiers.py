@@ -186,16 +186,6 @@ def test_the_size_in_gib_is_of_all_ranks() -> None:
         ({"engine": {"kv_offloading_backend": "native"}}, "engine.kv_offloading_backend", "never read"),
         ({"tiers": {"host": {"first_byte_ms": 1}}}, "tiers", "never read"),
         ({"engine": {"kv_offloading_size": 8}, "tiers": {"host": {"blocks": 9}}}, "tiers.host.blocks", "given already"),
-        (
-            {
-                "engine": {
-                    "kv_offloading_size": 8,
-                    "speculative": {"method": "ngram", "num_speculative_tokens": 2, "acceptance": 0.5},
-                }
-            },
-            "engine.kv_offloading_size",
-            "speculative",
-        ),
         ({"engine": {"name": "trtllm"}, "tiers": {"host": {"blocks": 9}}}, "tiers", "never read"),
         (
             {

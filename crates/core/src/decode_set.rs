@@ -23,8 +23,9 @@ pub struct Member<'a> {
     /// The counter after the pass that gives the last token.
     pub finish_at: u64,
     pub burst: Option<Burst<'a>>,
-    /// Blocks it holds as it joins, where it verifies drafts.
+    /// Where it verifies drafts: blocks it holds as it joins, and the counter then.
     pub held: u32,
+    pub joined: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -79,6 +80,14 @@ impl<'a> DecodeSet<'a> {
     /// Drafts of each row in each pass.
     pub fn drafts(&self) -> u32 {
         self.verify().map_or(0, |verify| verify.drafts)
+    }
+
+    /// Where rows verify drafts: whether the pass before the next one is not known to have given
+    /// anything as blocks are taken for that.
+    pub fn set_unknown(&mut self, is_unknown: bool) {
+        if let Rows::Verifying(rows) = &mut self.rows {
+            rows.unknown = u64::from(is_unknown);
+        }
     }
 
     /// Total context after the pass that raises the counter to `k`, drafts included.

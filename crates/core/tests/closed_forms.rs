@@ -142,7 +142,7 @@ fn a_decode_set_knows_what_its_rows_need() {
         for slot in 0..dice.roll(1, 20) as u32 {
             let finish_at = k + dice.roll(1, 60) as u64;
             let (order, offset) = (u64::from(slot), dice.roll(-40, 90));
-            let member = Member { slot, order, offset, finish_at, burst: None, held: 0 };
+            let member = Member { slot, order, offset, finish_at, burst: None, held: 0, joined: 0 };
             set.insert(member);
             members.push(member);
             if dice.chance(4) {
@@ -183,12 +183,14 @@ fn a_decode_set_knows_what_rows_that_verify_drafts_need() {
         let counts: Vec<u32> = (0..7).map(|_| dice.roll(0, 9) as u32).chain([1]).collect();
         let draws = Draws::new(&counts, drafts, seed);
         let (slots, most) = (1 + drafts + dice.roll(0, 4) as u32, dice.pick(&[90, 9_000]));
-        let verify = Verify { draws: &draws, drafts, slots, most };
+        let (ahead, unknown) = (dice.chance(2), dice.chance(2));
+        let verify = Verify { draws: &draws, drafts, slots, most, ahead };
         let mut set = DecodeSet::new(block_size, Some(verify), false);
-        let k = dice.roll(0, 90) as u64;
+        set.set_unknown(unknown && ahead);
+        let k = dice.roll(3, 90) as u64;
         let mut rows: Vec<(Member, u64, u32)> = Vec::new();
         for slot in 0..dice.roll(1, 9) as u32 {
-            let (place, given, prompt) = (dice.roll(0, 500) as u64, dice.roll(1, 30) as u32, dice.roll(1, 90));
+            let (place, given, prompt) = (dice.roll(0, 500) as u64, dice.roll(1, 30) as u32, dice.roll(20, 90));
             let burst = Burst::new(&draws, place, given, k);
             let target = given + dice.roll(1, 70) as u32;
             let finish_at = burst.finish_at(target, k);
@@ -196,7 +198,8 @@ fn a_decode_set_knows_what_rows_that_verify_drafts_need() {
             assert_eq!(finish_at, k + passes);
             let held = ((prompt + i64::from(given) - 1) as u32).min(most).div_ceil(block_size);
             let (order, burst) = (u64::from(slot), Some(burst));
-            let member = Member { slot, order, offset: prompt - 1, finish_at, burst, held };
+            let joined = k - dice.roll(0, 3) as u64;
+            let member = Member { slot, order, offset: prompt - 1, finish_at, burst, held, joined };
             set.insert(member);
             rows.push((member, place, prompt as u32 - 1 + given));
             if dice.chance(4) {
@@ -213,8 +216,11 @@ fn a_decode_set_knows_what_rows_that_verify_drafts_need() {
             let context: u32 = stored.iter().map(|stored| stored + 1 + drafts).sum();
             assert_eq!(contexts[pass as usize], i64::from(context), "seed {seed}");
             assert_eq!(set.context(k + pass as u64 + 1), i64::from(context));
-            for (index, (_, place, _)) in rows.iter().enumerate() {
-                let blocks = (stored[index] + slots).min(most).div_ceil(block_size).max(held[index]);
+            let behind = u64::from(if pass == 0 { unknown && ahead } else { ahead });
+            for (index, (member, place, _)) in rows.iter().enumerate() {
+                let known = (k + pass as u64 - behind).max(member.joined);
+                let known = member.offset + member.burst.expect("it verifies").given(known);
+                let blocks = (known as u32 + slots).min(most).div_ceil(block_size).max(held[index]);
                 taken += i64::from(blocks - held[index]);
                 held[index] = blocks;
                 stored[index] += draws.at(place + pass as u64);
@@ -230,6 +236,7 @@ fn a_decode_set_knows_what_rows_that_verify_drafts_need() {
         assert!(within == fitting || (within < fitting && within >= 8), "seed {seed}: {within}, {fitting}");
         assert_eq!(set.take(k, wanted), taken);
         assert!(rows.iter().zip(&held).all(|(row, &held)| set.held(row.0.slot, 0, block_size) == held));
+        set.set_unknown(ahead && (wanted > 1 || unknown));
         assert_eq!(set.demand(k + wanted as u64 - 1, 1), 0);
     }
 }

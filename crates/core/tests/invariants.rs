@@ -83,17 +83,9 @@ fn vllm(dice: &mut Dice) -> Vllm {
 
 /// With host memory that is anything from a block to plenty, at the end of a slow or a fast link.
 fn offloading(dice: &mut Dice) -> Vllm {
-    let mut engine = Vllm {
-        version: Version::V0_32,
-        enable_prefix_caching: true,
-        num_speculative_tokens: 0,
-        acceptance: None,
-        num_lookahead_tokens: 0,
-        eagle_block_drop: false,
-        num_speculative_tokens_per_batch_size: Vec::new(),
-        ..vllm(dice)
-    };
-    engine.async_scheduling = dice.chance(2);
+    let mut engine = Vllm { version: Version::V0_32, enable_prefix_caching: true, ..vllm(dice) };
+    let drafts = engine.num_speculative_tokens > 0;
+    engine.async_scheduling = !drafts && dice.chance(2);
     engine.num_gpu_blocks = 200_u32.div_ceil(engine.block_size) + dice.roll(1, 30) as u32;
     let speed = |dice: &mut Dice| Speed {
         bytes_per_s: dice.pick(&[2_000, 100_000, 10_000_000]),
@@ -113,6 +105,7 @@ fn offloading(dice: &mut Dice) -> Vllm {
         block_bytes: 10 * u64::from(engine.block_size),
         store: speed(dice),
         load: speed(dice),
+        drops_last_block: drafts && dice.chance(2),
         below,
     });
     engine
@@ -186,7 +179,7 @@ fn sglang(dice: &mut Dice) -> Sglang {
         schedule_low_priority_values_first: dice.chance(2),
         priority_scheduling_preemption_threshold: dice.roll(0, 1) as i32,
         disable_priority_preemption: dice.chance(4),
-        disable_overlap_schedule: drafts > 0 || dice.chance(2),
+        disable_overlap_schedule: dice.chance(2),
         ignore_eos: dice.chance(3),
         speculative_num_draft_tokens: if drafts > 0 { drafts + 1 } else { 0 },
         acceptance: (drafts > 0).then(|| serde_json::from_str(ACCEPTANCE).expect("a table")),
@@ -279,6 +272,7 @@ fn holds(engine: fn(&mut Dice) -> Engine, least_preemptions: u32) -> u32 {
             leap: dice.chance(2),
             max_passes: u64::MAX,
             store: store.as_ref(),
+            pipeline: None,
             log_passes: false,
             log_blocks: dice.chance(3) && !matches!(&engine, Engine::Vllm(engine) if engine.groups.is_some()),
         };

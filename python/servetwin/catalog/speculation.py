@@ -7,6 +7,7 @@ from typing import Any
 
 from ..spec import Spec
 from ..spec.engine import Acceptance, Drafting
+from .formats import Format
 from .layers import Layer
 from .models import Model
 
@@ -66,6 +67,13 @@ def check_model_drafts(spec: Spec, model: Model | None, drafting: Drafting) -> N
             found=model.name,
             wanted="a drafting head (eagle) or n-grams, or a model that has them",
         )
+
+
+def head_bytes(model: Model, drafting: Drafting | None, kv: Format, tensor: int) -> int:
+    """That the head's layer keeps of a token on one rank, beside what the model does; 0 without a head."""
+    if drafting is None or drafting.head == "none":
+        return 0
+    return head_layer(model, drafting).mixer.cache_bytes(1, kv, tensor)
 
 
 def head_layer(model: Model, drafting: Drafting) -> Layer:

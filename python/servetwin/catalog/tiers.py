@@ -14,6 +14,7 @@ from .gpus import Gpu
 from .layers import LatentAttention
 from .lookup import needed
 from .models import Model
+from .speculation import head_bytes
 
 COPY_EFFICIENCY = 0.85
 """Of the PCIe link's rate, what large copies from and to pinned memory reach. Assumed."""
@@ -39,12 +40,23 @@ def vllm_offload(
         "block_bytes": block_bytes,
         "store": host_speed(spec, gpu, "store_gbytes_per_s"),
         "load": host_speed(spec, gpu, "load_gbytes_per_s"),
+        "drops_last_block": _drops_last_block(engine),
         "below": [
             _below(spec, name, tier, block_bytes * _copies(spec, model))
             for name, tier in (("disk", spec.tiers.disk), ("shared", spec.tiers.shared))
             if tier is not None
         ],
     }
+
+
+def _drops_last_block(engine: VllmEngine) -> bool:
+    """Of heads, vLLM tells layers of multi-token prediction from the model's own, and what they keep of the last
+    block that is found may be stale (_annotate_eagle_groups in v1/core/kv_cache_utils.py, and the connector's
+    offloading/scheduler.py)."""
+    speculative, drafting = engine.speculative, engine.drafting
+    if speculative is None or drafting is None:
+        return False
+    return drafting.head == "mtp" and not speculative.disable_eagle_block_drop
 
 
 def _below(spec: Spec, name: str, tier: TierBelow, block_bytes: int) -> dict[str, Any]:
@@ -105,12 +117,14 @@ def sglang_hicache(
 
 
 def rank_bytes_per_token(spec: Spec, model: Model | None, kv: Format) -> int:
-    """What one rank keeps of a token, as given or of the model. Raises SpecError if there is neither."""
+    """What one rank keeps of a token, as given or of the model and its drafting head. Raises SpecError if there is
+    neither."""
     if spec.tiers.kv_bytes_per_token is not None:
         return spec.tiers.kv_bytes_per_token
     if model is None:
         raise needed(spec, "model", "tiers.kv_bytes_per_token is not given, and is derived from it")
-    return model.cache_bytes(1, kv, spec.parallel.tensor)
+    tensor = spec.parallel.tensor
+    return model.cache_bytes(1, kv, tensor) + head_bytes(model, spec.engine.drafting, kv, tensor)
 
 
 def host_speed(

@@ -82,13 +82,6 @@ def _sglang(spec: Spec, engine: SglangEngine) -> None:
                 raise problem(("engine", name), "never read with NGRAM", wanted="it left out")
     else:
         _sglang_tree(spec, engine)
-    if not engine.disable_overlap_schedule:
-        raise problem(
-            ("engine", "disable_overlap_schedule"),
-            "speculation is not yet modelled in the overlap loop, SGLang's default",
-            found="false",
-            wanted="true",
-        )
     if engine.enable_mixed_chunk:
         raise problem(("engine", "enable_mixed_chunk"), "SGLang turns it off with speculation", wanted="it left out")
 

@@ -43,12 +43,6 @@ def _sglang(spec: Spec, engine: SglangEngine) -> None:
             "HiCache together with pipeline parallelism is not yet modelled",
             wanted="one of the two",
         )
-    if engine.drafting is not None:
-        raise problem(
-            ("engine", "enable_hierarchical_cache"),
-            "HiCache together with speculative decoding is not yet modelled",
-            wanted="one of the two",
-        )
     if engine.hicache_ratio is not None and engine.hicache_size is not None:
         raise problem(("engine", "hicache_ratio"), "never read beside hicache_size", wanted="one of the two")
     for name in ("disk", "shared"):
@@ -104,9 +98,3 @@ def _vllm(spec: Spec, engine: VllmEngine, pool: str) -> None:
         below = getattr(spec.tiers, name)
         if below is not None and (below.capacity_gib is None) == (below.blocks is None):
             raise problem(("tiers", name), "has no size, or two", wanted="either capacity_gib or blocks")
-    if engine.speculative is not None:
-        raise problem(
-            sized,
-            "offloading together with speculative decoding is not yet modelled",
-            wanted="one of the two",
-        )

@@ -135,8 +135,10 @@ impl Sglang {
             let cycle = matches!(self.acceptance, Some(Acceptance::Cycle { .. }));
             fault(cycle, "acceptance in cycles is vLLM's alone")?;
             fault(self.mixes(), "speculation without mixed chunks")?;
-            fault(!self.disable_overlap_schedule, "speculation runs without overlap")?;
-            fault(self.decode_reserve_tokens <= drafts, "decode_reserve_tokens does not hold the drafts")?;
+            // With overlap a pass may begin a pass's tokens behind what is known.
+            let tokens =
+                u64::from(self.speculative_num_draft_tokens) * if self.disable_overlap_schedule { 1 } else { 2 };
+            fault(u64::from(self.decode_reserve_tokens) < tokens, "decode_reserve_tokens does not hold the drafts")?;
         }
         if let Some(disaggregation) = &self.disaggregation {
             fault(!self.disable_radix_cache, "a decode replica with a radix cache")?;

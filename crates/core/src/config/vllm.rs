@@ -92,6 +92,9 @@ pub struct Offload {
     pub store: Speed,
     /// From the host to the GPU.
     pub load: Speed,
+    /// Whether the last block that is found is computed again, for the drafting head.
+    #[serde(default)]
+    pub drops_last_block: bool,
     /// Where the host's blocks are kept as well, in the order in which it is asked.
     #[serde(default)]
     pub below: Vec<Below>,
@@ -181,8 +184,8 @@ impl Vllm {
         let count = |place: Place| offload.below.iter().filter(|below| below.place == place).count();
         fault(count(Place::Disk).max(count(Place::Shared)) > 1, "a place below the host is there once")?;
         fault(!self.enable_prefix_caching, "offload needs enable_prefix_caching")?;
-        fault(self.version != Version::V0_32, "offload is modelled for 0.32")?;
-        fault(drafts > 0, "offload runs without speculation")
+        fault(offload.drops_last_block && drafts == 0, "options of speculation without it")?;
+        fault(self.version != Version::V0_32, "offload is modelled for 0.32")
     }
 
     /// Drafts of the next pass, after one of `requests` requests.

@@ -15,6 +15,9 @@ pub struct Verify<'a> {
     /// Tokens beyond those stored for which a row holds blocks during a pass, and the most it does at all.
     pub slots: u32,
     pub most: u32,
+    /// Whether a pass is decided before the one before it has given its tokens: then what is stored is
+    /// counted without these.
+    pub ahead: bool,
 }
 
 /// Of one row: when the counter is k, it has given `given + draws.total(draw + k)` tokens.
@@ -51,7 +54,10 @@ pub(super) struct Verifying<'a> {
     draws: Vec<u64>,
     bases: Vec<i64>,
     held: Vec<u32>,
+    joined: Vec<u64>,
     position: Vec<u32>,
+    /// Passes before the next one whose tokens are not known: 0 or 1. Of those after it, `verify.ahead`.
+    pub(super) unknown: u64,
     /// The most passes of the next run: a run that is cut short has cost what it was planned for.
     reach: i64,
 }
@@ -65,7 +71,9 @@ impl<'a> Verifying<'a> {
             draws: Vec::new(),
             bases: Vec::new(),
             held: Vec::new(),
+            joined: Vec::new(),
             position: Vec::new(),
+            unknown: 0,
             reach: REACH_MIN,
         }
     }
@@ -80,6 +88,7 @@ impl<'a> Verifying<'a> {
         self.draws.push(burst.draw);
         self.bases.push(member.offset + burst.given);
         self.held.push(member.held);
+        self.joined.push(member.joined);
     }
 
     pub(super) fn remove(&mut self, slot: u32) {
@@ -88,6 +97,7 @@ impl<'a> Verifying<'a> {
         self.draws.swap_remove(position);
         self.bases.swap_remove(position);
         self.held.swap_remove(position);
+        self.joined.swap_remove(position);
         if let Some(&moved) = self.slots.get(position) {
             self.position[moved as usize] = position as u32;
         }
@@ -125,9 +135,11 @@ impl<'a> Verifying<'a> {
         }
     }
 
-    /// Blocks that a row holds in the pass that raises the counter from `k`.
-    fn blocks(&self, row: usize, k: u64) -> u32 {
-        let tokens = (self.stored(row, k) + i64::from(self.verify.slots)).min(i64::from(self.verify.most));
+    /// Blocks that a row holds in the last of `passes` passes from counter `k` on.
+    fn blocks(&self, row: usize, k: u64, passes: i64) -> u32 {
+        let unknown = if passes == 1 { self.unknown } else { u64::from(self.verify.ahead) };
+        let known = (k + passes as u64 - 1).saturating_sub(unknown).max(self.joined[row]);
+        let tokens = (self.stored(row, known) + i64::from(self.verify.slots)).min(i64::from(self.verify.most));
         ((tokens + self.block_size - 1) / self.block_size) as u32
     }
 
@@ -138,22 +150,20 @@ impl<'a> Verifying<'a> {
     /// Blocks that one row takes in the pass that raises the counter from `k`.
     pub(super) fn demand_of(&self, slot: u32, k: u64) -> u32 {
         let row = self.position[slot as usize] as usize;
-        self.blocks(row, k).saturating_sub(self.held[row])
+        self.blocks(row, k, 1).saturating_sub(self.held[row])
     }
 
     /// Blocks that `passes` passes from counter `k` on take.
     pub(super) fn demand(&self, k: u64, passes: i64) -> i64 {
-        let last = k + passes as u64 - 1;
-        (0..self.slots.len()).map(|row| i64::from(self.blocks(row, last).saturating_sub(self.held[row]))).sum()
+        (0..self.slots.len()).map(|row| i64::from(self.blocks(row, k, passes).saturating_sub(self.held[row]))).sum()
     }
 
     /// As [`Self::demand`], and they have them.
     pub(super) fn take(&mut self, k: u64, passes: i64) -> i64 {
         self.reach = (2 * passes).clamp(REACH_MIN, PIECE as i64);
-        let last = k + passes as u64 - 1;
         let mut taken = 0;
         for row in 0..self.slots.len() {
-            let blocks = self.blocks(row, last).max(self.held[row]);
+            let blocks = self.blocks(row, k, passes).max(self.held[row]);
             taken += i64::from(blocks - self.held[row]);
             self.held[row] = blocks;
         }

@@ -91,16 +91,18 @@ impl Pass {
         PassTime { all_ps: all, extrapolated_ps: all - measured }
     }
 
-    /// Notes what its rows of the decode set gave, if they verify drafts: `beyond` tokens of it nobody wanted.
+    /// Notes what its rows of the decode set gave, if they verify drafts, but for those that are dead and
+    /// those `dropped`: `beyond` tokens of it nobody wanted.
     pub(super) fn count_bursts(
         &self,
         verify: Option<Verify>,
+        dropped: i64,
         beyond: i64,
         gaps: &mut GapList,
         speculated: &mut Speculated,
     ) {
         let Some(verify) = verify else { return };
-        let verifications = self.decoding * self.passes;
+        let verifications = self.decoding * self.passes - self.dead - dropped;
         gaps.push_within_bursts(self.given - verifications - beyond);
         if verify.drafts > 0 {
             let verified = verifications as u64;

@@ -72,6 +72,7 @@ def offload(host: HostConfig | None) -> dict[str, Any] | None:
         "block_bytes": host.block_bytes,
         "store": {"bytes_per_s": host.store_bytes_per_s, "latency_ps": host.store_latency_ps},
         "load": {"bytes_per_s": host.load_bytes_per_s, "latency_ps": host.load_latency_ps},
+        "drops_last_block": host.drops_last_block,
     }
 
 

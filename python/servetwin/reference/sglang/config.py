@@ -78,8 +78,8 @@ class EngineConfig:
             raise refused("max_running_requests", self.max_running_requests, wanted)
         if self.drafts and (self.acceptance is None or isinstance(self.acceptance, Cycle)):
             raise refused("acceptance", self.acceptance, "a table of outcomes")
-        if self.drafts and not (self.disable_overlap_schedule and not self.mixes):
-            raise refused("speculative_num_draft_tokens", self.speculative_num_draft_tokens, "the loop without overlap")
+        if self.drafts and self.mixes:
+            raise refused("speculative_num_draft_tokens", self.speculative_num_draft_tokens, "passes that mix nothing")
 
     @property
     def drafts(self) -> int:

@@ -146,7 +146,7 @@ class Worker:
             kind=plan.kind,
             scheduled=[
                 *([r.spec.index, r.extend_tokens, r.prefix] for r in plan.prefills),
-                *([r.spec.index, 1 + drafts, r.kv_tokens - (drafts == 0)] for r in plan.decodes),
+                *([r.spec.index, 1 + drafts, stored] for r, stored in zip(plan.decodes, plan.stored, strict=True)),
             ],
             waiting=len(scheduler.waiting),
             running=len(scheduler.running),
@@ -165,8 +165,7 @@ class Worker:
 
 def features(plan: Pass, drafts: int) -> Features:
     """What the step time depends on, once the pass's slots are allotted."""
-    # Without drafts, the slot of the newest token is counted already.
-    decode_context = sum(request.kv_tokens + (1 + drafts if drafts else 0) for request in plan.decodes)
+    decode_context = sum(stored + 1 + drafts for stored in plan.stored)
     whole = [request for request in plan.prefills if request is not plan.chunked]
     return Features(
         prefill_tokens=sum(r.extend_tokens for r in plan.prefills),

@@ -111,7 +111,7 @@ class KvCache:
             self.free_rows -= not request.holds_row
             request.holds_row = True
             self.available -= config.ceil_page(request.extend_end) - config.ceil_page(request.prefix)
-            request.kv_tokens = request.extend_end
+            request.kv_tokens = request.device_tokens = request.extend_end
             request.allocated = config.ceil_page(request.extend_end)
             request.has_decoded = False
         if self.available < 0:

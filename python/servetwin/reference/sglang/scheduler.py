@@ -27,6 +27,10 @@ class Pass:
 
     prefills: list[RequestState] = field(default_factory=list)
     decodes: list[RequestState] = field(default_factory=list)
+    stored: list[int] = field(default_factory=list)
+    """Of each of these, tokens with KV before the pass."""
+    given: list[int] = field(default_factory=list)
+    """And tokens that come of it."""
     chunked: RequestState | None = None
     """The prefill that goes on in the next pass."""
     retracted: list[RequestState] = field(default_factory=list)
@@ -188,10 +192,9 @@ class Scheduler:
         self._drop_ending()
         if not self.running or not self.cache.fits_decode(self.running):
             return
-        self.cache.decode(self.running)
+        self._take_decodes(plan)
         for request in self.running:
             request.tried_tokens = len(request.tokens)
-        plan.decodes = self.running
         self.running = []
 
     # Decode
@@ -211,8 +214,16 @@ class Scheduler:
             self.ratio.retracted(self.running)
             for request in plan.retracted:
                 self.waiting.add(request)
-        self.cache.decode(self.running)
+        self._take_decodes(plan)
+
+    def _take_decodes(self, plan: Pass) -> None:
+        """All that run, and what will come of their drafts, which only the device knows so far."""
         plan.decodes = self.running
+        plan.stored = [r.device_tokens if self.config.drafts else r.kv_tokens for r in self.running]
+        self.cache.decode(self.running)
+        plan.given = [1 + self._accepted(request) for request in self.running]
+        for request, given in zip(self.running, plan.given, strict=True):
+            request.device_tokens += given
 
     def _drop_ending(self) -> bool:
         """Overlap: takes those out whose last token, by their limit, is on its way."""
@@ -250,15 +261,16 @@ class Scheduler:
     # After a pass has run
 
     def update(self, plan: Pass) -> list[RequestState]:
-        """Every row gets its token, but for the prompt that goes on. Returns those that got one.
+        """Every row gets its token, or tokens, but for the prompt that goes on. Returns those that got one.
 
         Overlap: neither do those that have ended or been retracted since the pass was decided.
         """
         served = [r for r in plan.rows if r is not plan.chunked and not r.finished and not r.retracted]
+        given = dict(zip(map(id, plan.decodes), plan.given, strict=True))
         for request in served:
-            for _ in range(self._accepted(request, plan) + 1):
+            for _ in range(given.get(id(request), 1)):
                 self._append_output(request)
-            if self.config.drafts and request in plan.decodes:
+            if self.config.drafts and id(request) in given:
                 request.kv_tokens = len(request.tokens) - 1
             if request.finished:
                 self.cache.store(request, request.kv_tokens)
@@ -267,9 +279,9 @@ class Scheduler:
                 self._checkpoint(request)
         return served
 
-    def _accepted(self, request: RequestState, plan: Pass) -> int:
-        """Drafts, of those it verified in this pass."""
-        if self.config.acceptance is None or request not in plan.decodes:
+    def _accepted(self, request: RequestState) -> int:
+        """Drafts, of those it verifies next."""
+        if self.config.acceptance is None:
             return 0
         ordinal = request.verified
         request.verified += 1

@@ -35,6 +35,9 @@ class RequestState:
     extend_end: int = 0
     """Where that prefill ends."""
     kv_tokens: int = 0
+    """With drafts, those whose outcomes are known."""
+    device_tokens: int = 0
+    """With drafts, those that are there once what is launched has run."""
     allocated: int = 0
     """Slots it holds: whole pages, for more than its KV where it verifies drafts."""
     has_decoded: bool = False

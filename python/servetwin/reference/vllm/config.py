@@ -82,8 +82,8 @@ class EngineConfig:
             raise ServetwinError("speculation under async scheduling is not modelled")
         if self.num_speculative_tokens and self.acceptance is None:
             raise ServetwinError("engine.acceptance is needed with num_speculative_tokens")
-        if self.offload and (self.version != "0.32" or self.num_speculative_tokens or not self.enable_prefix_caching):
-            raise ServetwinError("offloading is modelled in version 0.32, with prefix caching, without speculation")
+        if self.offload and (self.version != "0.32" or not self.enable_prefix_caching):
+            raise ServetwinError("offloading is modelled in version 0.32, with prefix caching")
         if self.pipeline_parallel_size > 1 and (self.version != "0.32" or self.num_speculative_tokens or self.offload):
             raise ServetwinError("pipeline stages are modelled in version 0.32, without speculation and offloading")
 

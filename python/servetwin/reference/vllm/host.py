@@ -18,6 +18,8 @@ class HostConfig:
     store_latency_ps: int
     load_bytes_per_s: int
     load_latency_ps: int
+    drops_last_block: bool = False
+    """The last block that is found is computed again, for the drafting head."""
 
 
 @dataclass

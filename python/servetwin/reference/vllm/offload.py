@@ -32,6 +32,7 @@ class Connector:
 
     def __init__(self, config: HostConfig, block_size: int) -> None:
         self._block_size = block_size
+        self._drops_last_block = config.drops_last_block
         self.host = Host(config)
         self.requests: dict[int, Offloaded] = {}
         self.loading: dict[RequestState, int] = {}
@@ -63,6 +64,8 @@ class Connector:
         found = self.host.prefix(request.keys[local:])
         if any(block.ready_ps > now_ps for block in found):
             return self._put_off(max(block.ready_ps for block in found))
+        if self._drops_last_block:
+            found = found[:-1]
         if any(block.readers for block in found):
             return self._put_off(min(self.loading.values()))
         return len(found)

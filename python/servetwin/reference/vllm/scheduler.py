@@ -193,6 +193,7 @@ class Scheduler:
         victim.status = Status.PREEMPTED
         victim.computed = 0
         victim.drafts = 0
+        victim.prefilling = False
         victim.stale = victim.in_flight
         victim.placeholders = 0
         self.waiting.put_back(victim)
@@ -253,7 +254,10 @@ class Scheduler:
         spare = self._spare()
         if self.config.scheduler_reserve_full_isl and self.cache.blocks_to_admit(len(request.tokens), hit) > spare:
             return False
-        promised = sum(self.cache.missing(other, len(other.tokens)) for other in self._in_prompts(plan))
+        drafts = self.config.num_speculative_tokens
+        verified = 1 + drafts + self.config.num_lookahead_tokens if drafts else 0
+        promised = sum(self.cache.missing(other, len(other.tokens) + verified) for other in self._in_prompts(plan))
+        promised += -(-verified // self.config.block_size)
         if self.cache.blocks_to_admit(tokens, hit) > spare - promised:
             return False
         self.cache.admit_loading(request, hit, tokens)
@@ -264,14 +268,17 @@ class Scheduler:
 
     def _in_prompts(self, plan: Pass) -> list[RequestState]:
         """Requests in the middle of their prompts, those that load or have loaded among them."""
-        admitted = (*plan.new, *plan.resumed)
         held = [request for request in self.requests.values() if request.blocks and request not in self.running]
-        return held + [request for request in self.running if request.prefilling or request.spec.index in admitted]
+        rows = (plan.rows[index] for index in (*plan.new, *plan.resumed))
+        going_on = [row.request for row in rows if row.computed_before + row.tokens < len(row.request.tokens)]
+        return held + [request for request in self.running if request.prefilling or request in going_on]
 
     def _admit_loaded(self, request: RequestState, beside_running: bool, plan: Pass) -> bool:
         self.cache.store(request, request.computed)
         request.computed = min(request.computed, len(request.tokens) - 1)
-        return self._admit(request, None, beside_running, plan)
+        admitted = self._admit(request, None, beside_running, plan)
+        request.prefilling |= admitted  # vLLM counts it among those that load until the pass is decided
+        return admitted
 
     def _admit(self, request: RequestState, hit: list[int] | None, beside_running: bool, plan: Pass) -> bool:
         """`hit`: what it has on the GPU; None if it holds blocks for what it has."""

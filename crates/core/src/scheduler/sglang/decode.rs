@@ -52,7 +52,7 @@ impl Sglang<'_> {
         }
         let ends = |&slot: &u32| {
             let row = &self.rows[slot as usize];
-            row.limit <= row.target && row.is_on_way(self.decision, self.on_way)
+            row.is_on_way(self.decision, self.on_way) && row.limit <= self.known(slot) + 1
         };
         let ending: Vec<u32> = self.decoding.finishing_by(self.k).filter(ends).collect();
         for &slot in &ending {

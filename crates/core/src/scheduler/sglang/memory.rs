@@ -92,7 +92,7 @@ impl Sglang<'_> {
             };
             let pages = match row.state {
                 State::Decoding => self.decoding.held(slot, stored, engine.page_size),
-                _ => stored.div_ceil(engine.page_size),
+                _ => stored.div_ceil(engine.page_size).max(row.pages),
             };
             held += pages * engine.page_size - row.protected;
             locks.push(row.node);

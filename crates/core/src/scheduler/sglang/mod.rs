@@ -133,6 +133,8 @@ pub struct Sglang<'a> {
     on_way: OnWay,
     /// Requests that have been taken out while a token was on its way: it is dropped.
     dropped: Vec<u32>,
+    /// Rows among these that were verifying drafts, and all their tokens on the way.
+    dropped_bursts: (i64, i64),
     /// Decisions so far.
     decision: u64,
     failure: Option<&'static str>,
@@ -150,6 +152,8 @@ pub struct Sglang<'a> {
     mixed_at: Option<(u64, u64, OnWay)>,
     first_order: u64,
     next_order: u64,
+    /// Rows that the last decision gave a new place while a pass was on its way, and their places there.
+    places_on_way: Vec<(u32, u64)>,
     last_decode_ps: i64,
     last_end_ps: i64,
     /// Passes, or runs of them, that are decided and whose results are not in.
@@ -190,6 +194,7 @@ impl<'a> Sglang<'a> {
             receiver: Receiver::default(),
             on_way: OnWay::Nothing,
             dropped: Vec::new(),
+            dropped_bursts: (0, 0),
             decision: 0,
             failure: None,
             vacated: false,
@@ -201,6 +206,7 @@ impl<'a> Sglang<'a> {
             mixed_at: None,
             first_order: u64::MAX / 2,
             next_order: u64::MAX / 2,
+            places_on_way: Vec::new(),
             last_decode_ps: 0,
             last_end_ps: 0,
             in_flight: 0,
@@ -264,7 +270,10 @@ impl<'a> Sglang<'a> {
     /// Tokens that the scheduler knows a row of the batch has given.
     fn known(&self, slot: u32) -> u32 {
         let row = &self.rows[slot as usize];
-        row.sampled(self.k) - u32::from(row.is_on_way(self.decision, self.on_way))
+        if !row.is_on_way(self.decision, self.on_way) {
+            return row.sampled(self.k);
+        }
+        if row.joined < self.k { row.sampled(self.k - 1) } else { row.sampled(self.k) - 1 }
     }
 
     fn enqueue(&mut self, mut waiting: Waiting) {
@@ -282,6 +291,7 @@ fn verify(engine: &config::Sglang) -> Option<Verify<'_>> {
         drafts: engine.speculative_num_draft_tokens - 1,
         slots: engine.decode_reserve_tokens,
         most: u32::MAX,
+        ahead: !engine.disable_overlap_schedule,
     })
 }
 

@@ -106,10 +106,9 @@ impl Sglang<'_> {
 
     /// Tokens of the batch, for all the scheduler knows.
     fn retractable(&self) -> i64 {
-        let on_way = i64::from(self.on_way != OnWay::Nothing);
-        let rows = self.running.len() as i64;
+        let on_way = u64::from(self.on_way != OnWay::Nothing);
         let departed: i64 = self.receiver.departed.iter().map(|&(_, tokens)| tokens).sum();
-        self.decoding.stored(self.k) + rows * (1 - on_way) + departed
+        self.decoding.stored(self.k - on_way) + self.running.len() as i64 + departed
     }
 
     fn free_rows(&self) -> usize {
@@ -253,7 +252,9 @@ impl Sglang<'_> {
     /// A row of the batch has ended: SGLang takes notice one turn later.
     pub(super) fn note_departure(&mut self, slot: u32) {
         let row = &self.rows[slot as usize];
-        self.receiver.departed.push((self.length(row.request), i64::from(row.prompt + row.target)));
+        // What a burst gave beyond its last token is counted as well.
+        let given = row.burst.map_or(i64::from(row.target), |burst| burst.given(row.finish_at));
+        self.receiver.departed.push((self.length(row.request), i64::from(row.prompt) + given));
     }
 
     /// How many of the next passes, up to `wanted`, can leave these queues as they are.

@@ -32,9 +32,7 @@ impl Sglang<'_> {
                 }
             }
         }
-        let verifying = self.decoding.finishing_by(pass.serial).map(|slot| &self.rows[slot as usize]);
-        let beyond = verifying.filter_map(|row| Some(row.burst?.given(pass.serial) - i64::from(row.target))).sum();
-        pass.count_bursts(self.decoding.verify(), beyond, &mut self.gaps, &mut self.speculated);
+        self.count_bursts(pass);
         if pass.decoding > 0 {
             self.last_decode_ps = end_ps;
         }
@@ -44,7 +42,12 @@ impl Sglang<'_> {
             }
         }
         let mut ending: Vec<u32> = self.decoding.finishing_by(pass.serial).chain(self.draining.drain(..)).collect();
-        ending.sort_unstable_by_key(|&slot| self.rows[slot as usize].order);
+        let place = |slot: u32| {
+            let before = self.places_on_way.iter().find(|&&(other, _)| other == slot);
+            before.map_or(self.rows[slot as usize].order, |&(_, order)| order)
+        };
+        ending.sort_unstable_by_key(|&slot| place(slot));
+        self.places_on_way.clear();
         for slot in ending {
             self.end(slot, end_ps, next.as_deref_mut(), results);
         }
@@ -54,6 +57,16 @@ impl Sglang<'_> {
         self.submit_backups(next.as_deref().map_or(end_ps, |next| next.start_ps + next.times.time(1)));
         self.close_log(pass, next.as_deref(), &results.ended[ended..]);
         self.dropped.clear();
+    }
+
+    /// Notes what rows that verify drafts gave, but for those taken out meanwhile.
+    fn count_bursts(&mut self, pass: &mut Pass) {
+        let ending = self.decoding.finishing_by(pass.serial).chain(self.draining.iter().copied());
+        let ending = ending.map(|slot| &self.rows[slot as usize]);
+        let beyond = ending.filter_map(|row| Some(row.burst?.given(pass.serial) - i64::from(row.target))).sum();
+        let (rows, tokens) = std::mem::take(&mut self.dropped_bursts);
+        pass.given -= tokens;
+        pass.count_bursts(self.decoding.verify(), rows, beyond, &mut self.gaps, &mut self.speculated);
     }
 
     /// The token that ends a prefill.
@@ -93,10 +106,13 @@ impl Sglang<'_> {
         match row.state {
             State::Decoding => {
                 // Overlap: if it stopped early, it is in the next pass as well, for nothing.
-                if row.stored(self.k) > stored
+                if self.k > row.finish_at
                     && let Some(next) = next
                 {
-                    stored += 1;
+                    match row.burst {
+                        None => stored += 1,
+                        Some(burst) => next.given -= burst.given(self.k) - burst.given(self.k - 1),
+                    }
                     next.dead += 1;
                     next.returning.retain(|&other| other != slot);
                     if let Some(entry) = next.logged {

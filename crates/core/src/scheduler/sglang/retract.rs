@@ -1,8 +1,8 @@
 //! Taking requests out of the batch when their next tokens find no room.
 
-use super::Sglang;
 use super::ratio::RETRACT_DECODE_STEPS;
 use super::row::{State, Waiting};
+use super::{OnWay, Sglang};
 use crate::record::{Reason, Status};
 use crate::scheduler::{Pass, Results};
 
@@ -82,6 +82,10 @@ impl Sglang<'_> {
         }
         if loses_token {
             self.dropped.push(row.request);
+            if let Some(burst) = row.burst.filter(|_| row.joined < self.k) {
+                self.dropped_bursts.0 += 1;
+                self.dropped_bursts.1 += burst.given(self.k) - burst.given(self.k - 1);
+            }
         }
         if let Some((k, decision, on_way)) = self.mixed_at
             && row.joined_by <= decision
@@ -112,6 +116,9 @@ impl Sglang<'_> {
         for &slot in kept {
             self.note_pages(slot);
             self.decoding.remove(self.rows[slot as usize].member(slot));
+            if self.on_way != OnWay::Nothing {
+                self.places_on_way.push((slot, self.rows[slot as usize].order));
+            }
             self.rows[slot as usize].order = self.next_order;
             self.next_order += 1;
             self.decoding.insert(self.rows[slot as usize].member(slot));

@@ -87,7 +87,7 @@ impl<'a> Row<'a> {
             offset += i64::from(self.target) - self.finish_at as i64;
         }
         let (order, finish_at, burst, held) = (self.order, self.finish_at, self.burst, self.pages);
-        Member { slot, order, offset, finish_at, burst, held }
+        Member { slot, order, offset, finish_at, burst, held, joined: self.joined }
     }
 
     /// Tokens given in passes scheduled so far, of a decoding row.
@@ -111,6 +111,11 @@ impl<'a> Row<'a> {
     /// Tokens stored in passes scheduled so far, of a decoding row: all but the last it gave.
     pub(super) fn stored(&self, k: u64) -> u32 {
         self.prompt + self.sampled(k) - 1
+    }
+
+    /// The same, with those that a burst gave beyond its last token.
+    pub(super) fn computed(&self, k: u64) -> u32 {
+        self.burst.map_or(self.stored(k), |burst| self.prompt + burst.given(k) as u32 - 1)
     }
 
     /// Tokens that the pass gives which raises the counter from `k`, of a decoding row.

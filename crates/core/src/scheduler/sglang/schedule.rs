@@ -20,6 +20,7 @@ impl Sglang<'_> {
             Kind::Decode if self.is_decode_replica() => OnWay::Decodes,
             Kind::Mixed | Kind::Decode => OnWay::All,
         };
+        self.decoding.set_unknown(matches!(self.on_way, OnWay::All | OnWay::Decodes));
         match self.s.role {
             Role::Aggregated => {}
             Role::Prefill => self.look_at_transfers(),

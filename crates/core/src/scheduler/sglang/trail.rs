@@ -58,7 +58,7 @@ impl Sglang<'_> {
         if let Some(entry) = pass.logged {
             let (rows, entry) = (&self.rows, &mut self.log[entry]);
             for row in self.running.iter().map(|&slot| &rows[slot as usize]) {
-                entry.scheduled.push((row.request, 1 + self.decoding.drafts(), row.stored(self.k)));
+                entry.scheduled.push((row.request, 1 + self.decoding.drafts(), row.computed(self.k)));
                 entry.emitted.extend((0..row.gives(self.k)).map(|_| row.request));
             }
         }

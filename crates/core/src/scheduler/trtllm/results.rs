@@ -16,7 +16,7 @@ impl Trtllm<'_> {
         }
         let ending = self.decoding.finishing_by(pass.serial).map(|slot| &self.rows[slot as usize]);
         let beyond = ending.filter_map(|row| Some(row.burst?.given(pass.serial) - i64::from(row.target))).sum();
-        pass.count_bursts(self.decoding.verify(), beyond, &mut self.gaps, &mut self.speculated);
+        pass.count_bursts(self.decoding.verify(), 0, beyond, &mut self.gaps, &mut self.speculated);
         for &slot in &pass.returning {
             self.gaps.push_one(end_ps - self.rows[slot as usize].last_emit_ps, 1);
         }

@@ -52,7 +52,15 @@ impl<'a> Row<'a> {
         if self.burst.is_none() {
             offset += i64::from(self.target) - self.finish_at as i64;
         }
-        Member { slot, order: self.order, offset, finish_at: self.finish_at, burst: self.burst, held: 0 }
+        Member {
+            slot,
+            order: self.order,
+            offset,
+            finish_at: self.finish_at,
+            burst: self.burst,
+            held: 0,
+            joined: self.joined,
+        }
     }
 
     /// In the decode set: tokens sampled in passes scheduled so far.

@@ -12,6 +12,7 @@ pub(super) fn decode_set(engine: &config::Trtllm, drafts: u32, ordered: bool) ->
         drafts,
         slots: 1 + drafts + engine.num_extra_kv_tokens,
         most: u32::MAX,
+        ahead: false,
     });
     DecodeSet::new(engine.tokens_per_block, verify, ordered)
 }

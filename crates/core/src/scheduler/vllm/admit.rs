@@ -123,6 +123,7 @@ impl<'a> Vllm<'a> {
                 None => self.waiting.take(passed.waiting),
             }
             let slot = self.enter_batch(head, cached, now_ps, results);
+            self.in_prompts.extend(loaded); // vLLM counts it among those that load until the pass is decided
             if hit.blocks > 0 {
                 self.pool.hold_found(slot);
             }

@@ -5,7 +5,7 @@
 
 use super::Vllm;
 use super::admit::Passed;
-use super::row::State;
+use super::row::{Planned, State};
 use crate::config::vllm::{Place, Version};
 use crate::scheduler::{Move, Results, Wanted};
 use crate::waiting::Waiting;
@@ -80,8 +80,11 @@ impl<'a> Vllm<'a> {
         if self.s.engine.version == Version::V0_19 {
             return 0;
         }
+        // Those whose prompts end with this pass count still.
         let is_prefilling = |&slot: &u32| {
-            self.rows[slot as usize].prefilling || self.admitted.iter().any(|planned| planned.slot == slot)
+            let row = &self.rows[slot as usize];
+            let goes_on = |planned: &Planned| planned.slot == slot && row.computed + planned.tokens < row.tokens();
+            row.prefilling || self.in_prompts.contains(&slot) || self.admitted.iter().any(goes_on)
         };
         let prefilling = self.explicit.iter().copied().filter(is_prefilling);
         let engine = self.s.engine;

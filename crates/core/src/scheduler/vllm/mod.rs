@@ -135,6 +135,8 @@ pub struct Vllm<'a> {
     progress: bool,
     preempting: bool,
     planned: Vec<Planned>,
+    /// Where blocks may be filled from outside: those of them that were in the middle of their prompts.
+    in_prompts: Vec<u32>,
     admitted: Vec<Planned>,
     gaps: GapList,
     passes: u64,
@@ -185,6 +187,7 @@ impl<'a> Vllm<'a> {
             progress: false,
             preempting: false,
             planned: Vec::new(),
+            in_prompts: Vec::new(),
             admitted: Vec::new(),
             gaps: GapList::new(gap_limit),
             passes: 0,

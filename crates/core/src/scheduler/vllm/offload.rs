@@ -29,6 +29,7 @@ pub(super) struct Offload<'a> {
     stores: Channel,
     loads: Channel,
     block_bytes: u64,
+    drops_last_block: bool,
     /// By slot.
     rows: Vec<Offloaded>,
     /// Loads on their way: their ends and slots.
@@ -74,6 +75,7 @@ impl<'a> Offload<'a> {
             stores: Channel::new(config.store),
             loads: Channel::new(config.load),
             block_bytes: config.block_bytes,
+            drops_last_block: config.drops_last_block,
             rows: Vec::new(),
             loading: BTreeSet::new(),
             ended: Vec::new(),
@@ -254,7 +256,10 @@ impl<'a> Vllm<'a> {
             return Outside::Later;
         }
         offload.bring(head.request, content.extents(local, whole), now_ps);
-        let found = offload.tier.find(content.extents(local, whole));
+        let mut found = offload.tier.find(content.extents(local, whole));
+        if offload.drops_last_block && found.ready_ps <= now_ps && found.blocks > 0 {
+            found = offload.tier.find(content.extents(local, local + found.blocks - 1));
+        }
         if found.blocks == 0 {
             Outside::Nothing
         } else if found.ready_ps > now_ps {
@@ -325,6 +330,9 @@ impl<'a> Vllm<'a> {
             offload.refused.retain(|slot| !slots.contains(slot));
             for slot in slots {
                 self.offer_prompt(slot, now_ps, at_ps);
+            }
+            if self.offload.as_ref().is_some_and(|offload| offload.is_copying(now_ps)) {
+                self.head_blocked = false; // the head may be put off now, and others pass it
             }
         }
         self.take_leave(|_| true, Some((now_ps, at_ps)));

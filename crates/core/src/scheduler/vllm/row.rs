@@ -70,7 +70,15 @@ impl<'a> Row<'a> {
         if self.burst.is_none() {
             offset += i64::from(self.target) - self.finish_at as i64;
         }
-        Member { slot, order: self.order, offset, finish_at: self.finish_at, burst: self.burst, held: 0 }
+        Member {
+            slot,
+            order: self.order,
+            offset,
+            finish_at: self.finish_at,
+            burst: self.burst,
+            held: 0,
+            joined: self.joined,
+        }
     }
 
     /// Tokens sampled in passes scheduled so far, of a decoding row.

@@ -127,6 +127,11 @@ impl Vllm<'_> {
         let mut features = self.decode_features(&batch.left_out);
         let some_prefilling = self.planned.iter().any(|p| self.rows[p.slot as usize].prefilling);
         let planned = std::mem::take(&mut self.planned);
+        self.in_prompts.clear();
+        if self.loads_blocks() {
+            let slots = planned.iter().map(|planned| planned.slot);
+            self.in_prompts.extend(slots.filter(|&slot| self.rows[slot as usize].prefilling));
+        }
         for &row in &planned {
             self.advance(row, &mut features, pass);
         }

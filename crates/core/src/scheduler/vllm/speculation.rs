@@ -21,6 +21,7 @@ pub(super) fn decode_set(engine: &config::Vllm, drafts: u32, ordered: bool) -> D
         drafts,
         slots: 1 + drafts + engine.num_lookahead_tokens,
         most: engine.max_model_len,
+        ahead: false,
     });
     DecodeSet::new(engine.block_size, verify, ordered)
 }
@@ -46,7 +47,7 @@ impl Vllm<'_> {
     pub(super) fn count_bursts(&mut self, pass: &Pass) {
         let ending = self.decoding.finishing_by(pass.serial).map(|slot| &self.rows[slot as usize]);
         let beyond = ending.filter_map(|row| Some(row.burst?.given(pass.serial) - i64::from(row.target))).sum();
-        pass.count_bursts(self.decoding.verify(), beyond, &mut self.gaps, &mut self.speculated);
+        pass.count_bursts(self.decoding.verify(), 0, beyond, &mut self.gaps, &mut self.speculated);
     }
 
     /// Rows whose results are in, and that do not end, decode from the table from now on, if their

@@ -1,4 +1,7 @@
-"""Drafts on decode replicas, by figures worked out by hand. Every pass takes 10 ms, and every draft is accepted."""
+"""Drafts in pools, in the overlap loop and beside host memory, by figures worked out by hand.
+
+Every pass takes 10 ms, and every draft is accepted.
+"""
 
 from __future__ import annotations
 
@@ -51,6 +54,12 @@ def specified(engine: dict[str, Any], **more: Any) -> Spec:
         "workload": {"trace": "given"},
     }
     return make_spec(given | more)
+
+
+def alone(engine: dict[str, Any], **more: Any) -> Spec:
+    """One replica."""
+    timing = {"kind": "linear", "base_ms": 10, "request_ms": 0, "prompt_token_us": 0, "stream_ms": 0}
+    return make_spec({"engine": engine, "timing": timing, "workload": {"trace": "given"}} | more)
 
 
 def run(spec: Spec, prompts: list[int], outputs: list[int], *, leap: bool) -> Result:
@@ -145,3 +154,78 @@ def test_a_heads_layer_is_handed_over_with_the_models(algorithm: str, layers: in
     )
     described = run_description(spec, resolve(spec), leap=True, own_router=False)
     assert described["handover"]["bytes_per_token"] == layers * 2 * 8 * 128 * 2
+
+
+@LEAPS
+@pytest.mark.parametrize(("output", "in_vain"), [(9, 1), (6, 0)])
+def test_sglangs_overlap_loop_launches_a_pass_before_it_knows_of_a_burst(leap: bool, output: int, in_vain: int) -> None:
+    """A prompt, 5 tokens, 9. The pass after that is launched when 5 are known: for nothing, unless one more is all."""
+    result = run(alone(SGLANG | {"disable_overlap_schedule": False}), [10], [output], leap=leap)
+    assert column_ms(result, "end_ps") == [30]
+    assert result.timings["passes"] == 3 + in_vain
+    assert result.summary["draft_acceptance_rate"] == 1
+
+
+@LEAPS
+def test_a_decode_replicas_overlap_loop_does_not_ask_who_ends(leap: bool) -> None:
+    """The same with one token more to come: as everybody, it has another pass."""
+    result = run(specified(SGLANG | {"disable_overlap_schedule": False}), [10], [6], leap=leap)
+    assert column_ms(result, "end_ps") == [30]
+    assert result.timings["passes"] == 1 + 3
+
+
+@LEAPS
+@pytest.mark.parametrize(("overlaps", "preemptions"), [(True, 0), (False, 1)])
+def test_pages_are_taken_for_what_is_known(leap: bool, overlaps: bool, preemptions: int) -> None:
+    """Eight tokens beyond the 10 that are known to be stored before the second pass, or beyond 14: 36 or 44 in all."""
+    engine = SGLANG | {"disable_overlap_schedule": not overlaps, "max_total_tokens": 43, "disable_radix_cache": True}
+    result = run(alone(engine), [10, 10], [6, 6], leap=leap)
+    assert sum(result.requests["preemptions"].to_pylist()) == preemptions
+
+
+@LEAPS
+@pytest.mark.parametrize(("method", "loaded"), [("eagle", 32), ("mtp", 16), ("ngram", 32)])
+def test_vllm_loads_less_for_multi_token_prediction(leap: bool, method: str, loaded: int) -> None:
+    """The same prompt comes again when others have taken its blocks on the GPU: of its three blocks the last is not
+    whole, and of those on the host multi-token prediction leaves out one more."""
+    drafts = {"method": method, "num_speculative_tokens": 1, "acceptance": 1}
+    host = {"blocks": 100, "store_gbytes_per_s": 1, "load_gbytes_per_s": 1}
+    spec = alone(
+        VLLM | {"num_gpu_blocks": 7, "speculative": drafts},
+        tiers={"host": host, "kv_bytes_per_token": 1000},
+    )
+    trace = _core.Trace.from_columns(
+        arrival_ps=[0, 1000 * MS, 2000 * MS],
+        input_tokens=[40, 90, 40],
+        output_tokens=[1, 1, 1],
+        max_output_tokens=[1, 1, 1],
+        priority=[0, 0, 0],
+        after=[-1, -1, -1],
+        block_tokens=1024,
+        block_ids=[0, 1, 0],
+        block_offsets=[0, 1, 2, 3],
+    )
+    result = simulate(spec, trace, leap=leap)
+    check_invariants(result)
+    assert result.requests["host_tokens"].to_pylist() == [0, 0, loaded]
+
+
+@LEAPS
+def test_hicache_loads_a_prefix_for_rows_that_verify_drafts(leap: bool) -> None:
+    host = {"tiers": {"host": {"store_gbytes_per_s": 1, "load_gbytes_per_s": 1}, "kv_bytes_per_token": 1000}}
+    engine = SGLANG | {"max_total_tokens": 120, "enable_hierarchical_cache": True, "hicache_ratio": 4}
+    trace = _core.Trace.from_columns(
+        arrival_ps=[0, 1000 * MS, 2000 * MS],
+        input_tokens=[40, 90, 40],
+        output_tokens=[9, 9, 9],
+        max_output_tokens=[9, 9, 9],
+        priority=[0, 0, 0],
+        after=[-1, -1, -1],
+        block_tokens=1024,
+        block_ids=[0, 1, 0],
+        block_offsets=[0, 1, 2, 3],
+    )
+    result = simulate(alone(engine, **host), trace, leap=leap)
+    check_invariants(result)
+    assert result.requests["host_tokens"].to_pylist() == [0, 0, 39]
+    assert result.summary["acceptance_length"] == 4
