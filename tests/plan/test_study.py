@@ -208,15 +208,16 @@ def test_what_the_workload_rules_out_is_dropped() -> None:
 
 
 def test_an_empty_space_says_why(tmp_path: Path) -> None:
-    study = folder(tmp_path, "frontier", {"replicas": [4, 8], "parallel.tensor": [1, 2]}, max_gpus=3)
     with pytest.raises(SpecError, match="none of 4 combinations can be: 4 × more than 3 GPUs"):
-        plan(study, workers=1)
+        folder(tmp_path, "frontier", {"replicas": [4, 8], "parallel.tensor": [1, 2]}, max_gpus=3)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_model_larger_than_the_budget_says_so(tmp_path: Path) -> None:
     big = make_spec({**BASE, "model": "llama-3.1-70b", "search": {"max_gpus": 1}})
-    with pytest.raises(SpecError, match="does not fit"):
-        plan(create(tmp_path / "study", big, None), workers=1)
+    with pytest.raises(SpecError, match=r"model does not fit, such as tensor 1.*weights"):
+        create(tmp_path / "study", big, None)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("method", ["nsga2", "tpe"])

@@ -12,11 +12,8 @@ from .frontier import STEP
 from .highest import climb_all, value_of
 from .runs import WHOLE, Run
 from .sampler import Figures, Sampler, batches
-from .space import Candidate, Space
+from .space import ENUMERABLE, Candidate, Space
 from .study import Study
-
-ENUMERABLE = 4096
-"""Combinations that are all looked at unless the search says otherwise."""
 
 TRIALS = 1024
 """Combinations that a sampler asks for unless the search says otherwise."""

@@ -12,7 +12,7 @@ from ..simulation import with_trace
 from ..spec import Spec, make_spec
 from ..workload import open_workload
 from .ledger import FILE, Ledger
-from .space import Space, space_of
+from .space import Space, check_some, space_of
 
 if TYPE_CHECKING:
     from .._core import Trace
@@ -46,6 +46,7 @@ def create(path: Path, spec: Spec, trace: str | None) -> Folder:
         spec = with_trace(spec, str(Path(trace).absolute()))
     opened = open_workload(spec)
     space = space_of(spec, opened)  # an error of the search leaves no folder behind
+    check_some(space)
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..errors import SpecError
 from . import screen
 from .axis import LoadAxis
 from .cheapest import cheapest
@@ -17,7 +15,7 @@ from .frontier import frontier
 from .highest import highest, value_of
 from .remedy import Remedy, nearest, remedy
 from .runs import Executor, Outcome, Run, Runner, Threads
-from .space import Candidate, Dropped, Space
+from .space import Candidate, Space, empty
 from .study import Account, Point, Study
 
 if TYPE_CHECKING:
@@ -80,28 +78,11 @@ def plan(
         shares = screen.shares(len(folder.trace)) if space.search.screening else ()
         candidates = explored(study, shares) or study.nearest()
         if not candidates:
-            raise empty(space, study.account)
+            raise empty(space, study.account.dropped)
         return answer(study, candidates, shares, folder.trace)
     finally:
         runner.stopped = True
         carried_out_by.close()
-
-
-def empty(space: Space, account: Account) -> SpecError:
-    """Says why nothing is left of a space."""
-    reasons = Counter(reason_of(dropped) for dropped in account.dropped)
-    first = "; ".join(f"{count:,} × {reason}" for reason, count in reasons.most_common(3))
-    return space.base.source.problem(
-        ("search",),
-        f"none of {len(account.dropped):,} combinations can be: {first}",
-        wanted="other values; `servetwin plan --explain-space` lists all reasons",
-    )
-
-
-def reason_of(dropped: Dropped) -> str:
-    """Why a combination was dropped, without the figures that differ from one to the next."""
-    reason = dropped.reason.partition(":")[0]
-    return reason if dropped.field is None or reason.startswith("more than") else f"{dropped.field} {reason}"
 
 
 def answer(study: Study, candidates: Sequence[Candidate], shares: Sequence[float], trace: Trace) -> Answer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +19,9 @@ from . import derive
 
 if TYPE_CHECKING:
     from .._core import Trace
+
+ENUMERABLE = 4096
+"""Combinations that are all looked at unless the search says otherwise."""
 
 LOSSY = ("model", "engine.quantization", "engine.kv_cache_dtype", "engine.quant_config.quant_algo",
          "engine.kv_cache_config.dtype")  # fmt: skip
@@ -164,6 +168,37 @@ def space_of(spec: Spec, trace: Trace) -> Space:
         raise spec.source.problem(("search",), "nothing varies: the spec gives every choice itself")
     derive.check_paths(spec, axes)
     return Space(spec, search, axes, trace)
+
+
+def check_some(space: Space) -> None:
+    """Raises SpecError where no combination of a space that can be enumerated can be."""
+    dropped = []
+    if space.size <= ENUMERABLE:
+        for one in space.all():
+            if isinstance(one, Candidate):
+                return
+            dropped.append(one)
+        raise empty(space, dropped)
+
+
+def empty(space: Space, dropped: Sequence[Dropped]) -> SpecError:
+    """Says why nothing is left of a space."""
+    reasons = Counter(reason_of(one) for one in dropped)
+    first = "; ".join(f"{count:,} × {reason}" for reason, count in reasons.most_common(3))
+    most, _ = reasons.most_common(1)[0]
+    one = next(one for one in dropped if reason_of(one) == most)
+    example = f", such as {described(one.settings)}: {one.reason}" if ":" in one.reason else ""
+    return space.base.source.problem(
+        ("search",),
+        f"none of {len(dropped):,} combinations can be: {first}{example}",
+        wanted="other values; `servetwin plan --explain-space` lists all reasons",
+    )
+
+
+def reason_of(dropped: Dropped) -> str:
+    """Why a combination was dropped, without the figures that differ from one to the next."""
+    reason = dropped.reason.partition(":")[0]
+    return reason if dropped.field is None or reason.startswith("more than") else f"{dropped.field} {reason}"
 
 
 def described(settings: Mapping[str, Any]) -> str:

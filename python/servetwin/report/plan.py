@@ -13,9 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from ..plan.assurance import Assurance
-from ..plan.make import Answer, reason_of
+from ..plan.make import Answer
 from ..plan.runs import WHOLE
-from ..plan.space import Dropped, Space, described, labels, names_of
+from ..plan.space import Dropped, Space, described, labels, names_of, reason_of
 from ..plan.study import Account, Point
 from .columns import Column, fitted, level
 from .console import output, print_wide

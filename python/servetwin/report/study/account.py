@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ...plan.make import Answer, reason_of
+from ...plan.make import Answer
 from ...plan.screen import part
+from ...plan.space import reason_of
 from ..page.numbers import short
 
 
