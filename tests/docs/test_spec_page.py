@@ -47,6 +47,7 @@ from servetwin.spec.timing import (
     HostTiming,
     LinearTiming,
     PolynomialTiming,
+    ProfileTiming,
     RequestTiming,
     TableTiming,
 )
@@ -117,6 +118,7 @@ TABLES: dict[str, type[BaseModel]] = {
     "`timing` of kind `polynomial`": PolynomialTiming,
     "`timing` of kind `aiconfigurator`": AiconfiguratorTiming,
     "`timing` of kind `table`": TableTiming,
+    "`timing` of kind `profile`": ProfileTiming,
     "`workload` of kind `trace`": TraceWorkload,
     "`workload` of kind `like`": LikeWorkload,
     "Every generated workload": Generated,

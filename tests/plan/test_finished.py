@@ -9,12 +9,14 @@ import pytest
 
 from servetwin import simulate
 from servetwin.errors import InputError
+from servetwin.plan.assurance import assured
 from servetwin.plan.finished import Finished, finished
 from servetwin.plan.folder import resume
 from servetwin.plan.ledger import Ledger
 from servetwin.plan.make import plan
 from servetwin.plan.runs import WHOLE
 from servetwin.plan.table import FILE, trial_table, write_trials
+from servetwin.report.plan import said
 
 from .worlds import folder
 
@@ -94,3 +96,25 @@ def test_a_trial_pruned_unrun_is_in_the_table(tmp_path: Path) -> None:
     pruned = [row for row in trial_table(read).to_pylist() if row["fate"] == "pruned"]
     assert {row["trial"] for row in pruned} == set(read.answer.account.pruned)
     assert all(row["load"] is None and row["reason"] for row in pruned)
+
+
+def test_how_sure_a_choice_is(tmp_path: Path) -> None:
+    vary = {"replicas": [1], "engine.max_num_seqs": [4, 16, 17]}
+    study = folder(tmp_path, "goodput_per_gpu", vary, screening=False)
+    read = Finished(study, plan(study, workers=2))
+    sure = assured(read, 8, workers=2)
+    assert sure is not None
+    assert 0 < sure.met < 8  # at the highest load that meets the level, some samples of the workload miss it
+    first, second, _ = read.answer.points
+    assert (read.answer.chosen, sure.rival) == (first, second.candidate.number)
+    # Its limit is a rung higher, and both meet the same draws.
+    assert sure.ahead == 8
+    assert said(sure) == (
+        f"In 8 replications it meets the level in {sure.met}, and does more than trial {sure.rival} in {sure.ahead}."
+    )
+    kept = study.ledger.facts()["assurance"]
+    assert assured(read, 8, workers=2) == sure
+    assert study.ledger.facts()["assurance"] == kept
+    again = assured(read, 6, workers=1)
+    assert again is not None
+    assert again.replications == 6

@@ -7,17 +7,19 @@ from pathlib import Path
 
 import pytest
 
+from servetwin import simulate
 from servetwin.errors import SpecError
-from servetwin.plan.folder import Folder, create
+from servetwin.plan.folder import Folder, create, resume
 from servetwin.plan.frontier import WORTH, best
 from servetwin.plan.make import Answer, plan
 from servetwin.plan.runs import Outcome, Run, Runner, Threads
 from servetwin.plan.space import Candidate, Dropped, Space, described, space_of
 from servetwin.plan.study import Point
-from servetwin.spec import make_spec
+from servetwin.report.plan import verdict
+from servetwin.spec import make_spec, vary
 from servetwin.workload import open_workload, write_trace
 
-from .worlds import BASE, VARY, WIDE, folder
+from .worlds import BASE, VARY, WIDE, folder, spec
 
 OBJECTIVES = ("cheapest", "goodput_per_gpu", "goodput_per_dollar", "frontier")
 
@@ -115,7 +117,41 @@ def test_a_level_that_nothing_meets_says_how_far_the_best_is(tmp_path: Path) -> 
     changed = make_spec({**BASE, "slo": {"ttft_ms": {"p95": 2}}, "search": {"objective": "cheapest", "max_gpus": 2}})
     answer = plan(create(tmp_path / "study", changed, None), workers=2)
     assert answer.chosen is None
-    assert all(point.misses is not None for point in answer.points) or not answer.points
+    assert answer.points[0].misses is not None
+    assert answer.remedy is not None
+    assert answer.remedy.times_over > 1
+    assert (answer.remedy.load, answer.remedy.replicas) == (None, None)  # one pass takes 5 ms
+    assert "Nothing meets the service level. Nearest: " in verdict(answer)
+
+
+def test_what_would_meet_the_level_is_simulated(tmp_path: Path) -> None:
+    study = folder(tmp_path, "cheapest", {"replicas": [1], "engine.max_num_seqs": [2, 4]})
+    answer = plan(study, workers=2)
+    assert answer.chosen is None
+    needed, near = answer.remedy, answer.points[0].candidate
+    assert needed is not None
+    assert needed.load is not None
+    assert needed.replicas is not None
+    assert needed.load < 1
+    for replicas, met in ((needed.replicas, True), (needed.replicas - 1, False)):
+        result = simulate(vary(near.spec, {"replicas": replicas}), study.trace)
+        assert bool(result.summary["slo.met"]) is met
+    assert needed.gpus == needed.replicas
+    assert f"at {needed.load:.2g} × the load or with {needed.replicas} replicas" in verdict(answer)
+    study.ledger.close()
+    again = plan(resume(study.path), workers=2)
+    assert again.remedy == needed
+
+
+@pytest.mark.parametrize("objective", ["goodput_per_gpu", "frontier"])
+@pytest.mark.parametrize("screening", [True, False])
+def test_a_level_met_at_no_load_still_has_a_nearest(tmp_path: Path, objective: str, screening: bool) -> None:
+    search = {"objective": objective, "vary": {"replicas": [1, 2]}, "screening": screening}
+    slo = {"ttft_ms": {"p95": 50}}  # prompts of a thousand tokens take longer, and their lengths prove nothing of it
+    answer = plan(create(tmp_path / "study", make_spec({**BASE, "slo": slo, "search": search}), None), workers=2)
+    assert answer.chosen is None
+    assert len(answer.points) == 1
+    assert "misses ttft_ms.p95" in verdict(answer)
 
 
 def _space(change: dict[str, object]) -> Space:
@@ -206,3 +242,15 @@ def test_a_trace_in_place_of_a_closed_loop_is_open_for_every_deployment(tmp_path
     candidate = space.look(0)
     assert isinstance(candidate, Candidate)
     assert (space.base.users, candidate.spec.users) == (None, None)
+
+
+ROUTERS = ["round_robin", "random", "least_requests", "power_of_two", "prefix_hash", "cache_aware", "llm_d", "kv_aware"]
+
+
+def test_one_replica_leaves_a_router_nothing_to_choose() -> None:
+    made = spec("frontier", {"replicas": [1, 2], "router": ROUTERS})
+    trace = open_workload(made)
+    looked = list(space_of(made, trace).all())
+    assert [isinstance(one, Candidate) for one in looked] == [True, *[False] * 7, *[True] * 8]
+    summaries = [simulate(vary(made, {"replicas": 1, "router": router}), trace).summary for router in ROUTERS]
+    assert all(summary == summaries[0] for summary in summaries)

@@ -67,13 +67,15 @@ MODULE = {
 
 
 def test_decodes_of_a_module_read_the_whole_context() -> None:
-    found = read("latent_decode", MODULE)
+    # On an H200 from the second table, TensorRT-LLM's.
+    assert read("latent_decode", MODULE) is None
+    found = read("latent_decode", MODULE, 1)
     assert found is not None
     assert found.load.memory_s * H200.memory_bytes_per_s == pytest.approx(64 * 4096 * 576 * 2, rel=0.2)
 
 
 def test_modules_of_other_models_are_left_out() -> None:
-    assert read("latent_decode", MODULE | {"model": "moonshotai/Kimi-K3"}) is None
+    assert read("latent_decode", MODULE | {"model": "moonshotai/Kimi-K3"}, 1) is None
 
 
 def test_sparse_prompts_come_from_two_engines() -> None:
@@ -89,8 +91,15 @@ def test_sparse_prompts_come_from_two_engines() -> None:
 def test_products_in_blocks_come_from_another_engine() -> None:
     row = {"gemm_dtype": "fp8_block", "m": 64, "n": 4096, "k": 7168, "latency": 0.01}
     assert read("gemm", row, 0) is None
-    assert read("gemm", row, 1) is not None
-    assert read("gemm", row | {"gemm_dtype": "bfloat16"}, 1) is None
+    assert read("gemm", row, 2) is not None
+    assert read("gemm", row | {"gemm_dtype": "bfloat16"}, 2) is None
+
+
+def test_products_of_one_table_that_scatters_come_from_another() -> None:
+    row = {"gemm_dtype": "fp8", "m": 64, "n": 4096, "k": 7168, "latency": 0.01}
+    tables = READERS["gemm"]
+    assert [table.read(GPUS["b200"], row) is not None for table in tables] == [False, True, False]
+    assert [table.read(GPUS["h200"], row) is not None for table in tables] == [True, False, False]
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from servetwin.accuracy.silicon.ours import predict
 from servetwin.accuracy.silicon.peer import Prediction
 from servetwin.accuracy.silicon.ranking import choices
 from servetwin.accuracy.silicon.rows import FALLING, Deployment, Measured, read_sample
-from servetwin.accuracy.silicon.spec import NotSimulatedError, Protocol, checkpoint, spec_of
+from servetwin.accuracy.silicon.spec import NotSimulatedError, Protocol, checkpoint, polling_passes, spec_of
 from servetwin.accuracy.silicon.split import architecture, kind
 from servetwin.accuracy.silicon.terms import BOUNDS, EAGER_LAYER_US, UNFITTED, Fitted, Response, Terms, fit
 from servetwin.accuracy.timings import data_folder
@@ -131,6 +131,10 @@ def test_a_row_that_is_none_is_named_by_its_line(tmp_path: Path) -> None:
     assert caught.value.line == 3
     with pytest.raises(InputError, match="cannot be read"):
         read_sample(tmp_path / "nowhere")
+    (tmp_path / "silicon_sample.csv").write_text("id,mode\na,agg\n")
+    with pytest.raises(InputError, match="no column") as caught:
+        read_sample(tmp_path)
+    assert caught.value.field == "silicon_data_source"
 
 
 @pytest.mark.parametrize(
@@ -174,12 +178,12 @@ def test_every_engine_and_benchmark_is_a_spec(engine: str, benchmark: str) -> No
     assert spec.users == 4
 
 
-def test_polling_makes_first_tokens_later_and_nothing_else() -> None:
-    plain = replace(
-        ONE, engine="sglang", checkpoint="deepseek-ai/DeepSeek-R1", experts="fp8_block", gpu="h200", tensor=8
-    )
-    slow, fast = predict(replace(plain, gpu="b200")), predict(plain)
-    assert slow.ttft_ms > fast.ttft_ms + slow.tpot_ms
+def test_polling_makes_first_tokens_later() -> None:
+    one = replace(ONE, engine="sglang", checkpoint="deepseek-ai/DeepSeek-R1", experts="fp8_block", gpu="b200", tensor=8)
+    assert [polling_passes(replace(one, concurrency=users)) for users in (4, 16)] == [10, 30]
+    assert polling_passes(replace(one, gpu="h200")) == polling_passes(ONE) == 0
+    polled, plain = predict(one), predict(replace(one, gpu="h200"))
+    assert polled.ttft_ms - plain.ttft_ms > 3 * polled.tpot_ms
 
 
 def response(kind: str, launched: float, measured: Terms, group: str = "one") -> Response:

@@ -16,6 +16,8 @@ from servetwin.errors import InputError, SpecError
 from servetwin.reference import Features, Tabulated, step_time
 from servetwin.spec import make_spec
 from servetwin.timing import Evidence
+from servetwin.timing.table.unequal import longest_line, read_alphas
+from servetwin.timing.tables import DecodeGrid, Line
 
 PROFILES = Path(os.environ.get("SERVETWIN_DATA", "../shared/data")) / "measured/llmservingsim/profiles"
 NO_HOST = {"host_ms": 0, "eager_layer_us": 0, "piecewise_layer_us": 0}
@@ -177,3 +179,62 @@ def test_llmservingsims_attention_is_reproduced_at_its_grid_points(folder: str, 
             if parts is None:
                 parts = table.prompt.value(at) if at.prefill_tokens else table.decode.value(at.decode_rows, at.context)
             assert parts == expected, row
+
+
+SKEW = "pc,n_label,skew_rate_label,kv_big_label,kp_label,alpha,n_samples\n"
+
+
+def test_unequal_contexts_are_priced_by_their_longest(tmp_path: Path) -> None:
+    file = tmp_path / "skew_fit.csv"
+    rows = ["0,n<=4,a,b,c,0.1,4", "0,n<=8,a,b,c,0.2,4", "0,n<=8,a,b,d,0.4,4", "512,n<=8,a,b,c,9,4", "0,n>8,a,b,c,9,4"]
+    file.write_text(SKEW + "\n".join(rows))
+    alphas = read_alphas(file)
+    assert alphas == {4: 0.1, 8: pytest.approx(0.3)}, "of passes without prompts, the median"
+    ps = tuple(tuple(rows * context * 1000 for context in (512, 4096)) for rows in (4, 8))
+    line = longest_line(DecodeGrid((4, 8), (512, 4096), ps), alphas)
+    assert line is not None
+    # A token more of all rows takes rows · 1,000 ps; of the longest alone, alpha of that.
+    assert (line.at, line.start_ps) == ((4, 8), (round(0.1 * 4000 * 2**20), round(0.3 * 8000 * 2**20)))
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("pc,alpha\n0,1\n", "lacks the column n_label"),
+        (SKEW + "0,many,a,b,c,0.1,4\n", r"skew_fit.csv:2: cannot be read; found many, 0.1"),
+        (SKEW + "0,n<=4,a,b,c,nan,4\n", r"skew_fit.csv:2: cannot be read; found n<=4, nan"),
+    ],
+)
+def test_wrong_skews_are_explained(tmp_path: Path, text: str, wrong: str) -> None:
+    (tmp_path / "skew_fit.csv").write_text(text)
+    with pytest.raises(InputError, match=wrong):
+        read_alphas(tmp_path / "skew_fit.csv")
+
+
+def test_a_long_row_takes_longer_than_equal_ones() -> None:
+    line = Line.through((1, 8), (0, 7 * 2**20 * 500))
+    description = {
+        "kind": "tabulated",
+        "host": {},
+        "graphs": {},
+        "tokens": {"at": [1], "start_ps": [0], "slope_fps": [0]},
+        "sequences": {"at": [1], "start_ps": [0], "slope_fps": [0]},
+        "decode": {"rows": [1], "contexts": [1], "ps": [[1000]]},
+        "prompt": {"tokens": [1], "reach": [[1]], "ps": [[0]]},
+        "longest": vars(line),
+    }
+    table = step_time(description)
+    equal, unequal = (Features(0, 0, 0, 4, 0, 400, 4, 400, 4, longest) for longest in (100, 250))
+    assert table.picoseconds(equal) == 1000
+    assert table.picoseconds(unequal) == 1000 + 150 * 3 * 500
+
+
+@pytest.mark.skipif(not PROFILES.is_dir(), reason="LLMServingSim's profiles are not here")
+def test_few_rows_are_split_and_have_no_longest() -> None:
+    """FlashAttention-2 splits contexts while rows · KV heads < 0.8 · 2 · multiprocessors: 26 rows on an RTX 4090."""
+    folder = PROFILES / "RTX4090/meta-llama/Llama-3.1-8B/bf16"
+    table = model(folder, model="llama-3.1-8b", gpu="rtx4090", engine={"max_model_len": 8192, "num_gpu_blocks": 2588})
+    assert table.longest is not None
+    each_us = {rows: table.longest.value(rows) / 2**20 / 1e6 for rows in (16, 32, 64)}
+    assert each_us[16] < 0.1 < 0.5 < each_us[32]
+    assert each_us[64] == pytest.approx(each_us[32], rel=0.1), "the same of any more rows"

@@ -171,6 +171,11 @@ BLOCKS = {"name": "vllm", "enable_prefix_caching": False, "num_gpu_blocks": 10_0
         (V4 | {"engine": {"name": "sglang"}}, "engine.page_size", "SGLang sets another"),
         (V4, "model", "compressed attention"),
         (OSS, "engine.enable_prefix_caching", "sliding-window attention"),
+        (
+            V4 | {"parallel": {"pipeline": 2}, "engine": {"name": "sglang", "page_size": 256}},
+            "parallel.pipeline",
+            "stages",
+        ),
         (OSS | {"engine": {"name": "trtllm"}}, "model", "sliding-window attention"),
         (
             OSS | {"engine": {"name": "sglang", "enable_hierarchical_cache": True}},

@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use pyo3::exceptions::{PyKeyError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyDict};
-use servetwin_core::bootstrap;
+use servetwin_core::bootstrap::Prepared;
 use servetwin_core::error::InputError;
 use servetwin_core::generate;
 use servetwin_core::like;
@@ -26,9 +27,15 @@ use crate::errors::input_error;
 #[pyclass(frozen, module = "servetwin._core")]
 pub struct Trace {
     workload: Workload,
+    /// For bootstraps, from the first one on.
+    prepared: OnceLock<Prepared>,
 }
 
 impl Trace {
+    fn of(workload: Workload) -> Self {
+        Trace { workload, prepared: OnceLock::new() }
+    }
+
     pub fn trace(&self) -> &trace::Trace {
         &self.workload.trace
     }
@@ -56,7 +63,7 @@ impl Trace {
             Some(text) => mooncake::read(&text[..], &path.display().to_string(), &options),
             None => mooncake::read_file(&path, &options),
         });
-        Ok(Trace { workload: read.map_err(input_error)? })
+        Ok(Trace::of(read.map_err(input_error)?))
     }
 
     /// The trace of rows that a reader made, in the order of arrival. `columns`: as `table::Table` names
@@ -93,21 +100,21 @@ impl Trace {
             name: field("name"),
         };
         let built = py.detach(|| table::assemble(&table, &options, fields, file, sha256, notes, as_written));
-        Ok(Trace { workload: built.map_err(input_error)? })
+        Ok(Trace::of(built.map_err(input_error)?))
     }
 
     /// Generates what a JSON description asks for. Raises InputError for one that makes no sense.
     #[staticmethod]
     fn generate(py: Python<'_>, config_json: &str) -> PyResult<Self> {
         let generated = py.detach(|| generate::generate(config_json));
-        Ok(Trace { workload: generated.map_err(input_error)? })
+        Ok(Trace::of(generated.map_err(input_error)?))
     }
 
     /// A trace after the steps of a JSON list, one after the other. Raises InputError; its field is
     /// the number of the step and its name.
     fn transform(&self, py: Python<'_>, steps_json: &str) -> PyResult<Self> {
         let done = py.detach(|| transform::transform(&self.workload, steps_json));
-        Ok(Trace { workload: done.map_err(input_error)? })
+        Ok(Trace::of(done.map_err(input_error)?))
     }
 
     /// All requests of several traces. Raises InputError.
@@ -115,7 +122,7 @@ impl Trace {
     fn merge(py: Python<'_>, traces: Vec<Py<Trace>>) -> PyResult<Self> {
         let workloads: Vec<&Workload> = traces.iter().map(|trace| &trace.get().workload).collect();
         let merged = py.detach(|| transform::merge(&workloads));
-        Ok(Trace { workload: merged.map_err(input_error)? })
+        Ok(Trace::of(merged.map_err(input_error)?))
     }
 
     /// A trace of these columns, validated: lists, or buffers of integers of their width
@@ -170,21 +177,24 @@ impl Trace {
             };
             Workload::new(trace, labels, sha256, notes)
         });
-        Ok(Trace { workload: built.map_err(input_error)? })
+        Ok(Trace::of(built.map_err(input_error)?))
     }
 
     /// Requests like these: how many, and over which time, is what a JSON description says. The
     /// notes hold what was fitted. Raises InputError.
     fn like(&self, py: Python<'_>, options_json: &str) -> PyResult<Self> {
         let generated = py.detach(|| like::like(&self.workload, options_json));
-        Ok(Trace { workload: generated.map_err(input_error)? })
+        Ok(Trace::of(generated.map_err(input_error)?))
     }
 
     /// What the same source might have sent instead: families of requests drawn anew, in blocks of time as a JSON
     /// description says. Raises InputError.
     fn bootstrap(&self, py: Python<'_>, options_json: &str) -> PyResult<Self> {
-        let drawn = py.detach(|| bootstrap::bootstrap(&self.workload, options_json));
-        Ok(Trace { workload: drawn.map_err(input_error)? })
+        let drawn = py.detach(|| {
+            let prepared = self.prepared.get_or_init(|| Prepared::new(self.trace()));
+            prepared.draw(&self.workload, options_json)
+        });
+        Ok(Trace::of(drawn.map_err(input_error)?))
     }
 
     /// Whether any request waits for another.

@@ -116,8 +116,8 @@ def _means(found: dict[str, MetricError]) -> dict[str, float]:
     return {name: one.mean for name, one in found.items()}
 
 
-def _prepared(folder: Path, recorded: Recorded, *, measured_blocks: bool) -> tuple[Simulator, Load, bool]:
-    """The deployment that ran, its requests, and whether the engine logged its blocks."""
+def deployment(folder: Path, recorded: Recorded, *, measured_blocks: bool) -> tuple[dict[str, Any], bool]:
+    """The spec of what ran, without its timing; and whether the engine logged its blocks."""
     meta = read_meta(folder / recorded.folder / "meta.json")
     try:
         options = meta["engine_kwargs"]
@@ -135,19 +135,18 @@ def _prepared(folder: Path, recorded: Recorded, *, measured_blocks: bool) -> tup
         engine["max_model_len"] = options["max_model_len"]
     if blocks and measured_blocks:
         engine["num_gpu_blocks"] = blocks
+    return {"model": MODEL, "gpu": recorded.gpu, "engine": engine}, bool(blocks)
+
+
+def _prepared(folder: Path, recorded: Recorded, *, measured_blocks: bool) -> tuple[Simulator, Load, bool]:
+    """The deployment that ran, its requests, and whether the engine logged its blocks."""
+    ran, logged = deployment(folder, recorded, measured_blocks=measured_blocks)
     path = str((folder / "profiles" / recorded.profile / PROFILE).absolute())
-    spec = make_spec(
-        {
-            "model": MODEL,
-            "gpu": recorded.gpu,
-            "engine": engine,
-            "timing": {"kind": "table", "path": path},
-            "metrics": {"series_interval": SERIES_S},
-        }
-    )
+    timed = {"timing": {"kind": "table", "path": path}, "metrics": {"series_interval": SERIES_S}}
+    spec = make_spec(ran | timed)
     simulator = Simulator(spec)
     (load,) = loads(spec, read_servingsim(folder / recorded.folder))
-    return simulator, load, bool(blocks)
+    return simulator, load, logged
 
 
 def _row(folder: Path, recorded: Recorded, simulator: Simulator, load: Load, how: str, terms: dict[str, float]) -> Row:

@@ -10,13 +10,17 @@ from ..errors import InputError
 from .groups import Group, MetricError, errors, groups
 from .ranges import TermRange
 from .runs import Load, Simulated, Simulator
-from .solve import solve
+from .solve import Solution, solve
 
 NOISE, FLOOR = 0.03, 0.005
-"""Of the mean of a group, as a share: to begin with, and at least."""
+"""Of the mean of a group, as a share: to begin with, and at least. It is found for each metric: whether a request just
+catches a pass is chance, so times to the first token are noisier than those between tokens, simulated ones too."""
 
 TOLD = 0.7
 """A term whose error is still so much of its prior's is not told by the measurements."""
+
+ALIKE = 0.9
+"""Correlation of two terms' errors from which on one stands in for the other."""
 
 FITTED = ("ttft", "tpot")
 """The latency of a request is made of these."""
@@ -31,7 +35,7 @@ class Fit:
     correlation: list[list[float]]
     fixed: dict[str, str]
     at_bounds: dict[str, str]
-    noise: float
+    noise: dict[str, float]
     runs: int
 
 
@@ -68,10 +72,10 @@ class Runs:
 def fit(runs: Runs, of: Sequence[Group], ranges: Sequence[TermRange], fixed: Collection[str]) -> Fit:
     """Raises InputError for fewer data than terms."""
     free = [one for one in ranges if one.name not in fixed]
-    told = sum(name in group.measured for group in of for name in FITTED)
-    if told <= len(free):
+    kinds = [name for group in of for name in FITTED if name in group.measured]
+    if len(kinds) <= len(free):
         raise InputError(
-            f"{told} measured means cannot tell {len(free)} terms ({', '.join(one.name for one in free)})",
+            f"{len(kinds)} measured means cannot tell {len(free)} terms ({', '.join(one.name for one in free)})",
             file=of[0].load.measurement.name,
             wanted="more requests or points, or --fix TERM for those that are known",
         )
@@ -85,14 +89,14 @@ def fit(runs: Runs, of: Sequence[Group], ranges: Sequence[TermRange], fixed: Col
             found = [group.residuals(run) for group, run in runs.pairs(of, terms)]
             return [one[name] for one in found for name in FITTED if name in one]
 
-        solution = solve(residuals, [one.unknown for one in free], NOISE, FLOOR)
-        stds = [math.sqrt(solution.covariance[i][i]) for i in range(len(free))]
-        untold = max(range(len(free)), key=lambda i: stds[i] / free[i].prior, default=None)
-        if untold is None or stds[untold] <= TOLD * free[untold].prior:
+        solution = solve(residuals, kinds, [one.unknown for one in free], NOISE, FLOOR)
+        untold = _untold(free, solution)
+        if untold is None:
             break
-        one = free[untold]
-        known[one.name] = f"the measurements do not tell it: left at {one.start:g}"
+        one, why = untold
+        known[one.name] = f"{why}: left at {one.start:g}"
         free = [other for other in free if other is not one]
+    stds = [math.sqrt(solution.covariance[i][i]) for i in range(len(free))]
     terms = {one.name: one.outer(x) for one, x in zip(free, solution.at, strict=True)}
     pairs = range(len(free))
     correlation = [[round(solution.covariance[i][j] / (stds[i] * stds[j]), 4) for j in pairs] for i in pairs]
@@ -101,6 +105,18 @@ def fit(runs: Runs, of: Sequence[Group], ranges: Sequence[TermRange], fixed: Col
         if x in (one.unknown.low, one.unknown.high):
             at_bounds[one.name] = one.reason if x == one.unknown.low else f"at most {one.high:g}"
     return Fit(terms, dict(zip(names, stds, strict=True)), correlation, known, at_bounds, solution.noise, runs.count)
+
+
+def _untold(free: Sequence[TermRange], solution: Solution) -> tuple[TermRange, str] | None:
+    """A term that the measurements do not tell, and why; the least known one first."""
+    stds = [math.sqrt(solution.covariance[i][i]) for i in range(len(free))]
+    for i in sorted(range(len(free)), key=lambda i: -stds[i] / free[i].prior):
+        if stds[i] > TOLD * free[i].prior:
+            return free[i], "the measurements do not tell it"
+        for j, other in enumerate(free):
+            if i != j and abs(solution.covariance[i][j]) > ALIKE * stds[i] * stds[j]:
+                return free[i], f"the measurements do not tell it from {other.name}"
+    return None
 
 
 def judge(runs: Runs, loads: Sequence[Load], ranges: Sequence[TermRange], fixed: Collection[str]) -> Judged:

@@ -63,7 +63,7 @@ def measured_means(requests: Iterable[Request]) -> dict[str, float]:
     return _means([(one.ttft_ps, one.latency_ps, one.output_tokens) for one in requests])
 
 
-def _means(times: Sequence[tuple[int, int, int]]) -> dict[str, float]:
+def _means(times: Sequence[tuple[float, float, int]]) -> dict[str, float]:
     """TPOT as the mean over requests with several tokens, as benchmarks report it."""
     means = {"ttft": fmean(ttft for ttft, _, _ in times), "latency": fmean(latency for _, latency, _ in times)}
     gaps = [(latency - ttft) / (tokens - 1) for ttft, latency, tokens in times if tokens > 1]

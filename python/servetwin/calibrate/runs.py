@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,30 +18,42 @@ from ..spec import Spec
 from ..spec.timing import HostTiming
 from ..spec.workload import ClosedWorkload, PoissonWorkload
 from ..timing.terms import REQUEST, balance_tokens, with_terms
-from ..units import PS_PER_MS, nearest_ps
+from ..units import PS_PER_MS, PS_PER_S, nearest_ps
 from ..workload import open_workload
 from .measured import Measurement, Point
+
+MOVES, MOVED_S = 3, 0.02
+"""Copies of a measurement, and how far their requests are sent later: about a pass."""
 
 FRONT_END = ("request_ps", "prompt_token_ps", "stream_ps")
 
 
 @dataclass(frozen=True)
 class Simulated:
-    """Of each request, in picoseconds: from being sent to the first and to the last token."""
+    """Of each request, in picoseconds: from being sent to the first and to the last token, on average over runs."""
 
-    ttft_ps: list[int]
-    latency_ps: list[int]
+    ttft_ps: list[float]
+    latency_ps: list[float]
     output_tokens: list[int]
 
 
 @dataclass(frozen=True)
 class Load:
-    """What is sent in one run: a measurement's requests, or a point's."""
+    """What is sent in one run: a measurement's requests, or a point's.
+
+    Of requests whose times are known there are several `traces`, their times moved by up to `MOVED_S`: whether one just
+    catches a pass or waits for the next is chance, in the measurement as well, and would make what is fitted jump.
+    """
 
     measurement: Measurement
     point: Point | None
-    trace: Trace
+    traces: tuple[Trace, ...]
     users: int | None
+
+    @property
+    def trace(self) -> Trace:
+        """As it was sent."""
+        return self.traces[0]
 
     @property
     def name(self) -> str:
@@ -53,17 +66,25 @@ def loads(spec: Spec, measurements: list[Measurement]) -> list[Load]:
     found = []
     for measurement in measurements:
         if measurement.requests:
-            found.append(Load(measurement, None, _trace(measurement), measurement.users))
+            times = [[one.sent_ps for one in measurement.requests]]
+            if measurement.users is None:
+                times += [_moved(times[0], random.Random(number)) for number in range(MOVES)]
+            traces = tuple(_trace(measurement, sent) for sent in times)
+            found.append(Load(measurement, None, traces, measurement.users))
         for point in measurement.points:
-            found.append(Load(measurement, point, _generated(spec, point), point.users))
+            found.append(Load(measurement, point, (_generated(spec, point),), point.users))
     return found
 
 
-def _trace(measurement: Measurement) -> Trace:
-    requests = measurement.requests
-    start = requests[0].sent_ps
+def _moved(sent_ps: list[int], dice: random.Random) -> list[int]:
+    """In the same order."""
+    return sorted(time + round(dice.uniform(0, MOVED_S) * PS_PER_S) for time in sent_ps)
+
+
+def _trace(measurement: Measurement, sent_ps: list[int]) -> Trace:
+    requests, start = measurement.requests, sent_ps[0]
     columns: dict[str, Any] = {
-        "time_ps": array("q", (0 if measurement.users else one.sent_ps - start for one in requests)),
+        "time_ps": array("q", (0 if measurement.users else time - start for time in sent_ps)),
         "input_tokens": array("I", (one.input_tokens for one in requests)),
         "output_tokens": array("I", (one.output_tokens for one in requests)),
     }
@@ -117,7 +138,15 @@ class Simulator:
         self._config = run_description(spec, self.deployment, leap=True, own_router=False)
 
     def run(self, load: Load, terms: Mapping[str, float]) -> Any:
-        """The core's run. Raises InputError for requests that are not served."""
+        """The core's run of the requests as they were sent. Raises InputError."""
+        return self._run(load.trace, self._described(load, terms))
+
+    def _run(self, trace: Trace, described: str) -> Any:
+        with native_errors():
+            return native_simulate(trace, described)
+
+    def _described(self, load: Load, terms: Mapping[str, float]) -> str:
+        """For the core: with tables it is long, and the same for all traces of a load."""
         pool = self.deployment.first
         lowered = with_terms(pool.lowered, terms, self.timing.host_ms, balance_tokens(pool.engine))
         front = dict(self._config["front"])
@@ -127,27 +156,34 @@ class Simulator:
             front["request_ps"] = nearest_ps(terms[REQUEST], PS_PER_MS)
         config = {**self._config, "front": front, "users": load.users}
         config["pools"] = [{**config["pools"][0], "step_time": lowered.description}]
-        with native_errors():
-            return native_simulate(load.trace, json.dumps(config))
+        return json.dumps(config)
 
     def simulated(self, load: Load, terms: Mapping[str, float]) -> Simulated:
         """Raises InputError for a request that this deployment does not serve."""
-        run = self.run(load, terms)
-        sent, first, last = (_times(run, name) for name in ("arrival_ps", "first_token_ps", "last_token_ps"))
-        for row, time in enumerate(last):
-            if time < 0:
-                request = load.measurement.requests[row] if load.point is None else None
-                raise InputError(
-                    "the spec does not serve what was measured"
-                    + (f": {request.input_tokens:,} + {request.output_tokens:,} tokens" if request else ""),
-                    file=load.name,
-                    found=request.at if request else None,
-                    wanted="a spec of the deployment that was measured",
-                )
+        ttft, latency = [0] * len(load.trace), [0] * len(load.trace)
+        described = self._described(load, terms)
+        for trace in load.traces:
+            run = self._run(trace, described)
+            columns = (_times(run, name) for name in ("arrival_ps", "first_token_ps", "last_token_ps"))
+            for row, (sent, first, last) in enumerate(zip(*columns, strict=True)):
+                if last < 0:
+                    raise self._unserved(load, row)
+                ttft[row] += first - sent
+                latency[row] += last - sent
         tokens = array("I")
         tokens.frombytes(run.column("output_tokens"))
-        pairs = list(zip(sent, first, last, strict=True))
-        return Simulated([f - s for s, f, _ in pairs], [e - s for s, _, e in pairs], tokens.tolist())
+        count = len(load.traces)
+        return Simulated([ps / count for ps in ttft], [ps / count for ps in latency], tokens.tolist())
+
+    def _unserved(self, load: Load, row: int) -> InputError:
+        request = load.measurement.requests[row] if load.point is None else None
+        lengths = f": {request.input_tokens:,} + {request.output_tokens:,} tokens" if request else ""
+        return InputError(
+            f"the spec does not serve what was measured{lengths}",
+            file=load.name,
+            found=request.at if request else None,
+            wanted="a spec of the deployment that was measured",
+        )
 
 
 def _times(run: Any, name: str) -> list[int]:

@@ -64,7 +64,7 @@ def check_model(spec: Spec, model: Model, unpaged: list[str]) -> None:
             ("model",),
             f"its cache under this engine is not yet simulated: {', '.join(unpaged)}",
             found=model.name,
-            wanted="a model with full attention, such as llama-3.1-8b or deepseek-v3",
+            wanted="a model with full attention, such as deepseek-v3, or another engine (docs/catalog.md)",
         )
     tensor = spec.parallel.tensor
     shared = ranks(spec, model)

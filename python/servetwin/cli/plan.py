@@ -60,6 +60,15 @@ def plan(
             show_default=False,
         ),
     ] = None,
+    replications: Annotated[
+        int | None,
+        typer.Option(
+            min=2,
+            help="Then run the choice so often under other errors of its pass times and other samples of the workload.",
+            metavar="N",
+            show_default=False,
+        ),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
 ) -> None:
     """Find the deployment to run for a workload and a service level.
@@ -94,7 +103,7 @@ def plan(
             raise InputError("missing: a study is kept in a folder", field="--out", wanted="--out FOLDER")
         cluster = _cluster(ray, threads)
         folder = create(out, loaded, trace)
-    answer = carry_out(folder, threads=threads, cluster=cluster, quiet=quiet)
+    answer = carry_out(folder, threads=threads, cluster=cluster, replications=replications, quiet=quiet)
     raise typer.Exit(int(ExitCode.DONE if answer.chosen is not None else ExitCode.DIFFERS))
 
 
@@ -108,13 +117,19 @@ def _cluster(address: str | None, workers: int | None) -> Cluster | None:
 
 
 def carry_out(
-    folder: Folder, *, threads: int | None = None, cluster: Cluster | None = None, quiet: bool = False
+    folder: Folder,
+    *,
+    threads: int | None = None,
+    cluster: Cluster | None = None,
+    replications: int | None = None,
+    quiet: bool = False,
 ) -> Answer:
     """Carries the study out, writes its table and its page, and prints the answer."""
+    from ..plan.assurance import assured
     from ..plan.finished import Finished
     from ..plan.make import plan as search
     from ..plan.table import write_trials
-    from ..report.plan import print_answer
+    from ..report.plan import print_answer, said
     from ..report.progress import Counter
     from ..report.study.page import write_page
 
@@ -123,8 +138,14 @@ def carry_out(
         answer = search(folder, workers=threads or os.cpu_count() or 1, executor=executor, progress=progress)
     study = Finished(folder, answer)
     write_trials(study)
+    sure = None if replications is None else assured(study, replications, threads or os.cpu_count() or 1)
     page = write_page(study)
     if not quiet:
         print_answer(answer)
-        typer.echo(f"Every trial, to look at: {page}")
+        if sure is not None:
+            typer.echo(said(sure))
+        typer.echo(f"Page:    {page}")
+        if answer.chosen is not None:
+            typer.echo(f"Why:     servetwin explain {folder.path}")
+            typer.echo(f"Launch:  servetwin deploy {folder.path} --out launch")
     return answer

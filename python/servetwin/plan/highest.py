@@ -116,10 +116,10 @@ def _screened(study: Study, candidates: Sequence[Candidate], shares: Sequence[fl
         most = max(values.values(), default=0.0)
         enough = most * (1 - screen.LESS[share])
         for candidate in left:
-            if values.get(candidate.number, 0.0) < enough:
-                known = values.get(candidate.number)
+            known = values.get(candidate.number)
+            if known is None or known < enough:
                 reason = "meets the level at no load" if known is None else f"{1 - known / most:.0%} less than the best"
                 study.screen([candidate], f"{reason}, {screen.on(share)}")
-        left = [candidate for candidate in left if values.get(candidate.number, 0.0) >= enough]
+        left = [candidate for candidate in left if values.get(candidate.number, -1.0) >= enough]
         left.sort(key=lambda candidate: (-values[candidate.number], candidate.number))
     return left

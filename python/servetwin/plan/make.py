@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ..errors import SpecError
 from . import screen
@@ -14,9 +15,13 @@ from .explore import explored
 from .folder import Folder
 from .frontier import frontier
 from .highest import highest, value_of
+from .remedy import Remedy, nearest, remedy
 from .runs import Executor, Outcome, Run, Runner, Threads
 from .space import Candidate, Dropped, Space
 from .study import Account, Point, Study
+
+if TYPE_CHECKING:
+    from .._core import Trace
 
 
 @dataclass(frozen=True)
@@ -25,12 +30,13 @@ class Answer:
 
     Attributes:
         points: on the whole workload. Of a frontier, its points, the fastest for a user first; else those that were
-            decided on, the best first.
+            decided on, the best first. Where nothing meets the level, what comes nearest first.
         chosen: the first of them that meets the level; of a frontier, the one with most throughput.
         account: what became of all combinations.
         space, axis: what was chosen among, and what a load is.
         candidates: the numbers of those that can be run and were looked at, in order.
         outcomes: of every run that was asked for.
+        remedy: where nothing meets the level under the workload as it is, what would.
     """
 
     objective: str
@@ -41,6 +47,7 @@ class Answer:
     axis: LoadAxis
     candidates: Sequence[int]
     outcomes: Mapping[Run, Outcome]
+    remedy: Remedy | None
 
     def point(self, run: Run) -> Point:
         """A run on the whole workload as a point."""
@@ -74,7 +81,7 @@ def plan(
         candidates = explored(study, shares) or study.nearest()
         if not candidates:
             raise empty(space, study.account)
-        return answer(study, candidates, shares)
+        return answer(study, candidates, shares, folder.trace)
     finally:
         runner.stopped = True
         carried_out_by.close()
@@ -97,7 +104,7 @@ def reason_of(dropped: Dropped) -> str:
     return reason if dropped.field is None or reason.startswith("more than") else f"{dropped.field} {reason}"
 
 
-def answer(study: Study, candidates: Sequence[Candidate], shares: Sequence[float]) -> Answer:
+def answer(study: Study, candidates: Sequence[Candidate], shares: Sequence[float], trace: Trace) -> Answer:
     objective = study.space.search.objective
     if objective == "cheapest":
         points = cheapest(study, candidates, shares)
@@ -106,6 +113,11 @@ def answer(study: Study, candidates: Sequence[Candidate], shares: Sequence[float
     else:
         points = highest(study, candidates, shares, value_of(objective))
     good = [point for point in points if point.misses is None]
+    needed = None
+    if not good:
+        points = nearest(study, points)
+        if points and objective == "cheapest":
+            needed = remedy(study, points[0], trace)
     chosen = (good[-1] if objective == "frontier" else good[0]) if good else None
     numbers = sorted({*(candidate.number for candidate in candidates), *study.account.pruned})
-    return Answer(objective, points, chosen, study.account, study.space, study.axis, numbers, study.outcomes)
+    return Answer(objective, points, chosen, study.account, study.space, study.axis, numbers, study.outcomes, needed)

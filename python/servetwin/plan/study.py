@@ -71,7 +71,7 @@ class Study:
         self.axis = LoadAxis.of(folder.spec, folder.trace)
         self.bounds = Bounds(folder.spec, folder.trace)
         self.account = Account(combinations=self.space.size)
-        self._ledger = folder.ledger
+        self.ledger = folder.ledger
         self._executor = executor
         self._missed: dict[int, Missed] = {}
         self._progress = progress or (lambda _finished: None)
@@ -81,11 +81,11 @@ class Study:
     def ask(self, runs: Iterable[Run]) -> dict[Run, Outcome]:
         """The outcomes of these runs, in their order."""
         wanted = list(dict.fromkeys(runs))
-        missing = [run for run in wanted if self._ledger.get(run) is None]
+        missing = [run for run in wanted if self.ledger.get(run) is None]
         for run, outcome in self._executor.results(missing):
-            self._ledger.put(run, outcome)
+            self.ledger.put(run, outcome)
             self._progress(1)
-        found = {run: known for run in wanted if (known := self._ledger.get(run)) is not None}
+        found = {run: known for run in wanted if (known := self.ledger.get(run)) is not None}
         fresh = [run for run in found if run not in self.outcomes]
         whole = sum(run.share == WHOLE for run in fresh)
         self.account.whole_runs += whole

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -11,6 +12,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ..plan.assurance import Assurance
 from ..plan.make import Answer, reason_of
 from ..plan.runs import WHOLE
 from ..plan.space import Dropped, Space, described, labels, names_of
@@ -25,7 +27,7 @@ ROWS = 15
 WIDEST = 100
 """Of the plot, with its axis."""
 
-AT_ONE_LOAD = ("$/h", "TTFT p95 ms", "GPUs", "TPOT p95 ms", "tokens/s /GPU", "tokens/s /user", "$/M tokens")
+AT_ONE_LOAD = ("TTFT p95 ms", "$/h", "GPUs", "TPOT p95 ms", "tokens/s /GPU", "tokens/s /user", "$/M tokens")
 OVER_LOADS = ("tokens/s /GPU", "tokens/s /user", "TTFT p95 ms", "GPUs", "TPOT p95 ms", "$/h", "$/M tokens")
 """The figures that stay longest where not all fit come first; the very first always does."""
 
@@ -133,6 +135,14 @@ def verdict(answer: Answer) -> str:
     return f"Run {name}: {figure}{ahead}{_beyond(chosen, answer)}."
 
 
+def said(sure: Assurance) -> str:
+    """How sure the choice is."""
+    text = f"In {sure.replications:,} replications it meets the level in {sure.met:,}"
+    if sure.rival is not None:
+        text += f", and does more than trial {sure.rival} in {sure.ahead:,}"
+    return f"{text}."
+
+
 def _beyond(point: Point, answer: Answer) -> str:
     """What keeps a deployment from a higher load; nothing where none was tried."""
     runs = (run for run in answer.outcomes if run.candidate == point.candidate.number and run.share == WHOLE)
@@ -167,7 +177,14 @@ def _nothing(answer: Answer) -> str:
     if not answer.points:
         return "Nothing meets the service level, not even nearly alone; the account below says how far each was."
     nearest = answer.points[0]
-    return f"Nothing meets the service level. Nearest: {_named(nearest, answer)}, which {nearest.misses}."
+    missed = f"Nothing meets the service level. Nearest: {_named(nearest, answer)}, which {nearest.misses}"
+    needed = answer.remedy
+    if needed is None:
+        return f"{missed}."
+    times = f"{needed.times_over:.2g} × over its limits" if math.isfinite(needed.times_over) else "far from it"
+    ways = [] if needed.load is None else [f"at {needed.load:.2g} × the load"]
+    ways += [] if needed.replicas is None else [f"with {needed.replicas:,} replicas ({needed.gpus:,} GPUs)"]
+    return f"{missed}, {times}. It meets the level {' or '.join(ways) or 'at no load, and with no number of replicas'}."
 
 
 def account(account: Account) -> list[RenderableType]:
@@ -175,7 +192,7 @@ def account(account: Account) -> list[RenderableType]:
     decided = account.combinations - len(account.dropped) - len(account.pruned) - len(account.screened) - account.unseen
     ends = [
         (account.combinations, "combinations, of which"),
-        (len(account.dropped), "cannot be"),
+        (len(account.dropped), "cannot be, or equal another"),
         (account.unseen, "were never asked for by the sampler"),
         (len(account.pruned), "were pruned, with proof"),
         (len(account.screened), "were screened out on parts of the workload, without proof"),

@@ -11,7 +11,7 @@ from ..accuracy.silicon.compare import Compared
 from ..accuracy.silicon.errors import PREDICTIONS, errors
 from ..accuracy.silicon.peer import Prediction
 
-SIDE, LEFT, TOP, GAP = 360, 56, 40, 76
+SIDE, LEFT, TOP, GAP = 360, 78, 40, 96
 COLOURS = {"vllm": "#3266ad", "sglang": "#c2571a", "trtllm": "#3f8f3f"}
 """By engine."""
 
@@ -60,12 +60,12 @@ def _panel(shown: Sequence[Compared], time: str, name: str) -> list[str]:
     median = found_errors.tpot_median if time == "TPOT" else found_errors.ttft_median
     mean = found_errors.tpot_mean if time == "TPOT" else found_errors.ttft_mean
     parts = [
-        f'<text x="0" y="-10" font-weight="bold">{escape(SHOWN[name])}: {title}, '
-        f"median error {median:.1%}, mean {mean:.1%}</text>",
+        f'<text x="0" y="-10" font-weight="bold">{escape(SHOWN[name])}: {title}</text>',
+        f'<text x="10" y="20">off by {median:.1%} (median), {mean:.1%} (mean)</text>',
         f'<rect width="{SIDE}" height="{SIDE}" fill="none" stroke="#999"/>',
     ]
     for power in range(low, high + 1):
-        place, label = at(10.0**power), f"{10.0**power:,g}"
+        place, label = at(10.0**power), f"{10**power:,}" if power >= 0 else f"{10.0**power:g}"
         parts += [
             f'<path d="M{place:.0f} 0v{SIDE}M0 {SIDE - place:.0f}h{SIDE}" stroke="#eee"/>',
             f'<text x="{place:.0f}" y="{SIDE + 16}" text-anchor="middle">{label}</text>',
@@ -74,7 +74,7 @@ def _panel(shown: Sequence[Compared], time: str, name: str) -> list[str]:
     parts += [
         f'<path d="M0 {SIDE}L{SIDE} 0" stroke="#999"/>',
         f'<text x="{SIDE / 2:.0f}" y="{SIDE + 34}" text-anchor="middle">measured (ms)</text>',
-        f'<text transform="translate(-42 {SIDE / 2:.0f}) rotate(-90)" text-anchor="middle">predicted (ms)</text>',
+        f'<text transform="translate(-64 {SIDE / 2:.0f}) rotate(-90)" text-anchor="middle">predicted (ms)</text>',
     ]
     for engine, pairs in sorted(points.items()):
         dots = "".join(f"M{at(x):.0f} {SIDE - at(y):.0f}h0" for x, y in pairs)

@@ -65,6 +65,14 @@ def _engines(spec: Spec) -> None:
         raise spec.source.problem(
             ("engine", "name"), "hand-overs of TensorRT-LLM are not yet modelled", wanted="vllm or sglang, or no pools"
         )
+    for pool in spec.by_pool.values():
+        if pool.parallel.pipeline > 1:
+            raise pool.source.problem(
+                ("parallel", "pipeline"),
+                "pipeline stages of prefill and decode pools are not yet modelled",
+                found=str(pool.parallel.pipeline),
+                wanted="1, or replicas without pools",
+            )
     _drafting(spec)
 
 

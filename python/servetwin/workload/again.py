@@ -62,7 +62,6 @@ def _drawing(trace: Trace, blocks: dict[str, int] | None) -> Callable[[int], Tra
 
     def draw(seed: int) -> Trace:
         with native_errors():
-            usual = trace.bootstrap(json.dumps({"blocks": blocks, "seed": seed}))
-            return usual.bootstrap(json.dumps({"blocks": blocks, "seed": seed + 1}))
+            return trace.bootstrap(json.dumps({"blocks": blocks, "seeds": [seed, seed + 1]}))
 
     return draw

@@ -26,6 +26,8 @@ STARTS_PER_BIN = 4
 KEPT_SHARE = 8
 """Rates that change over more than an eighth of the trace stay where they are."""
 
+LEAST_STARTS = KEPT_SHARE * STARTS_PER_BIN
+
 SIGNIFICANT = 2.0
 """Politis & White's c: autocorrelations beyond c·√(log₁₀ n / n) are not chance."""
 
@@ -42,17 +44,17 @@ class Blocks:
 
 
 def blocks(trace: Trace) -> Blocks | None:
-    """None where all requests that come at their own time come at once: there is no time to divide."""
+    """None where there is no time to divide: requests come at once, or too few at their own times."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     own = pc.invert(followers(trace))
     times = array(trace, "arrival_ps").filter(own)
     span_ps = times[-1].as_py() - times[0].as_py()
-    if span_ps <= 0:
+    if span_ps <= 0 or len(times) < LEAST_STARTS:
         return None
     tokens = pc.add(array(trace, "input_tokens").cast(pa.int64()), array(trace, "output_tokens").cast(pa.int64()))
-    count = max(min(len(times) // STARTS_PER_BIN, MOST_BINS), KEPT_SHARE)
+    count = min(len(times) // STARTS_PER_BIN, MOST_BINS)
     width_ps = span_ps // count + 1
     bins = pc.divide(pc.subtract(times, times[0]), width_ps)
     sums = pa.table({"bin": bins, "tokens": tokens.filter(own)}).group_by("bin").aggregate([("tokens", "sum")])

@@ -23,7 +23,11 @@ fn traffic(requests: u32) -> Workload {
 
 fn options(length_s: i64, near_s: i64, seed: u64) -> String {
     let (length_ps, near_ps) = (length_s * S, near_s * S);
-    format!(r#"{{"blocks": {{"length_ps": {length_ps}, "near_ps": {near_ps}}}, "seed": {seed}}}"#)
+    format!(r#"{{"blocks": {{"length_ps": {length_ps}, "near_ps": {near_ps}}}, "seeds": [{seed}]}}"#)
+}
+
+fn bootstrap(source: &Workload, options_json: &str) -> Result<Workload, InputError> {
+    Prepared::new(&source.trace).draw(source, options_json)
 }
 
 fn chains(trace: &Trace) -> Vec<(u32, u32)> {
@@ -42,7 +46,7 @@ fn one_block_from_its_own_place_is_the_trace() {
 #[test]
 fn sessions_stay_whole_and_shares_what_they_shared() {
     let before = traffic(600);
-    for options in [options(5, 10, 7), options(20, 1000, 7), r#"{"blocks": null, "seed": 7}"#.to_owned()] {
+    for options in [options(5, 10, 7), options(20, 1000, 7), r#"{"blocks": null, "seeds": [7, 8]}"#.to_owned()] {
         let after = bootstrap(&before, &options).unwrap();
         let turns = |trace: &Trace| {
             let mut lengths: HashMap<u32, u32> = HashMap::new();
@@ -102,10 +106,28 @@ fn the_clock_of_the_trace_goes_on_ticking() {
 }
 
 #[test]
+fn drawn_twice_it_varies_twice_as_much() {
+    let before = traffic(2000);
+    let prepared = Prepared::new(&before.trace);
+    let variance = |seeds: &dyn Fn(u64) -> String| {
+        let rows: Vec<f64> = (0..60)
+            .map(|seed| {
+                let options = options(5, 100, 0).replace("[0]", &seeds(seed));
+                prepared.draw(&before, &options).unwrap().trace.len() as f64
+            })
+            .collect();
+        let mean = rows.iter().sum::<f64>() / rows.len() as f64;
+        rows.iter().map(|row| (row - mean).powi(2)).sum::<f64>() / rows.len() as f64
+    };
+    let (once, twice) = (variance(&|seed| format!("[{seed}]")), variance(&|seed| format!("[{seed}, {}]", seed + 99)));
+    assert!((1.3..3.0).contains(&(twice / once)), "{once} {twice}");
+}
+
+#[test]
 fn senseless_options() {
     let before = traffic(50);
     for options in
-        [options(0, 1, 1), r#"{"blocks": {"length_ps": 5, "near_ps": -1}, "seed": 1}"#.to_owned(), "{}".into()]
+        [options(0, 1, 1), r#"{"blocks": {"length_ps": 5, "near_ps": -1}, "seeds": [1]}"#.to_owned(), "{}".into()]
     {
         assert!(bootstrap(&before, &options).is_err(), "{options}");
     }

@@ -6,28 +6,18 @@ ShareGPT each, with the times of every request.
 
 from __future__ import annotations
 
-import os
 import statistics
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from ...calibrate.formats.servingsim import read_servingsim
 from ...calibrate.measured import Measurement
-from ...calibrate.read import read_measurements
 from ...calibrate.runs import loads
-from ...errors import MissingDataError
 from ...replication import replicate
 from ...spec import make_spec
 from ...units import PS_PER_MS
-
-RUNS: Mapping[str, dict[str, Any]] = {
-    "RTX4090_Llama-3.1-8B": {"gpu": "rtx4090", "engine": {"max_num_seqs": 256, "max_model_len": 32768}},
-    "RTXPRO6000_Llama-3.1-8B": {"gpu": "rtx-pro-6000", "engine": {"max_num_seqs": 128}},
-}
-"""What was run, as far as it differs; GPU and engine are as the runs' `meta.json` says."""
-
-ALIKE: dict[str, Any] = {"version": "0.19", "max_num_batched_tokens": 2048}
+from ..servingsim import RECORDED, data_folder, deployment
 
 STATISTICS = ("mean", "p50", "p90", "p95", "p99")
 
@@ -51,22 +41,17 @@ class Figure:
 
 
 def figures(data: Path | None = None) -> Iterator[Figure]:
-    """Run by run. Raises MissingDataError where the recordings are not there."""
-    folder = (data or Path(os.environ.get("SERVETWIN_DATA", "../shared/data"))) / "measured" / "llmservingsim"
-    missing = [name for name in RUNS if not (folder / name / "requests.jsonl").is_file()]
-    if missing:
-        raise MissingDataError(
-            f"has no run {missing[0]}", file=str(folder), wanted="LLMServingSim's bench/examples, or SERVETWIN_DATA"
-        )
-    for name, options in RUNS.items():
-        engine = ALIKE | options["engine"]
-        spec = make_spec({"model": "llama-3.1-8b", **options, "engine": engine, "workload": {"trace": "measured"}})
-        [load] = loads(spec, read_measurements(folder / name))
+    """Run by run. `data` as `servingsim.data_folder` takes it. Raises MissingDataError without the recordings."""
+    folder = data_folder(data)
+    for recorded in RECORDED:
+        ran, _ = deployment(folder, recorded, measured_blocks=True)
+        spec = make_spec(ran | {"timing": "analytic"})
+        (load,) = loads(spec, read_servingsim(folder / recorded.folder))
         result = replicate(spec, load.trace, replications=REPLICATIONS)
         assert result.replications is not None
         for metric, value in _measured(load.measurement).items():
             found = result.replications.intervals[metric]
-            yield Figure(name, metric, value, result.summary[metric], found.low, found.high)
+            yield Figure(recorded.folder, metric, value, result.summary[metric], found.low, found.high)
 
 
 def _measured(measurement: Measurement) -> dict[str, float]:

@@ -86,7 +86,7 @@ def compare(folder: Path) -> Comparison:
 
     def judged(pair: tuple[Measured, Prediction]) -> tuple[Prediction, Prediction]:
         one = pair[0].deployment
-        of = engine_and_kind(one)
+        of = served_and_kind(one)
         first = by_architecture.get(architecture(one), everything).of(*of)
         second = by_gpu.get(one.gpu, everything).of(*of)
         return predict(one, first), predict(one, second)
@@ -127,8 +127,8 @@ def arithmetic_share(one: Measured) -> float:
     return 2 * products * tokens_per_s / (of.tensor * of.data * gpu.flops(part.arithmetic))
 
 
-def engine_and_kind(one: Deployment) -> tuple[str, str]:
-    return one.engine, kind(checkpoint(one))
+def served_and_kind(one: Deployment) -> tuple[str, str]:
+    return f"{one.engine} {one.benchmark}", kind(checkpoint(one))
 
 
 def _tried(one: Measured) -> Prediction | str:
@@ -146,10 +146,10 @@ def _response(one: Measured) -> Response:
     """Simulated at the values between which terms are fitted."""
     deployment = one.deployment
     eager = [predict(deployment, replace(UNFITTED, eager_layer_us=value)) for value in EAGER_LAYER_US]
-    engine, layers = engine_and_kind(deployment)
-    group = f"{architecture(deployment)} {deployment.gpu} {engine}"
+    served, layers = served_and_kind(deployment)
+    group = f"{architecture(deployment)} {deployment.gpu} {served}"
     times = tuple((found.ttft_ms, found.tpot_ms) for found in eager)
-    return Response(engine, layers, group, (one.ttft_ms, one.tpot_ms), times)
+    return Response(served, layers, group, (one.ttft_ms, one.tpot_ms), times)
 
 
 def _without(groups: Sequence[str], responses: Sequence[Response]) -> dict[str, Fitted]:

@@ -91,7 +91,9 @@ def read_sample(folder: Path) -> Sample:
             one = _measured(row)
         except _RejectedError as cause:
             rejected[str(cause)] += 1
-        except (KeyError, ValueError) as error:
+        except KeyError as error:
+            raise InputError("no column of this name", file=str(file), field=str(error.args[0])) from None
+        except ValueError as error:
             raise InputError(f"not a row of the sample: {error}", file=str(file), line=line) from None
         else:
             groups[one.deployment].append(one)

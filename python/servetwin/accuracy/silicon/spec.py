@@ -138,16 +138,15 @@ def _vllm(one: Deployment, longest: int) -> dict[str, Any]:
 
 def _sglang(one: Deployment, longest: int) -> dict[str, Any]:
     options: dict[str, Any] = {"context_length": longest + 200}
+    blackwell = one.gpu != "h200" and one.gpu != "h100"
     if one.benchmark == "inferencex":
-        options |= {"disable_radix_cache": True}
-        if "deepseek" in one.checkpoint.lower():
-            chunk = 16384 if one.experts == "nvfp4" else 32768
-            fraction = 0.95 if one.tensor * one.data == 4 and one.experts != "nvfp4" else 0.82
-            options |= {"chunked_prefill_size": chunk, "max_prefill_tokens": chunk, "mem_fraction_static": fraction}
-            if one.gpu != "h200":
-                options["kv_cache_dtype"] = "fp8_e4m3"
-        else:
-            options["chunked_prefill_size"] = 16384
+        small = one.experts == "nvfp4" if "DeepSeek" in one.checkpoint else not blackwell
+        chunk = 16384 if small else 32768
+        options |= {"disable_radix_cache": True, "chunked_prefill_size": chunk, "max_prefill_tokens": chunk}
+        if blackwell and one.experts:
+            options["kv_cache_dtype"] = "fp8_e4m3"
+    if "DeepSeek" in one.checkpoint:
+        options["mem_fraction_static"] = 0.95 if one.tensor * one.data == 4 and one.experts != "nvfp4" else 0.82
     if "Qwen3.5" in one.checkpoint:
         # Its vision tower is not counted, so no size of the cache is derived: all users fit.
         options |= {"max_running_requests": one.concurrency, "max_total_tokens": one.concurrency * longest}
@@ -178,8 +177,9 @@ def _trtllm(one: Deployment, longest: int) -> dict[str, Any]:
 def polling_passes(one: Deployment) -> int:
     """Passes that decode between two looks of SGLang for new requests (`--scheduler-recv-interval`); 0: after each.
 
-    InferenceX asks for it with DeepSeek on Blackwell.
+    InferenceX asks for it with DeepSeek and Qwen3.5 on Blackwell.
     """
-    if one.engine != "sglang" or "DeepSeek" not in one.checkpoint or one.gpu == "h200":
+    asked = "DeepSeek" in one.checkpoint or "Qwen3.5" in one.checkpoint
+    if one.engine != "sglang" or one.benchmark != "inferencex" or not asked or one.gpu == "h200":
         return 0
     return 10 if one.concurrency < 16 else 30

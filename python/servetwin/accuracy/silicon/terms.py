@@ -1,8 +1,9 @@
 """What whole runs tell that single kernels do not: two kinds of terms, physical and bounded, fitted to the sample.
 
-`request_ms` of an engine: what a request takes on its way in, and its first token on its way out. `eager_layer_us` of a
-kind of layer: the launches of one whose kernels are in no CUDA graph, as those of prompts are not. Both add to TTFT;
-pass times stay as the operators have them, as factors on them that were fitted to some architectures made others worse.
+`request_ms` of an engine and a benchmark: what a request takes on its way in, and its first token on its way out.
+`eager_layer_us` of a kind of layer: the launches of one whose kernels are in no CUDA graph, as those of prompts are
+not. Both add to TTFT; pass times stay as the operators have them, as factors on them that were fitted to some
+architectures made others worse.
 
 Each run is simulated at a few values of the launches; between them its times are taken as linear. What is fitted is
 then simulated as it is.
@@ -50,14 +51,14 @@ UNFITTED = Terms()
 
 @dataclass(frozen=True)
 class Fitted:
-    """By engine, and by kind of layer; those of neither are the defaults."""
+    """By engine with benchmark, and by kind of layer; those of neither are the defaults."""
 
     request_ms: Mapping[str, float]
     eager_layer_us: Mapping[str, float]
 
-    def of(self, engine: str, kind: str) -> Terms:
+    def of(self, served: str, kind: str) -> Terms:
         return Terms(
-            self.request_ms.get(engine, UNFITTED.request_ms), self.eager_layer_us.get(kind, UNFITTED.eager_layer_us)
+            self.request_ms.get(served, UNFITTED.request_ms), self.eager_layer_us.get(kind, UNFITTED.eager_layer_us)
         )
 
 
@@ -65,7 +66,8 @@ class Fitted:
 class Response:
     """One run at the values above, its times in milliseconds: TTFT and TPOT each."""
 
-    engine: str
+    served: str
+    """By which engine, under which benchmark."""
     kind: str
     group: str
     measured: tuple[float, float]
@@ -90,13 +92,13 @@ def fit(responses: Sequence[Response]) -> Fitted:
     """The terms with the least mean absolute error, relative to what was measured, of TTFT and TPOT alike; groups of
     rows weigh as the square root of their size, each pulled a little towards what it is without a fit."""
     sizes = Counter(one.group for one in responses)
-    request_ms = dict.fromkeys((one.engine for one in responses), UNFITTED.request_ms)
+    request_ms = dict.fromkeys((one.served for one in responses), UNFITTED.request_ms)
     eager_layer_us = dict.fromkeys((one.kind for one in responses), UNFITTED.eager_layer_us)
     for _ in range(SWEEPS):
-        for engine in request_ms:
-            rows = [one for one in responses if one.engine == engine]
-            changed = functools.partial(_changed, request_ms, engine, lambda of: Fitted(of, eager_layer_us))
-            request_ms[engine] = _best(rows, sizes, "request_ms", changed)
+        for served in request_ms:
+            rows = [one for one in responses if one.served == served]
+            changed = functools.partial(_changed, request_ms, served, lambda of: Fitted(of, eager_layer_us))
+            request_ms[served] = _best(rows, sizes, "request_ms", changed)
         for kind in eager_layer_us:
             rows = [one for one in responses if one.kind == kind]
             changed = functools.partial(_changed, eager_layer_us, kind, lambda of: Fitted(request_ms, of))
@@ -135,7 +137,7 @@ def _loss(rows: Sequence[Response], sizes: Mapping[str, int], fitted: Fitted) ->
     total = weights = 0.0
     for one in rows:
         weight = sizes[one.group] ** -0.5
-        times = one.times(fitted.of(one.engine, one.kind))
+        times = one.times(fitted.of(one.served, one.kind))
         for predicted, measured in zip(times, one.measured, strict=True):
             total += weight * math.hypot(predicted / measured - 1, ROUNDED)
         weights += 2 * weight

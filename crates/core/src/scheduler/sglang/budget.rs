@@ -144,7 +144,7 @@ impl Sglang<'_> {
 
     /// Whether any request could still be admitted, as far as memory goes.
     pub(super) fn has_capacity(&self, budget: &mut Budget) -> bool {
-        self.fits(budget, 0) && self.untaken(budget) > 0 && self.has_window_capacity(budget.windows)
+        self.fits(budget, 0) && self.untaken(budget) > 0 && self.window_left(budget.windows) > 0
     }
 
     /// Charges a request that computes `extend` tokens and is expected to give `output`.

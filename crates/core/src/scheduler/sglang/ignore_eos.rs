@@ -30,7 +30,7 @@ impl Sglang<'_> {
             return Err(Verdict::NoToken);
         }
         let output = (limit - i64::from(given)).clamp(0, CLIP_TOKENS);
-        if self.window_fits(i64::from(waiting.tokens), output, budget.chunk, budget.windows).is_none() {
+        if self.window_charge(i64::from(waiting.tokens), output, budget.chunk) > self.window_left(budget.windows) {
             return Err(Verdict::NoToken);
         }
         let future = (limit - i64::from(given), i64::from(waiting.tokens));

@@ -86,15 +86,10 @@ impl WindowPool {
 }
 
 impl Sglang<'_> {
-    /// Slots of windows that are free or could be.
-    fn window_capacity(&self, pool: &WindowPool) -> i64 {
-        pool.available + i64::from(self.tree.evictable_window())
-    }
-
     /// How long the next part of a prompt can be for want of windows, if `taken` are. None if there is nothing.
     pub(super) fn window_chunk(&self, chunk: i64, taken: i64) -> Option<i64> {
         let Some(pool) = &self.window else { return Some(chunk) };
-        let most = chunk.min(self.window_capacity(pool) - taken - i64::from(pool.page_size));
+        let most = chunk.min(self.window_left(taken) - i64::from(pool.page_size));
         (most > 0).then_some(most)
     }
 
@@ -102,7 +97,7 @@ impl Sglang<'_> {
     /// it has to wait for windows.
     pub(super) fn window_fits(&self, extend: i64, output: i64, chunk: Option<i64>, taken: i64) -> Option<Option<i64>> {
         let Some(pool) = &self.window else { return Some(chunk) };
-        let left = self.window_capacity(pool) - taken;
+        let left = self.window_left(taken);
         let needed = pool.needed(extend, output, chunk);
         if needed < left {
             return Some(chunk);
@@ -119,8 +114,10 @@ impl Sglang<'_> {
         self.window.as_ref().map_or(0, |pool| pool.needed(extend, output.min(CLIP_TOKENS), chunk))
     }
 
-    pub(super) fn has_window_capacity(&self, taken: i64) -> bool {
-        self.window.as_ref().is_none_or(|pool| self.window_capacity(pool) > taken)
+    /// Slots of windows that are free or could be, if `taken` are not.
+    pub(super) fn window_left(&self, taken: i64) -> i64 {
+        let evictable = i64::from(self.tree.evictable_window());
+        self.window.as_ref().map_or(i64::MAX, |pool| pool.available + evictable - taken)
     }
 
     /// Evicts windows until `tokens` of them are free, or none is left.
