@@ -268,9 +268,9 @@ fn data(dice: &mut Dice) -> Data {
 
 /// Two to four stages, of which the last takes twice as long.
 fn pipeline(step_time: &StepTime, stages: i64) -> Pipeline {
-    let StepTime::Affine { host, terms, draft } = step_time else { unreachable!("the worlds' own") };
+    let StepTime::Affine { host, terms, draft, .. } = step_time else { unreachable!("the worlds' own") };
     let host = Affine { base_ps: 2 * host.base_ps, ..*host };
-    let last = StepTime::Affine { host, terms: terms.clone(), draft: *draft };
+    let last = StepTime::Affine { host, terms: terms.clone(), draft: *draft, measured: None };
     Pipeline {
         kinds: vec![step_time.clone(), last],
         stages: (1..=stages).map(|stage| u32::from(stage == stages)).collect(),
@@ -305,7 +305,6 @@ fn holds_in(engine: fn(&mut Dice) -> Engine, least_preemptions: u32, staged: boo
             leap: dice.chance(2),
             max_passes: u64::MAX,
             store: store.as_ref(),
-            pipeline: None,
             log_passes: false,
             log_blocks: dice.chance(3) && !matches!(&engine, Engine::Vllm(engine) if engine.groups.is_some()),
         };
