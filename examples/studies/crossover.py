@@ -197,8 +197,8 @@ def said(done: Study, ratios: dict[tuple[int, int], list[float]], users: tuple[i
         starts = " or ".join(sorted({str(row[6]) for row in rows}))
         found.append(
             f"{lengths[0]:,} tokens in: ratio {min(values):.2f} to {max(values):.2f}; pools give more from {starts} "
-            f"users; at {users[-1]} users the monolithic p95 latency is {min(tails):.1f} to {max(tails):.1f} × theirs; their "
-            f"prefill replica computes {min(busy):.0%} to {max(busy):.0%} of the time"
+            f"users; at {users[-1]} users the monolithic p95 latency is {min(tails):.1f} to {max(tails):.1f} × "
+            f"theirs; their prefill replica computes {min(busy):.0%} to {max(busy):.0%} of the time"
         )
     return [*found, WHY]
 

@@ -9,7 +9,18 @@ from .catalog import ResolvedEngine, describe_data, resolve_engine
 from .describe_handover import Network, describe_handover, network
 from .describe_router import describe_instances, describe_router
 from .spec import Spec
-from .timing import ErrorDraw, Lowered, TimingModel, drawn, front_end, lower, pass_limits, timing_model, with_drafting
+from .timing import (
+    ErrorDraw,
+    Lowered,
+    StageModels,
+    TimingModel,
+    drawn,
+    front_end,
+    lower,
+    pass_limits,
+    stage_models,
+    with_drafting,
+)
 from .units import PS_PER_MS, PS_PER_S, PS_PER_US, nearest_ps
 
 
@@ -23,6 +34,10 @@ class PoolDeployment:
     engine: ResolvedEngine
     timing: TimingModel
     lowered: Lowered
+    later: tuple[tuple[TimingModel, Lowered], ...] = ()
+    """Of a pipeline, the same of each kind of stage but that of the first stage."""
+    stages: tuple[int, ...] = ()
+    """Of a pipeline, the kind of each stage; 0 is that of the first."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +58,7 @@ def resolve(spec: Spec) -> Deployment:
     pools = []
     for role, seen in spec.by_pool.items():
         engine = resolve_engine(seen, role)
-        timing = timing_model(seen, engine)
-        pools.append(PoolDeployment(role, seen, engine, timing, _lowered(seen, engine, timing)))
+        pools.append(_pool_deployment(role, seen, engine, stage_models(seen, engine)))
     handover = None if spec.pools is None else network(spec, {pool.role: pool.engine for pool in pools})
     return Deployment(tuple(pools), handover)
 
@@ -53,11 +67,17 @@ def with_error(deployment: Deployment, draw: ErrorDraw) -> Deployment:
     """The same, its pass times drawn from what is known of their errors. Raises SpecError as `resolve` does."""
     pools = []
     for pool in deployment.pools:
-        timing = drawn(pool.timing, draw)
-        if timing is not pool.timing:
-            pool = replace(pool, timing=timing, lowered=_lowered(pool.spec, pool.engine, timing))
+        kinds = [pool.timing, *(timing for timing, _ in pool.later)]
+        models = [drawn(timing, draw) for timing in kinds]
+        if any(model is not timing for model, timing in zip(models, kinds, strict=True)):
+            pool = _pool_deployment(pool.role, pool.spec, pool.engine, StageModels(tuple(models), pool.stages))
         pools.append(pool)
     return replace(deployment, pools=tuple(pools))
+
+
+def _pool_deployment(role: str, spec: Spec, engine: ResolvedEngine, models: StageModels) -> PoolDeployment:
+    first, *later = ((timing, _lowered(spec, engine, timing)) for timing in models.kinds)
+    return PoolDeployment(role, spec, engine, *first, tuple(later), models.stages if len(models.stages) > 1 else ())
 
 
 def _lowered(spec: Spec, engine: ResolvedEngine, timing: TimingModel) -> Lowered:
@@ -101,9 +121,17 @@ def _pool(pool: PoolDeployment, *, own_router: bool) -> dict[str, Any]:
         "engine": dict(pool.engine.options),
         "step_time": pool.lowered.description,
         "data": describe_data(pool.spec, pool.engine.model),
+        "pipeline": _pipeline(pool),
         "router": describe_router(pool.spec, pool.engine, own_router=own_router),
         "instances": describe_instances(pool.spec.router, own_router=own_router),
     }
+
+
+def _pipeline(pool: PoolDeployment) -> dict[str, Any] | None:
+    if not pool.stages:
+        return None
+    kinds = [pool.lowered, *(lowered for _, lowered in pool.later)]
+    return {"kinds": [lowered.description for lowered in kinds], "stages": list(pool.stages)}
 
 
 @dataclass(frozen=True)

@@ -59,9 +59,9 @@ def _bytes_per_token(spec: Spec, handover: Handover, engine: ResolvedEngine) -> 
             ("handover", "kv_bytes_per_token"), "missing", wanted="it, or a model to derive it from"
         )
     decode = spec.by_pool["decode"]
-    if engine.window is not None and engine.window.counts_head:
-        return round(engine.window.token_bytes * decode.parallel.tensor)
     tensor = decode.parallel.tensor
+    if engine.window is not None and engine.window.counts_head:
+        return round(engine.window.token_bytes * tensor)
     # SGLang appends the head's pool to the model's (disaggregation/prefill.py), vLLM has both in one.
     of_head = head_bytes(engine.model, decode.engine.drafting, engine.kv, tensor)
     if engine.window is not None:

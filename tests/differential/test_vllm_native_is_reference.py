@@ -13,7 +13,7 @@ from servetwin.errors import ServetwinError
 from servetwin.reference.vllm import EngineConfig, RunRecord
 
 from .choosers import SeededChooser, tabulated
-from .vllm_scenarios import offloading_scenario, random_scenario, scenarios
+from .vllm_scenarios import offloading_scenario, random_scenario, scenarios, staged_scenario
 
 
 def check(scenario: Scenario[EngineConfig]) -> None:
@@ -41,6 +41,12 @@ def test_seeded_scenarios(first: int) -> None:
 def test_seeded_scenarios_with_host_memory(first: int) -> None:
     for seed in range(first, first + 50):
         check(offloading_scenario(seed))
+
+
+@pytest.mark.parametrize("first", range(0, 100, 25))
+def test_seeded_scenarios_in_pipeline_stages(first: int) -> None:
+    for seed in range(first, first + 25):
+        check(staged_scenario(seed))
 
 
 @pytest.mark.parametrize("first", range(0, 60, 20))

@@ -74,6 +74,23 @@ def offloading_scenario(seed: int) -> Scenario[EngineConfig]:
     return replace(scenario, config=config)
 
 
+def staged_scenario(seed: int) -> Scenario[EngineConfig]:
+    """In two to four pipeline stages."""
+    choose = SeededChooser(seed)
+    scenario = build(choose, f"seed {seed}")
+    config = replace(
+        scenario.config,
+        version="0.32",
+        num_speculative_tokens=0,
+        num_lookahead_tokens=0,
+        eagle_block_drop=False,
+        num_speculative_tokens_per_batch_size=(),
+        acceptance=None,
+        pipeline_parallel_size=choose.integer(2, 4),
+    )
+    return replace(scenario, config=config)
+
+
 def engine_config(choose: Chooser) -> EngineConfig:
     block_size = choose.one_of((1, 2, 4, 8, 16))
     num_gpu_blocks = choose.integer(4, 60)

@@ -19,7 +19,7 @@ from servetwin.report.plan import verdict
 from servetwin.spec import make_spec, vary
 from servetwin.workload import open_workload, write_trace
 
-from .worlds import BASE, VARY, WIDE, folder
+from .worlds import BASE, VARY, WIDE, folder, spec
 
 OBJECTIVES = ("cheapest", "goodput_per_gpu", "goodput_per_dollar", "frontier")
 
@@ -243,3 +243,15 @@ def test_a_trace_in_place_of_a_closed_loop_is_open_for_every_deployment(tmp_path
     candidate = space.look(0)
     assert isinstance(candidate, Candidate)
     assert (space.base.users, candidate.spec.users) == (None, None)
+
+
+ROUTERS = ["round_robin", "random", "least_requests", "power_of_two", "prefix_hash", "cache_aware", "llm_d", "kv_aware"]
+
+
+def test_one_replica_leaves_a_router_nothing_to_choose() -> None:
+    made = spec("frontier", {"replicas": [1, 2], "router": ROUTERS})
+    trace = open_workload(made)
+    looked = list(space_of(made, trace).all())
+    assert [isinstance(one, Candidate) for one in looked] == [True, *[False] * 7, *[True] * 8]
+    summaries = [simulate(vary(made, {"replicas": 1, "router": router}), trace).summary for router in ROUTERS]
+    assert all(summary == summaries[0] for summary in summaries)

@@ -10,7 +10,19 @@ from hypothesis import strategies as st
 
 from servetwin import _core
 
-from .worlds import COLUMNS, MS, ROUTERS, SERIES, instances, sglang_engines, step_times, traces, vllm_engines
+from .worlds import (
+    COLUMNS,
+    MS,
+    ONE_RANK,
+    ROUTERS,
+    SERIES,
+    data_ranks,
+    instances,
+    sglang_engines,
+    step_times,
+    traces,
+    vllm_engines,
+)
 
 HANDOVERS = (
     "prefill_replica",
@@ -72,6 +84,7 @@ def pool(draw: st.DrawFn, role: str, engine: dict[str, Any]) -> dict[str, Any]:
         "replicas": draw(st.integers(1, 3)),
         "engine": engine,
         "step_time": draw(step_times()),
+        "data": draw(st.just(ONE_RANK) | data_ranks()),
         "router": router,
         "instances": draw(instances()),
     }
@@ -80,7 +93,11 @@ def pool(draw: st.DrawFn, role: str, engine: dict[str, Any]) -> dict[str, Any]:
 @st.composite
 def disaggregated(draw: st.DrawFn, name: str) -> Disaggregated:
     engines, order = ENGINES[name]
-    pools = [draw(pool("prefill", draw(engines()))), draw(pool("decode", draw(engines()) | OF_DECODE[name]))]
+    handed = {"groups": None} if name == "vllm" else {}
+    pools = [
+        draw(pool("prefill", draw(engines()) | handed)),
+        draw(pool("decode", draw(engines()) | OF_DECODE[name] | handed)),
+    ]
     speeds = st.sampled_from([10**6, 10**7, 10**9, 10**12])
     links = [{"bytes_per_s": draw(speeds), "latency_ps": draw(_TIMES)}]
     crossed = [0] if draw(st.booleans()) else []

@@ -3,23 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from .worlds import MS, World, outcome, worlds
-
-
-@st.composite
-def data(draw: st.DrawFn, *, in_step: bool | None = None) -> dict[str, Any]:
-    balances = [{"kind": "round_robin"}, {"kind": "score", "interval_ps": 20 * MS}, {"kind": "score", "interval_ps": 1}]
-    return {
-        "ranks": draw(st.integers(2, 4)),
-        "in_step": draw(st.booleans()) if in_step is None else in_step,
-        "balance": draw(st.sampled_from(balances)),
-        "sync_passes": draw(st.sampled_from([0, 0, 3, 32])),
-    }
+from .worlds import World, data_ranks, outcome, worlds
 
 
 @st.composite
@@ -28,7 +16,7 @@ def group_worlds(draw: st.DrawFn, *, in_step: bool | None = None) -> World:
     engine = world.run["engine"]
     if engine["name"] == "vllm":
         engine = engine | {"prefill_schedule_interval": draw(st.sampled_from([1, 1, 2, 3]))}
-    return replace(world, run=world.run | {"engine": engine, "data": draw(data(in_step=in_step))})
+    return replace(world, run=world.run | {"engine": engine, "data": draw(data_ranks(in_step=in_step))})
 
 
 @settings(max_examples=400)

@@ -40,7 +40,7 @@ def pipelines(draw: st.DrawFn, first: dict[str, Any]) -> dict[str, Any]:
 
 @st.composite
 def pipelined_worlds(draw: st.DrawFn) -> World:
-    world = draw(worlds(replicas=3).filter(lambda world: world.run["engine"]["name"] == "vllm"))
+    world = draw(worlds(replicas=3).filter(lambda world: world.run["engine"]["name"] in WITHOUT))
     engine = world.run["engine"]
     left_out = {name: value for name, value in WITHOUT[engine["name"]].items() if name in engine}
     pipeline = draw(pipelines(world.run["step_time"]))

@@ -278,6 +278,20 @@ _SPEEDS = st.fixed_dictionaries(
 
 
 @st.composite
+def data_ranks(draw: st.DrawFn, *, in_step: bool | None = None) -> dict[str, Any]:
+    balances = [{"kind": "round_robin"}, {"kind": "score", "interval_ps": 20 * MS}, {"kind": "score", "interval_ps": 1}]
+    return {
+        "ranks": draw(st.integers(2, 4)),
+        "in_step": draw(st.booleans()) if in_step is None else in_step,
+        "balance": draw(st.sampled_from(balances)),
+        "sync_passes": draw(st.sampled_from([0, 0, 3, 32])),
+    }
+
+
+ONE_RANK = {"ranks": 1, "in_step": False, "balance": {"kind": "round_robin"}, "sync_passes": 0}
+
+
+@st.composite
 def hicaches(draw: st.DrawFn, page_size: int) -> dict[str, Any]:
     """A token of 10 kB: copies take nothing beside a pass, or outlast several."""
     return {

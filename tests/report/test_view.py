@@ -168,6 +168,20 @@ def test_totals_of_replicas_add_up() -> None:
     assert sum(entry["completed"] for entry in totals) == result.completed
 
 
+def test_totals_of_prefill_replicas_add_up() -> None:
+    result = world("pools")
+    found = view(result)
+    prefills = found["prefill_totals"]
+    assert [entry["replica"] for entry in prefills] == [0, 1]
+    assert sum(entry["input_tokens"] for entry in prefills) == result.summary["input_tokens"]
+    assert sum(entry["handed_over"] for entry in prefills) == result.completed
+    rows = [row for row in result.requests.to_pylist() if row["prefill_replica"] == 1]
+    waited = [(row["transfer_end_ps"] - row["prefilled_ps"]) / 1e9 for row in rows]
+    assert prefills[1]["handover_ms.p95"] == pytest.approx(by_definition(waited, 0.95), rel=1e-3)
+    assert [entry["replica"] for entry in found["replica_totals"]] == [2]
+    assert view(world("twelve replicas"))["prefill_totals"] == []
+
+
 def test_of_many_replicas_a_page_holds_the_slowest() -> None:
     result = run(replicas=200, workload={**CHAT, "requests": 800, "rate_per_s": 4000})
     found = view(result)

@@ -17,6 +17,7 @@ from servetwin.explain.binding import bindings
 from servetwin.explain.changes import Change, changes, compared, figure
 from servetwin.explain.parts import splits
 from servetwin.explain.passes import decode_pass
+from servetwin.replication import replicate
 from servetwin.result.invariants import check_invariants
 from servetwin.simulation import simulate
 from servetwin.spec import Spec, make_spec
@@ -140,9 +141,9 @@ def test_what_decides_is_nearest_to_its_limit() -> None:
 def test_a_change_of_nothing_changes_nothing() -> None:
     """Pairs of replications meet the same requests and the same errors."""
     spec = spec_of({}, {})
-    (same,) = compared(
-        spec, open_workload(spec), [Change("seed", 0, 0, spec)], "ttft_ms.p95", replications=20, confidence=0.9
-    )
+    trace = open_workload(spec)
+    base = replicate(spec, trace, replications=20, confidence=0.9)
+    (same,) = compared(base, trace, [Change("seed", 0, 0, spec)], "ttft_ms.p95", replications=20, confidence=0.9)
     assert same.figure is not None
     for effect in (same.figure, *same.effects.values()):
         assert (effect.value, effect.low, effect.high) == (0, 0, 0)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from servetwin.catalog import FORMATS, GPUS, MODELS, Gpu, Model, Stored, resolve_engine
 from servetwin.catalog.layers import Experts, GroupedAttention
 from servetwin.catalog.parallel import Ranks
+from servetwin.catalog.stages import Stage
 from servetwin.errors import SpecError
 from servetwin.spec import make_spec
 from servetwin.timing import Evidence, TimingModel, timing_model
@@ -20,6 +21,7 @@ from servetwin.timing.mixers import alike
 from servetwin.timing.operators import basis, experts, operator_curve
 from servetwin.timing.operators.fitted import kinds
 from servetwin.timing.operators.routing import fullest_rank
+from servetwin.timing.priced import SEND_S
 
 BF16 = FORMATS["bf16"]
 SPARSE = ("qwen3-235b-a22b", "deepseek-v3", "deepseek-v3.2", "deepseek-v4-pro", "qwen3.5-397b-a17b", "gpt-oss-120b")
@@ -140,9 +142,17 @@ def test_deepep_has_kernels_for_few_tokens_and_for_many() -> None:
 
 
 def test_a_stage_has_its_share_of_the_layers() -> None:
-    whole, stage = composed("qwen3-235b-a22b", "h200"), composed("qwen3-235b-a22b", "h200", pipeline=4)
-    assert stage.stage_layers == 24
-    assert stage.decode_s(8, 8192) == pytest.approx(whole.decode_s(8, 8192) * 24 / 94)
+    whole = composed("qwen3-235b-a22b", "h200", pipeline=4)
+    layers = 0
+    for is_first, is_last, count in ((True, False, 23), (False, False, 24), (False, False, 24), (False, True, 23)):
+        stage = replace(whole, stage=Stage(count, is_first, is_last, sends_bytes_per_s=0.0 if is_last else 50e9))
+        assert stage.decode_s(8, 8192) == pytest.approx(whole.decode_s(8, 8192) * count / 94)
+        assert stage.head_s(8) == (whole.head_s(8) if is_last else 0)
+        sent_s = stage.tokens_s(1000) - whole.tokens_s(1000) * count / 94
+        # Of a thousand tokens, two states of 4,096 figures of 2 bytes each; 10 microseconds until the first arrives.
+        assert sent_s == pytest.approx(0 if is_last else SEND_S + 2 * 2 * 1000 * 4096 / 50e9, abs=1e-9)
+        layers += count
+    assert layers == whole.model.layers
 
 
 def test_what_was_not_measured_is_named_with_what_was() -> None:

@@ -84,6 +84,11 @@ def test_a_cluster_in_which_replicas_fit_only_across_nodes_is_refused() -> None:
         ),
         ({"cluster": {"nodes": 1, "gpus_per_node": 4}}, "pools", "need 5 GPUs, but the cluster has 1 × 4 = 4"),
         ({"replicas": 4}, "replicas", "never read beside pools"),
+        (
+            {"pools": {"prefill": {}, "decode": {"timing": {"kind": "linear", "base_ms": 1, "request_ms": 2}}}},
+            "pools.decode.timing.request_ms",
+            "pools.prefill.timing",
+        ),
         ({"pools": None}, "handover", "never read without pools"),
         ({"pools": {"prefill": {}}}, "pools.decode", "missing"),
         ({"pools": {"prefill": {}, "decode": {}, "spare": {}}}, "pools.spare", "unknown key"),
@@ -132,6 +137,7 @@ def test_results_tell_of_both_pools(tmp_path: Path) -> None:
     assert 0 < result.summary["busy.decode"] <= 1
     ttft = [row["first_token_ps"] - row["arrival_ps"] for row in rows]
     assert result.summary["ttft_ms.mean"] == pytest.approx(sum(ttft) / len(ttft) / 1e9)
+    assert "replicas" not in result.provenance["spec"]
     result.write(tmp_path / "out")
     events = json.loads("".join(timeline(result, Window())))["traceEvents"]
     computed = [event for event in events if event.get("name") == "prefill"]

@@ -213,6 +213,14 @@ def test_terms_stay_within_their_bounds(rows: list[tuple[float, float]]) -> None
     assert BOUNDS["eager_layer_us"][0] <= found.eager_layer_us["dense"] <= BOUNDS["eager_layer_us"][1]
 
 
+@pytest.mark.parametrize("terms", [Terms(41.0, 300.0), Terms(1.0, 650.0), Terms(21.0, 2000.0)])
+def test_between_what_was_simulated_times_are_as_simulated(terms: Terms) -> None:
+    one = comparing._response(Measured(ONE, 30.0, 8.0, 1, ""))
+    simulated = predict(ONE, terms)
+    # Users who wait longer before they arrive queue a little less: that is left out.
+    assert one.times(terms) == pytest.approx((simulated.ttft_ms, simulated.tpot_ms), rel=0.06)
+
+
 def test_what_is_judged_is_not_fitted() -> None:
     rows = [response("dense", 0.1, Terms(20.0, 900.0)), response("dense", 0.1, Terms(90.0, 3000.0))]
     apart = comparing._without(["here", "there"], rows)

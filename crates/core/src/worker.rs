@@ -41,11 +41,11 @@ pub struct Worker<'a> {
     busy_ps: i64,
 }
 
-/// Why a worker went on no further.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Why a worker went on no further. Of several ranks, the greatest tells most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stop {
-    Stalled,
     PassLimit,
+    Stalled,
     /// The engine itself would fail here, with this error.
     Engine(&'static str),
     /// Its time goes beyond [`HORIZON_PS`].

@@ -94,6 +94,8 @@ def resolve_vllm(spec: Spec, engine: VllmEngine) -> ResolvedEngine:
         rules += "; drafting heads unrecorded: read from its source"
     if apart is not None:
         rules = f"unrecorded of layers that do not keep every token (read from its source); of the rest {rules}"
+    if spec.parallel.pipeline > 1:
+        rules += "; pipeline stages unrecorded: read from its source"
     if offload is not None:
         rules += "; offloading unrecorded: read from its source"
     return ResolvedEngine(

@@ -39,4 +39,4 @@ def demo(
     folder = create(out, load_spec(spec), None)
     typer.echo(f"{folder.spec.model} on up to 8 × H100, {len(folder.trace):,} requests in an hour of chat and agents …")
     carry_out(folder)
-    typer.echo(f"The question, to be changed and asked again: {spec}")
+    typer.echo(f"Yours:   change {spec}, then servetwin plan {spec} --out another")

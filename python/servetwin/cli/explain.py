@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..errors import InputError
 from .options import Settings, TraceFile
+
+if TYPE_CHECKING:
+    from ..plan.finished import Finished
 
 
 def explain(
@@ -31,13 +34,16 @@ def explain(
     import json
 
     from ..explain import explain as run
+    from ..explain.kept import keep
     from ..plan.finished import finished
     from ..plan.folder import resume
     from ..report.explain import print_explanation
+    from ..report.study.page import write_page
     from ..simulation import with_trace
     from ..spec import load_spec
 
-    kept: Path | None = None
+    study: Finished | None = None
+    about: dict[str, Any] = {}
     axes: dict[str, list[Any]] | None = None
     workload = None
     if what.is_dir():
@@ -53,7 +59,7 @@ def explain(
             raise InputError(f"was never run on the whole workload: {one.reason}", field="trial", found=str(trial))
         spec, workload = study.question(points[0])
         axes = {path: list(values) for path, values in study.answer.space.axes.items()}
-        kept = what / FOLDER / f"{one.number}.json"
+        about = {"trial": one.number, "load": points[0].load}
     else:
         if trial is not None:
             raise InputError("never read: a spec has no trials", field="trial", found=str(trial))
@@ -66,23 +72,6 @@ def explain(
         typer.echo(json.dumps(told, indent=1, ensure_ascii=False))
     else:
         print_explanation(explanation)
-    if kept is not None:
-        _keep(kept, told)
-
-
-FOLDER = "explanations"
-
-
-def _keep(file: Path, told: dict[str, Any]) -> None:
-    """Whole or not at all."""
-    import json
-    import os
-
-    beside = file.with_name(f".{file.name}.{os.getpid()}.part")
-    try:
-        file.parent.mkdir(exist_ok=True)
-        beside.write_text(json.dumps(told, indent=1, ensure_ascii=False), encoding="utf-8")
-        os.replace(beside, file)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise InputError(f"cannot be written: {error.strerror}", file=str(file)) from None
+    if study is not None:
+        keep(study.folder.path, about | told)
+        write_page(study)

@@ -144,5 +144,8 @@ def carry_out(
         print_answer(answer)
         if sure is not None:
             typer.echo(said(sure))
-        typer.echo(f"Every trial, to look at: {page}")
+        typer.echo(f"Page:    {page}")
+        if answer.chosen is not None:
+            typer.echo(f"Why:     servetwin explain {folder.path}")
+            typer.echo(f"Launch:  servetwin deploy {folder.path} --out launch")
     return answer

@@ -21,6 +21,7 @@ from ..spec.engine import SglangEngine, TrtllmEngine, VllmEngine
 
 if TYPE_CHECKING:
     from .._core import Trace
+    from ..result.result import Result
 
 SHOWN = ("ttft_ms.p95", "itl_ms.p99", "output_tokens_per_s_per_gpu", "cost_per_million_output_tokens")
 """Beside the figure that decides."""
@@ -230,12 +231,9 @@ def _first_of_each_field(ordered: list[Change]) -> list[Change]:
 
 
 def compared(
-    spec: Spec, trace: Trace, todo: list[Change], decides: str, *, replications: int, confidence: float
+    base: Result, trace: Trace, todo: list[Change], decides: str, *, replications: int, confidence: float
 ) -> list[Changed]:
-    """With intervals: each replication of a change meets the same errors and requests as the same of the original."""
-    if not todo:
-        return []
-    base = replicate(spec, trace, replications=replications, confidence=confidence)
+    """With intervals: each replication of a change meets the same errors and requests as the same of `base`."""
     found = []
     for change in todo:
         run = replicate(change.spec, trace, replications=replications, confidence=confidence)
@@ -255,5 +253,5 @@ def compared(
                 )
         figure = effects.pop(decides, None)
         trouble = None if figure is not None else "its replications do not all serve requests"
-        found.append(Changed(change, change.spec.gpus - spec.gpus, figure, effects, trouble))
+        found.append(Changed(change, change.spec.gpus - int(base.summary["gpus"]), figure, effects, trouble))
     return found

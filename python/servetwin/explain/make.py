@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..describe import resolve
 from ..errors import InputError
-from ..replication import check_counts
+from ..replication import check_counts, replicate
+from ..result.intervals import Interval
 from ..result.result import Result
 from ..simulation import simulate
 from ..spec import Spec
@@ -35,6 +36,7 @@ class Explanation:
         splits: where the time of requests goes.
         bindings: what binds, by pool; `link` for hand-overs.
         passes: what the mean decode pass is made of, by pool that decodes.
+        intervals: by metric, what `confidence` of the replications hold: how far a figure of `result` may be off.
         decides: the metric by which changes are ranked.
         helps, hurts: single changes, the strongest first.
         tried: how many were simulated; `confidence` of their intervals over `replications`.
@@ -45,6 +47,7 @@ class Explanation:
     bindings: Sequence[Binding]
     link: Link | None
     passes: Sequence[DecodePass]
+    intervals: Mapping[str, Interval]
     decides: str
     helps: Sequence[Changed]
     hurts: Sequence[Changed]
@@ -58,6 +61,7 @@ class Explanation:
             "bindings": [asdict(one) for one in self.bindings],
             "link": None if self.link is None else asdict(self.link),
             "passes": [asdict(one) for one in self.passes],
+            "intervals": {name: [one.low, one.high] for name, one in self.intervals.items()},
             "decides": self.decides,
             "value": self.result.summary[self.decides],
             "helps": [_told(one) for one in self.helps],
@@ -113,7 +117,8 @@ def explain(
     bound = bindings(result, deployment)
     todo = changes(spec, axes or {})
     effects = tried(spec, trace, todo, decides, result.summary, workers or os.cpu_count() or 1)
-    shown = compared(spec, trace, chosen(effects, MOST), decides, replications=replications, confidence=confidence)
+    base = replicate(spec, trace, replications=replications, confidence=confidence)
+    shown = compared(base, trace, chosen(effects, MOST), decides, replications=replications, confidence=confidence)
     better = [one for one in shown if one.figure is not None and one.figure.value < 0]
     worse = [one for one in shown if one not in better]
     return Explanation(
@@ -122,6 +127,7 @@ def explain(
         bindings=bound,
         link=link(result),
         passes=_passes(result, deployment, bound),
+        intervals={} if base.replications is None else base.replications.intervals,
         decides=decides,
         helps=better,
         hurts=worse[::-1],

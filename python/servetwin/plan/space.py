@@ -13,6 +13,7 @@ from ..describe import Deployment, gpu_hour, resolve
 from ..errors import SpecError
 from ..simulation import check_workload
 from ..spec import Spec, vary
+from ..spec.router import PythonRouter
 from ..spec.search import Search
 from . import derive
 
@@ -122,7 +123,18 @@ class Space:
             return dropped("its GPUs have no price", "search.max_cost_per_hour")
         if limit is not None and cost is not None and cost > limit:
             return dropped(f"more than {limit:g} an hour", "search.max_cost_per_hour")
+        if self._is_twin(candidate):
+            return dropped("one replica leaves a router nothing to choose: the same as with the first", "router")
         return candidate
+
+    def _is_twin(self, candidate: Candidate) -> bool:
+        """Whether it differs from another candidate in nothing but a router that has one replica."""
+        spec, paths = candidate.spec, list(self.axes)
+        if spec.all_replicas > 1 or spec.parallel.data > 1 or isinstance(spec.router, PythonRouter):
+            return False
+        indices = [values.index(candidate.settings[path]) for path, values in self.axes.items()]
+        first = [0 if path.split(".")[0] == "router" else index for path, index in zip(paths, indices, strict=True)]
+        return first != indices and isinstance(self.look(self.number(first)), Candidate)
 
     def _lossy(self, settings: Mapping[str, Any]) -> tuple[str, str] | None:
         """The quality guard: why the answers of this choice may be too poor."""

@@ -27,7 +27,7 @@ ROWS = 15
 WIDEST = 100
 """Of the plot, with its axis."""
 
-AT_ONE_LOAD = ("$/h", "TTFT p95 ms", "GPUs", "TPOT p95 ms", "tokens/s /GPU", "tokens/s /user", "$/M tokens")
+AT_ONE_LOAD = ("TTFT p95 ms", "$/h", "GPUs", "TPOT p95 ms", "tokens/s /GPU", "tokens/s /user", "$/M tokens")
 OVER_LOADS = ("tokens/s /GPU", "tokens/s /user", "TTFT p95 ms", "GPUs", "TPOT p95 ms", "$/h", "$/M tokens")
 """The figures that stay longest where not all fit come first; the very first always does."""
 
@@ -192,7 +192,7 @@ def account(account: Account) -> list[RenderableType]:
     decided = account.combinations - len(account.dropped) - len(account.pruned) - len(account.screened) - account.unseen
     ends = [
         (account.combinations, "combinations, of which"),
-        (len(account.dropped), "cannot be"),
+        (len(account.dropped), "cannot be, or equal another"),
         (account.unseen, "were never asked for by the sampler"),
         (len(account.pruned), "were pruned, with proof"),
         (len(account.screened), "were screened out on parts of the workload, without proof"),

@@ -39,7 +39,9 @@ def _check_row(index: int, row: dict[str, Any]) -> None:
     known = [(name, row[name]) for name in _ORDER if row[name] is not None]
     for (before, earlier), (after, later) in pairwise(known):
         _hold(2, earlier <= later, index, f"{before} {earlier} ≤ {after} {later}")
-    _hold(3, (row["output_tokens"] > 0) == (row["first_token_ps"] is not None), index, "tokens have times")
+    # What an unfinished request has got is not counted.
+    has_tokens = row["output_tokens"] > 0 or (status == "unfinished" and row["first_token_ps"] is not None)
+    _hold(3, has_tokens == (row["first_token_ps"] is not None), index, "tokens have times")
     _hold(3, row["cached_tokens"] <= row["input_tokens"], index, "cached tokens are of the prompt")
     lost_ps = row.get("preempted_ps", 0)
     if lost_ps:

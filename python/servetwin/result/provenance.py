@@ -32,7 +32,8 @@ def provenance(
 
     JSON values only; the same for the same inputs, however the run was computed.
     """
-    written = spec.model_dump(mode="json", exclude_none=True)
+    # Beside pools, replicas at the top are never read.
+    written = spec.model_dump(mode="json", exclude_none=True, exclude=None if spec.pools is None else {"replicas"})
     hour = gpu_hour(spec, deployment)
     price = {} if hour is None else {"gpu_hour": {"price": hour.price, "source": hour.source}}
     return {

@@ -58,10 +58,32 @@ def _expert(spec: Spec) -> None:
 
 
 def _pipeline(spec: Spec) -> None:
-    if spec.parallel.pipeline > 1:
-        raise spec.source.problem(
-            ("parallel", "pipeline"),
-            "micro-batches of pipeline stages are not yet modelled",
-            found=str(spec.parallel.pipeline),
-            wanted="1",
-        )
+    if spec.parallel.pipeline == 1:
+        return
+    for together, what, wanted in _beside_stages(spec):
+        if together:
+            raise spec.source.problem(
+                ("parallel", "pipeline"),
+                f"pipeline stages {what} are not yet modelled",
+                found=str(spec.parallel.pipeline),
+                wanted=f"1, or {wanted}",
+            )
+
+
+def _beside_stages(spec: Spec) -> list[tuple[bool, str, str]]:
+    """Whether something is there, what it is beside pipeline stages, and what would do instead."""
+    engine = spec.engine
+    general = [
+        (isinstance(engine, TrtllmEngine), "of TensorRT-LLM", "engine.name: vllm or sglang"),
+        (spec.parallel.data > 1, "together with data ranks", "parallel.data: 1"),
+        (engine.drafting is not None, "together with speculative decoding", "a spec without it"),
+    ]
+    match engine:
+        case VllmEngine():
+            return [
+                *general,
+                (engine.version != "0.32", f"of vLLM {engine.version}", 'engine.version: "0.32"'),
+                (engine.offloads, "together with offloading", "no kv_offloading_size"),
+            ]
+        case _:
+            return general

@@ -6,6 +6,9 @@ from .deployment import Spec
 from .engine import SglangEngine, TrtllmEngine
 from .router import KvAwareRouter
 
+FRONT_END = ("request_ms", "prompt_token_us", "stream_ms")
+"""What timing says of the way of a request and of its tokens outside the engine."""
+
 
 def check_pools(spec: Spec) -> None:
     """Raises SpecError for the first thing wrong."""
@@ -27,12 +30,26 @@ def check_pools(spec: Spec) -> None:
     if spec.was_set("replicas"):
         raise problem(("replicas",), "never read beside pools, which have their own", wanted="it left out")
     _engines(spec)
+    _front_end(spec)
     keeps = spec.handover is not None and spec.handover.local_prefill_tokens is not None
     if keeps and isinstance(spec.by_pool["decode"].engine, SglangEngine):
         raise problem(
             ("handover", "local_prefill_tokens"), "SGLang's decode replicas compute no prompts", wanted="it left out"
         )
     _decode_router(spec.by_pool["decode"])
+
+
+def _front_end(spec: Spec) -> None:
+    """All requests pass that of the prefill pool."""
+    timing = None if spec.pools is None else spec.pools.decode.timing
+    given = timing if isinstance(timing, dict) else {}
+    for name in FRONT_END:
+        if name in given:
+            raise spec.by_pool["decode"].source.problem(
+                ("timing", name),
+                "never read: requests pass the front end before their prompts are computed",
+                wanted="it in pools.prefill.timing, or in timing, which both pools take over",
+            )
 
 
 def _engines(spec: Spec) -> None:
@@ -48,6 +65,14 @@ def _engines(spec: Spec) -> None:
         raise spec.source.problem(
             ("engine", "name"), "hand-overs of TensorRT-LLM are not yet modelled", wanted="vllm or sglang, or no pools"
         )
+    for pool in spec.by_pool.values():
+        if pool.parallel.pipeline > 1:
+            raise pool.source.problem(
+                ("parallel", "pipeline"),
+                "pipeline stages of prefill and decode pools are not yet modelled",
+                found=str(pool.parallel.pipeline),
+                wanted="1, or replicas without pools",
+            )
     _drafting(spec)
 
 

@@ -8,7 +8,7 @@ from .base import Evidence, Lowered, PassLimits, TimingModel
 from .drafting import with_drafting
 from .draws import ErrorDraw, Scaled, drawn
 from .effective import front_end
-from .select import lower, pass_limits, timing_model
+from .select import StageModels, lower, pass_limits, stage_models, timing_model
 
 __all__ = [
     "ErrorDraw",
@@ -16,11 +16,13 @@ __all__ = [
     "Lowered",
     "PassLimits",
     "Scaled",
+    "StageModels",
     "TimingModel",
     "drawn",
     "front_end",
     "lower",
     "pass_limits",
+    "stage_models",
     "timing_model",
     "with_drafting",
 ]

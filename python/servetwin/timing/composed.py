@@ -7,15 +7,14 @@ W = Σ new·(2·past + new), and N rows:
 
 `tokens` is what the tokens of a pass share whatever they are: the matrix products of each layer, its experts, small
 kernels and collectives. Where modules were measured whole (latent and compressed attention), `decode` and `prompt`
-are what a module takes beyond its products. Of pipeline stages it is the fullest one. Not modelled: the overlap of
-collectives with arithmetic.
+are what a module takes beyond its products. Of a pipeline stage it is the stage's layers, what it sends on, and the
+head only if it is the last. Not modelled: the overlap of collectives with arithmetic.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from math import ceil
 
 from ..catalog import Gpu, Model, Stored
 from ..catalog.formats import BF16, Format
@@ -30,6 +29,7 @@ from ..catalog.layers import (
     Mixer,
 )
 from ..catalog.parallel import Ranks
+from ..catalog.stages import Stage
 from .base import Evidence
 from .mixers import MixerCost
 from .operators import attention_kind, basis, operator_curve
@@ -65,6 +65,8 @@ class Composed:
     skew: float = SKEW
     exchange: str = "gather"
     """How data ranks bring tokens to experts: `gather` all of them everywhere, or `deepep`."""
+    stage: Stage | None = None
+    """Of a pipeline, the one that is priced."""
 
     @cached_property
     def _priced(self) -> Priced:
@@ -130,8 +132,10 @@ class Composed:
     def tokens(self, tokens: int) -> Cost:
         """All that depends on the tokens of a pass alone, in the layers of one stage."""
         cost = sum((self._layer(layer, tokens) * layer.count for layer in self.model.stack), Cost()) * self._share
-        if self.ranks.pipeline > 1:
-            cost += self._priced.send(2 * tokens * self.model.hidden)
+        if self.stage is not None and not self.stage.is_last:
+            # The hidden state and the residual beside it; each tensor rank sends its share, in 2 bytes a figure.
+            size = 2 * 2 * tokens * self.model.hidden // self.ranks.tensor
+            cost += self._priced.send(size, self.stage.sends_bytes_per_s)
         return cost
 
     def decode(self, rows: int, context: int) -> Cost:
@@ -145,6 +149,8 @@ class Composed:
 
     def head(self, sequences: int) -> Cost:
         """The output head, and the choice of tokens."""
+        if self.stage is not None and not self.stage.is_last:
+            return Cost()
         head = self.model.head
         columns = head.outputs // self.ranks.tensor
         return self._priced.gemm(BF16, sequences, columns, head.inputs) + self._priced.stream(
@@ -153,11 +159,11 @@ class Composed:
 
     @property
     def stage_layers(self) -> int:
-        return ceil(self.model.layers / self.ranks.pipeline)
+        return self.model.layers if self.stage is None else self.stage.layers
 
     @property
     def _share(self) -> float:
-        """Of the layers, those of the fullest stage."""
+        """Of the layers, those of the stage."""
         return self.stage_layers / self.model.layers
 
     @cached_property

@@ -169,9 +169,9 @@ class Priced:
             log(ranks / back),
         )
 
-    def send(self, size: int) -> Cost:
+    def send(self, size: int, bytes_per_s: float) -> Cost:
         """To the next pipeline stage."""
-        seconds = SEND_S + size / self.gpu.link.bytes_per_s
+        seconds = SEND_S + size / bytes_per_s
         return Cost(seconds, ASSUMED_ERROR * seconds)
 
     def stream(self, moved: int, kernels: int) -> Cost:

@@ -4,29 +4,40 @@ from __future__ import annotations
 
 from ..catalog import GPUS, Gpu, Model, ResolvedEngine
 from ..catalog.parallel import Ranks, ranks
+from ..catalog.stages import link_domain
 from ..errors import SpecError
 from ..spec import Spec
 from .composed import lacking
 from .operators import basis
 from .priced import ASSUMED_EFFICIENCY
+from .roofline import Roofline
 
 NEAREST = 4
 """GPUs that are named in the place of one that will not do."""
-
-MACHINE = 8
-"""GPUs of the largest machine; links that join more join a rack."""
 
 
 def check_links(spec: Spec, engine: ResolvedEngine) -> None:
     """Raises SpecError where ranks of a pipeline stage do not reach each other directly."""
     assert engine.gpu is not None
-    stage, domain = ranks(spec, engine.model).stage, _link_domain(spec, engine.gpu)
+    stage, domain = ranks(spec, engine.model).stage, link_domain(spec, engine.gpu)
     if stage > domain:
         raise spec.source.problem(
             ("parallel", "tensor" if spec.parallel.tensor > domain else "data"),
             f"{stage} ranks do not fit into one domain of {domain} joined by {engine.gpu.link.name}; "
             "collectives beyond it were not measured and are not modelled",
             wanted=f"at most {domain} in a stage (parallel.pipeline joins more), or another kind of timing",
+        )
+
+
+def check_knows_stages(spec: Spec, model: object) -> None:
+    """Raises SpecError for a model that prices whole passes only."""
+    if spec.timing.kind == "aiconfigurator" or isinstance(model, Roofline):
+        rough = "timing of kind aiconfigurator" if spec.timing.kind == "aiconfigurator" else "a roofline"
+        raise spec.source.problem(
+            ("parallel", "pipeline"),
+            f"{rough} does not say how long a pass stays in each stage",
+            found=str(spec.parallel.pipeline),
+            wanted="1, timing of kind analytic on a GPU with measured operators, or a timing of one stage of your own",
         )
 
 
@@ -81,13 +92,3 @@ def _nearest(model: Model, gpu: Gpu, shared: Ranks, engine: ResolvedEngine) -> l
 def _apart(one: Gpu, other: Gpu) -> float:
     rate, wanted = one.memory_bytes_per_s, other.memory_bytes_per_s
     return max(rate / wanted, wanted / rate)
-
-
-def _link_domain(spec: Spec, gpu: Gpu) -> int:
-    """GPUs that reach each other directly: those of a machine, unless a rack joins more, or its links fewer."""
-    if spec.cluster is None:
-        return gpu.link.domain
-    if spec.cluster.nvlink_domain is not None:
-        return spec.cluster.nvlink_domain
-    rack = gpu.link.domain > MACHINE
-    return gpu.link.domain if rack else min(gpu.link.domain, spec.cluster.gpus_per_node)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from math import ceil
+from dataclasses import dataclass, replace
 from typing import assert_never
 
 from ..catalog import ResolvedEngine
 from ..catalog.engine import check_fp8
 from ..catalog.parallel import ranks
+from ..catalog.stages import Stage, stages
 from ..spec import Spec
 from ..spec.timing import (
     AiconfiguratorTiming,
@@ -30,7 +31,7 @@ from .host import Host, Launches
 from .linear import Linear
 from .operators import basis
 from .polynomial import Polynomial
-from .refuse import check_experts, check_links, check_without_effect, no_basis, without_effect
+from .refuse import check_experts, check_knows_stages, check_links, check_without_effect, no_basis, without_effect
 from .roofline import Roofline
 from .terms import balance_tokens
 
@@ -38,19 +39,45 @@ COMPUTE_EFFICIENCY, MEMORY_EFFICIENCY = 0.7, 0.8
 """Of a roofline, where none is given."""
 
 
-def timing_model(spec: Spec, engine: ResolvedEngine) -> TimingModel:
-    """Raises SpecError where the model needs something the spec does not give."""
+@dataclass(frozen=True)
+class StageModels:
+    """How long a pass stays in each stage of a replica; in the only one where there is no pipeline."""
+
+    kinds: tuple[TimingModel, ...]
+    """Each once; the first is that of the first stage."""
+    stages: tuple[int, ...]
+    """Of each stage, its kind."""
+
+
+def stage_models(spec: Spec, engine: ResolvedEngine) -> StageModels:
+    """Raises SpecError as `timing_model` does. A timing that is given is that of each stage."""
+    count = spec.parallel.pipeline
+    if count == 1 or not isinstance(spec.timing, AnalyticTiming) or engine.model is None or engine.gpu is None:
+        return StageModels((timing_model(spec, engine),), (0,) * count)
+    every = stages(spec, engine.model, engine.gpu)
+    kinds = list(dict.fromkeys(every))
+    models = tuple(timing_model(spec, engine, stage) for stage in kinds)
+    return StageModels(models, tuple(kinds.index(stage) for stage in every))
+
+
+def timing_model(spec: Spec, engine: ResolvedEngine, stage: Stage | None = None) -> TimingModel:
+    """Of a pass, or of its way through one stage.
+
+    Raises SpecError where the model needs something the spec does not give, or does not know stages.
+    """
     options = base_timing(spec)
-    model = _model(spec, engine, options)
+    model = _model(spec, engine, options, stage)
     if isinstance(spec.timing, ProfileTiming):
         profile, _ = spec_profile(spec, spec.timing)
         assert isinstance(options, HostTiming)
         model = Calibrated(model, profile, profile.values, options.host_ms, balance_tokens(engine))
+    if spec.parallel.pipeline > 1 and not isinstance(spec.timing, LinearTiming | PolynomialTiming | TableTiming):
+        check_knows_stages(spec, model)
     _check_graphs(spec, model)
     return model
 
 
-def _model(spec: Spec, engine: ResolvedEngine, options: Timing) -> TimingModel:
+def _model(spec: Spec, engine: ResolvedEngine, options: Timing, stage: Stage | None) -> TimingModel:
     match options:
         case LinearTiming():
             return Linear(spec, options)
@@ -61,7 +88,7 @@ def _model(spec: Spec, engine: ResolvedEngine, options: Timing) -> TimingModel:
 
             return _curves(spec, engine, aiconfigurator(spec, engine, options), options)
         case AnalyticTiming():
-            return _analytic(spec, engine, options)
+            return _analytic(spec, engine, options, stage)
         case TableTiming():
             from .table import table_model
 
@@ -89,8 +116,15 @@ def _check_graphs(spec: Spec, model: TimingModel) -> None:
 
 def _curves(spec: Spec, engine: ResolvedEngine, curves: Curves, options: HostTiming) -> CurvesModel:
     assert engine.model is not None
-    layers = ceil(engine.model.layers / spec.parallel.pipeline)
-    return CurvesModel(curves, host(options), captured(spec, engine), layers)
+    return CurvesModel(curves, host(options), captured(spec, engine), engine.model.layers)
+
+
+def _composed(spec: Spec, engine: ResolvedEngine, curves: Composed, options: AnalyticTiming) -> CurvesModel:
+    """The host prepares a pass for later stages while it is in the first, but launches each stage's kernels."""
+    stage, own = curves.stage, host(options)
+    if stage is not None and not stage.is_first:
+        own = replace(own, pass_ms=0.0, row_us=0.0)
+    return CurvesModel(curves, own, captured(spec, engine), curves.stage_layers)
 
 
 def host(options: HostTiming) -> Host:
@@ -116,7 +150,9 @@ def lower(spec: Spec, model: TimingModel, limits: PassLimits) -> Lowered:
     return lowered
 
 
-def _analytic(spec: Spec, engine: ResolvedEngine, options: AnalyticTiming) -> CurvesModel | Roofline:
+def _analytic(
+    spec: Spec, engine: ResolvedEngine, options: AnalyticTiming, stage: Stage | None
+) -> CurvesModel | Roofline:
     if engine.model is None or engine.gpu is None:
         field = "model" if engine.model is None else "gpu"
         raise spec.source.problem(
@@ -141,8 +177,8 @@ def _analytic(spec: Spec, engine: ResolvedEngine, options: AnalyticTiming) -> Cu
     shared = ranks(spec, engine.model)
     check_experts(spec, engine.model, shared, options.expert_exchange)
     skew = SKEW if options.expert_skew is None else options.expert_skew
-    curves = Composed(engine.model, engine.gpu, shared, engine.stored, engine.kv, skew, options.expert_exchange)
-    return _curves(spec, engine, curves, options)
+    curves = Composed(engine.model, engine.gpu, shared, engine.stored, engine.kv, skew, options.expert_exchange, stage)
+    return _composed(spec, engine, curves, options)
 
 
 def _roofline(spec: Spec, engine: ResolvedEngine, options: AnalyticTiming) -> Roofline:

@@ -5,7 +5,7 @@
 
 use super::stages::{Way, travel};
 use crate::config::Pipeline;
-use crate::step_time::{Features, Stretch, Timeline};
+use crate::step_time::{Features, StepTime, Stretch, Timeline};
 
 #[derive(Default)]
 pub(super) struct Forecast {
@@ -50,10 +50,13 @@ impl Forecast {
             .map(|(turn, features)| {
                 let count = (passes + turns - 1 - turn) / turns;
                 let rows = if count > 0 { features.decode_rows } else { 0 };
-                let timeline = |kind: &crate::step_time::StepTime| {
+                let timeline = |kind: &StepTime| {
                     let mut timeline = Timeline::default();
                     if rows > 0 {
                         kind.decode_stretches(rows, features.context, count as i64, &mut timeline);
+                        if kind.prices_longest() {
+                            timeline.lengthen(kind.longest_ps(features));
+                        }
                     }
                     timeline
                 };

@@ -138,7 +138,7 @@ impl<'a> Replica<'a> {
     pub fn stopped(&self) -> Option<Stop> {
         match &self.ranks {
             Ranks::One(worker) => worker.stopped(),
-            Ranks::Apart(workers) => workers.iter().find_map(Worker::stopped),
+            Ranks::Apart(workers) => workers.iter().filter_map(Worker::stopped).max(),
             Ranks::InStep(ranks) => ranks.stopped(),
             Ranks::Pipelined(stages) => stages.stopped(),
         }

@@ -16,7 +16,7 @@ use crate::worker::{Phase, Stop};
 use crate::workload::HORIZON_PS;
 use std::collections::VecDeque;
 
-/// vLLM's engine loop sleeps so long after a decision that found nothing to do for the requests it has
+/// vLLM's engine loop sleeps so long after a decision that found nothing to do, if requests are there or have just ended
 /// (`_process_engine_step` in vllm/v1/engine/core.py).
 const PAUSE_PS: i64 = 1_000_000_000;
 /// The least passes that are forecast together; more if the last forecast held for as many.
@@ -40,6 +40,8 @@ pub struct Pipelined<'a> {
     number: u64,
     /// The last decision found something to do.
     executed: bool,
+    /// Decisions in a row that found nothing.
+    idle: usize,
     /// What came from outside since: the loop does not know of it yet.
     newcomers: u32,
     /// The loop waits for the oldest results, though it could decide.
@@ -82,6 +84,7 @@ impl<'a> Pipelined<'a> {
             under_way: VecDeque::new(),
             number: 0,
             executed: true,
+            idle: 0,
             newcomers: 0,
             waits: false,
             asleep: true,
@@ -160,6 +163,7 @@ impl<'a> Pipelined<'a> {
         self.newcomers = 0;
         self.executed = found && pass.features.sequences > 0;
         self.number += 1;
+        self.idle = if found { 0 } else { self.idle + 1 };
         if !found {
             self.spare.push(pass);
             if let Some(error) = self.scheduler.failure() {
@@ -167,7 +171,8 @@ impl<'a> Pipelined<'a> {
                 return;
             }
             self.under_way.push_back(UnderWay { number, start_ps: now_ps, end_ps: i64::MIN, pass: None });
-            if self.under_way.iter().all(|other| other.pass.is_none()) {
+            let turns = self.config.stage_count();
+            if self.idle >= turns && self.under_way.iter().all(|other| other.pass.is_none()) {
                 self.fall_asleep(now_ps);
                 return;
             }
@@ -188,22 +193,24 @@ impl<'a> Pipelined<'a> {
         let full = self.under_way.len() == self.depth;
         if full && self.under_way[0].pass.is_none() {
             self.under_way.pop_front();
-            self.pause();
+            self.pause(false);
         } else if !full {
-            self.pause();
+            self.pause(false);
         }
     }
 
-    /// After a decision that found nothing to do, for requests that are there.
-    fn pause(&mut self) {
+    /// After a decision that found nothing to do, if requests are there or have just `ended`.
+    fn pause(&mut self, ended: bool) {
         let known = self.scheduler.running() + self.scheduler.waiting() - self.newcomers;
-        if !self.executed && known > 0 {
+        if !self.executed && (known > 0 || ended) {
             self.loop_ps += self.pause_ps;
         }
         self.executed = true;
     }
 
+    /// No micro-batch found anything in its turn.
     fn fall_asleep(&mut self, now_ps: i64) {
+        self.idle = 0;
         self.under_way.clear();
         self.asleep = true;
         if self.setting.log_passes {
@@ -216,6 +223,7 @@ impl<'a> Pipelined<'a> {
         let Some(UnderWay { number, start_ps, pass, .. }) = self.under_way.pop_front() else { return };
         self.waits = false;
         self.loop_ps = now_ps;
+        let ended = results.ended.len();
         if let Some(mut pass) = pass {
             let batch = self.micro_batch(number);
             (pass.start_ps, pass.end_ps) = (self.results_ps[batch], now_ps);
@@ -229,7 +237,7 @@ impl<'a> Pipelined<'a> {
             self.scheduler.update(&mut pass, next.and_then(|next| next.pass.as_deref_mut()), results);
             self.spare.push(pass);
         }
-        self.pause();
+        self.pause(results.ended.len() > ended);
         if !self.scheduler.has_work() {
             while self.under_way.front().is_some_and(|oldest| oldest.pass.is_none()) {
                 self.under_way.pop_front();
@@ -288,7 +296,8 @@ impl<'a> Pipelined<'a> {
             if oldest.end_ps > i64::MIN {
                 let batch = self.micro_batch(oldest.number);
                 let results_ps = forecast.results_ps[index];
-                self.scheduler.skip_results(oldest.number, results_ps - self.results_ps[batch]);
+                let gap_ps = results_ps - self.results_ps[batch];
+                self.scheduler.skip_results(oldest.number, results_ps, gap_ps);
                 self.results_ps[batch] = results_ps;
             }
             self.spare.extend(oldest.pass);

@@ -16,6 +16,9 @@ from ...catalog.checkpoints import CHECKPOINTS
 from ...catalog.named import MODELS, model_name
 from .rows import Deployment
 
+VERSIONS = {"vllm": "0.19", "sglang": "0.5.23", "trtllm": "1.2"}
+"""Whose rules we have that are nearest to the versions measured."""
+
 STEPS = 21
 """Lengths that stand for all between the shortest and the longest."""
 
@@ -52,13 +55,6 @@ PUBLISHED = Protocol()
 def _evenly(shortest: float, longest: float) -> Any:
     values = sorted({round(shortest + (longest - shortest) * step / (STEPS - 1)) for step in range(STEPS)})
     return values[0] if len(values) == 1 else {"values": values}
-
-
-VERSIONS = {"vllm": "0.19", "sglang": "0.5.23", "trtllm": "1.2"}
-"""Whose rules we have that are nearest to the versions measured."""
-
-FORMATS = {"nvfp4": "nvfp4", "int4_wo": "int4"}
-"""The sample's words for what is not FP8 or 16 bits."""
 
 
 class NotSimulatedError(Exception):
@@ -112,16 +108,17 @@ def spec_of(one: Deployment, protocol: Protocol) -> dict[str, Any]:
 
 
 def _options(one: Deployment) -> Mapping[str, Any]:
-    longest = 2 * (one.input_tokens + one.output_tokens)
+    # No request is as long.
+    limit_tokens = 2 * (one.input_tokens + one.output_tokens) + 200
     if one.engine == "vllm":
-        return _vllm(one, longest)
+        return _vllm(one, limit_tokens)
     if one.engine == "sglang":
-        return _sglang(one, longest)
-    return _trtllm(one, longest)
+        return _sglang(one, limit_tokens)
+    return _trtllm(one, limit_tokens)
 
 
-def _vllm(one: Deployment, longest: int) -> dict[str, Any]:
-    options: dict[str, Any] = {"max_model_len": longest + 200}
+def _vllm(one: Deployment, limit_tokens: int) -> dict[str, Any]:
+    options: dict[str, Any] = {"max_model_len": limit_tokens}
     if one.benchmark == "inferencex":
         options |= {"enable_prefix_caching": False, "max_num_batched_tokens": 8192}
         if "llama" in one.checkpoint.lower():
@@ -132,12 +129,12 @@ def _vllm(one: Deployment, longest: int) -> dict[str, Any]:
             options["gpu_memory_utilization"] = 0.95
     if "Kimi" in one.checkpoint:
         # Its vision tower is not counted, so no size of the cache is derived: all users fit.
-        options["num_gpu_blocks"] = one.concurrency * (longest // 16 + 2)
+        options["num_gpu_blocks"] = one.concurrency * (limit_tokens // 16 + 2)
     return options
 
 
-def _sglang(one: Deployment, longest: int) -> dict[str, Any]:
-    options: dict[str, Any] = {"context_length": longest + 200}
+def _sglang(one: Deployment, limit_tokens: int) -> dict[str, Any]:
+    options: dict[str, Any] = {"context_length": limit_tokens}
     blackwell = one.gpu != "h200" and one.gpu != "h100"
     if one.benchmark == "inferencex":
         small = one.experts == "nvfp4" if "DeepSeek" in one.checkpoint else not blackwell
@@ -149,13 +146,13 @@ def _sglang(one: Deployment, longest: int) -> dict[str, Any]:
         options["mem_fraction_static"] = 0.95 if one.tensor * one.data == 4 and one.experts != "nvfp4" else 0.82
     if "Qwen3.5" in one.checkpoint:
         # Its vision tower is not counted, so no size of the cache is derived: all users fit.
-        options |= {"max_running_requests": one.concurrency, "max_total_tokens": one.concurrency * longest}
+        options |= {"max_running_requests": one.concurrency, "max_total_tokens": one.concurrency * limit_tokens}
     if one.data > 1:
         options["enable_dp_attention"] = True
     return options
 
 
-def _trtllm(one: Deployment, longest: int) -> dict[str, Any]:
+def _trtllm(one: Deployment, limit_tokens: int) -> dict[str, Any]:
     cache: dict[str, Any] = {"enable_block_reuse": False}
     if one.benchmark == "inferencex" or one.products == "fp8":
         # Checkpoints in FP8 by tensor, NVIDIA's, say so of their cache.
@@ -166,8 +163,8 @@ def _trtllm(one: Deployment, longest: int) -> dict[str, Any]:
     tokens = max(8192, -(-(one.concurrency + one.input_tokens + 64) // 64) * 64)
     return {
         "max_num_tokens": tokens,
-        "max_batch_size": min(max(one.concurrency, 1), tokens),
-        "max_seq_len": longest + 200,
+        "max_batch_size": one.concurrency,
+        "max_seq_len": limit_tokens,
         "kv_cache_config": cache,
         **waits,
         "cuda_graph_config": {"enable_padding": True, "max_batch_size": min(max(one.concurrency, 128), 1024)},

@@ -20,7 +20,8 @@ from .records import RunRecord, Stuck
 from .scheduler import Pass
 
 PAUSE_PS = PS_PER_MS
-"""The loop sleeps so long after a call that found nothing for the requests it has (`_process_engine_step`)."""
+"""The loop sleeps so long after a call that found nothing, if requests are there or have just ended
+(`_process_engine_step`)."""
 
 
 class PipelinedWorker(Worker):
@@ -44,12 +45,12 @@ class PipelinedWorker(Worker):
                 if not self._skip_to_next_arrival():
                     break
                 continue
-            executed = True
+            executed, ended = True, None
             if alive:
                 submitted = self._schedule()
                 executed = submitted is not None and bool(submitted.plan.rows)
                 in_flight.append(submitted)
-                if not any(in_flight):
+                if self.empty_schedules >= len(self.stages_free) and not any(in_flight):
                     stuck = Stuck(self.now, [state.spec.index for state in self.scheduler.waiting.in_order()])
                     break
             if len(in_flight) == depth or not alive:
@@ -60,7 +61,7 @@ class PipelinedWorker(Worker):
                         ended.record.dt_ps = self.now - ended.record.t_ps
                     self._update(ended)
                     self.last_end = ended.record.t_ps + ended.record.dt_ps
-            if not executed and self.scheduler.requests:
+            if not executed and (self.scheduler.requests or (ended is not None and ended.record.finished)):
                 self.now += PAUSE_PS
         return RunRecord(self.passes, self.records, stuck.t_ps if stuck else self.last_end, stuck)
 

@@ -16,7 +16,7 @@ const moments = Array.from({ length: over.count }, (_, n) => n * over.width_s);
 
 function replicaSection() {
   const note = over.count ? `Means in bins of ${span(over.width_s)}, sampled every ${span(view.provenance.spec.metrics?.series_interval ?? 1)} or more seldom.` : "No time series was recorded.";
-  const table = replicaTable();
+  const tables = [prefillTable(), replicaTable()].filter(Boolean);
   const content = [];
   const parts = [];
   if (over.count && over.replicas.length <= MOST_LINES) {
@@ -29,7 +29,7 @@ function replicaSection() {
     for (const [measure, about] of Object.entries(MEASURES)) parts.push(manyReplicas(measure, about));
     content.push(h("div", { class: "grid" }, parts.flatMap((part) => part.elements)));
   }
-  if (table) content.push(table);
+  content.push(...tables);
   const element = section("replicas", [over.replicas.length === 1 ? "Replica" : "Replicas"], note, content);
   parts.forEach((part) => part.mount());
   return element;
@@ -100,19 +100,36 @@ function manyReplicas(measure, about) {
   return { elements: [map.element, line.element], mount() { map.mount(); line.mount(); } };
 }
 
+const ofCount = (key, title) => ({ key, title, number: true, show: (row) => whole(row[key]) });
+const ofLatency = (key, title) => ({ key, title, number: true, show: (row) => plain(row[key]) });
+const ofReuse = { key: "reuse", title: "reuse", number: true, value: (row) => row.cached_tokens / Math.max(row.input_tokens, 1), show: (row) => percent(row.cached_tokens / Math.max(row.input_tokens, 1)) };
+const ofReplica = { key: "replica", title: "replica", number: false, value: (row) => row.replica, show: (row) => (over.replicas.length > MOST_LINES ? h("button", { type: "button", class: "link" }, String(row.replica)) : String(row.replica)) };
+
+function eachReplica(title, caption, name, columns, rows) {
+  const pick = over.replicas.length > MOST_LINES ? (row) => chooseReplica(over.replicas.indexOf(row.replica)) : null;
+  const table = sortable([ofReplica, ...columns], rows, { sorted: "replica", descending: false, label: title, pick });
+  const element = card(title, caption, copyMenu(table.data), table.element);
+  element.dataset.table = name;
+  return element;
+}
+
 function replicaTable() {
   const rows = view.replica_totals;
-  if (rows.length < 2) return null;
-  const counted = (key, title) => ({ key, title, number: true, show: (row) => whole(row[key]) });
-  const latency = (key, title) => ({ key, title, number: true, show: (row) => plain(row[key]) });
-  const reuse = { key: "reuse", title: "reuse", number: true, value: (row) => row.cached_tokens / Math.max(row.input_tokens, 1), show: (row) => percent(row.cached_tokens / Math.max(row.input_tokens, 1)) };
-  const table = sortable([
-    { key: "replica", title: "replica", number: false, value: (row) => row.replica, show: (row) => (over.replicas.length > MOST_LINES ? h("button", { type: "button", class: "link" }, String(row.replica)) : String(row.replica)) },
-    counted("requests", "requests"), counted("completed", "completed"), latency("ttft_ms.p50", "TTFT p50"), latency("ttft_ms.p95", "p95"),
-    latency("tpot_ms.p50", "TPOT p50"), latency("tpot_ms.p95", "p95"), latency("e2e_ms.p95", "E2E p95"),
-    counted("input_tokens", "input tokens"), counted("output_tokens", "output tokens"), reuse, counted("preemptions", "preemptions"),
-  ], rows, { sorted: "replica", descending: false, label: "Replicas", pick: over.replicas.length > MOST_LINES ? (row) => chooseReplica(over.replicas.indexOf(row.replica)) : null });
-  const element = card("Each replica", view.provenance.pools ? "All requests that it decodes; latencies in milliseconds" : "All its requests; latencies in milliseconds", copyMenu(table.data), table.element);
-  element.dataset.table = "replicas";
-  return element;
+  const pools = Boolean(view.provenance.pools);
+  if (rows.length < 2 && !pools) return null;
+  return eachReplica(pools ? "Each decode replica" : "Each replica", pools ? "All requests that it decodes; latencies in milliseconds" : "All its requests; latencies in milliseconds", "replicas", [
+    ofCount("requests", "requests"), ofCount("completed", "completed"), ofLatency("ttft_ms.p50", "TTFT p50"), ofLatency("ttft_ms.p95", "p95"),
+    ofLatency("tpot_ms.p50", "TPOT p50"), ofLatency("tpot_ms.p95", "p95"), ofLatency("e2e_ms.p95", "E2E p95"),
+    ofCount("input_tokens", "input tokens"), ofCount("output_tokens", "output tokens"), ofReuse, ofCount("preemptions", "preemptions"),
+  ], rows);
+}
+
+function prefillTable() {
+  const rows = view.prefill_totals;
+  if (!rows.length) return null;
+  return eachReplica("Each prefill replica", "All prompts that it is sent; the queue, and from the end of a prompt to its arrival elsewhere, in milliseconds", "prefills", [
+    ofCount("requests", "requests"), ofCount("computed", "computed"), ofCount("handed_over", "handed over"),
+    ofLatency("queue_ms.p50", "queue p50"), ofLatency("queue_ms.p95", "p95"), ofLatency("handover_ms.p50", "hand-over p50"), ofLatency("handover_ms.p95", "p95"),
+    ofCount("input_tokens", "input tokens"), ofCount("transferred_tokens", "transferred tokens"), ofReuse,
+  ], rows);
 }

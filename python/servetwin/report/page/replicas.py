@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ...result.result import Result
-from ...units import PS_PER_S
+from ...units import PS_PER_MS, PS_PER_S
 from .groups import BANDS
 from .numbers import short
 from .quantiles import Groups
@@ -87,7 +88,37 @@ def totals(rows: Rows) -> list[dict[str, Any]]:
     ).filter(kept)
     names = [name for name in table.column_names if name != "replica"]
     sums = table.group_by("replica").aggregate([*((name, "sum") for name in names), ("replica", "count")])
-    tails = {name: _tails(rows, name) for name in ("ttft_ms", "tpot_ms", "e2e_ms")}
+    latencies = {name: rows.latencies[name] for name in ("ttft_ms", "tpot_ms", "e2e_ms")}
+    return _lines(sums, names, rows.replica, latencies)
+
+
+def prefills(rows: Rows) -> list[dict[str, Any]]:
+    """A row a prefill replica, of the prompts that it computed, as `totals`; none where replicas do it all."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if "prefill_replica" not in rows.table.column_names:
+        return []
+    replica = rows.column("prefill_replica").cast(pa.int32())
+    prefilled, arrived = rows.column("prefilled_ps"), rows.column("transfer_end_ps")
+    handover_ms = pc.divide(pc.subtract(arrived, prefilled).cast(pa.float64(), safe=False), float(PS_PER_MS))
+    table = pa.table(
+        {
+            "replica": replica,
+            "computed": pc.if_else(pc.is_valid(prefilled), 1, 0),
+            "handed_over": pc.if_else(pc.is_valid(arrived), 1, 0),
+            **{name: rows.number(name) for name in ("input_tokens", "cached_tokens", "transferred_tokens")},
+        }
+    ).filter(pc.is_valid(replica))
+    names = [name for name in table.column_names if name != "replica"]
+    sums = table.group_by("replica").aggregate([*((name, "sum") for name in names), ("replica", "count")])
+    return _lines(sums, names, replica, {"queue_ms": rows.latencies["queue_ms"], "handover_ms": handover_ms})
+
+
+def _lines(
+    sums: pa.Table, names: Sequence[str], replica: pa.Array, latencies: Mapping[str, pa.Array]
+) -> list[dict[str, Any]]:
+    tails = {name: _tails(values, replica) for name, values in latencies.items()}
     found = []
     for entry in sorted(sums.to_pylist(), key=lambda entry: entry["replica"]):
         number = entry["replica"]
@@ -95,7 +126,7 @@ def totals(rows: Rows) -> list[dict[str, Any]]:
             {
                 "replica": number,
                 "requests": entry["replica_count"],
-                **{name: entry[f"{name}_sum"] for name in names},
+                **{name: entry[f"{name}_sum"] or 0 for name in names},
                 **{
                     f"{name}.{band}": None if (values := by_replica[number]) is None else short(values[place])
                     for name, by_replica in tails.items()
@@ -106,10 +137,9 @@ def totals(rows: Rows) -> list[dict[str, Any]]:
     return found
 
 
-def _tails(rows: Rows, name: str) -> list[list[float] | None]:
+def _tails(values: pa.Array, replica: pa.Array) -> list[list[float] | None]:
     import pyarrow.compute as pc
 
-    values = rows.latencies[name]
-    kept = pc.and_(pc.is_valid(values), pc.is_valid(rows.replica))
-    count = (pc.max(rows.replica).as_py() or 0) + 1
-    return Groups(values.filter(kept), rows.replica.filter(kept), count).quantiles([BANDS["p50"], BANDS["p95"]])
+    kept = pc.and_(pc.is_valid(values), pc.is_valid(replica))
+    count = (pc.max(replica).as_py() or 0) + 1
+    return Groups(values.filter(kept), replica.filter(kept), count).quantiles([BANDS["p50"], BANDS["p95"]])

@@ -57,6 +57,7 @@ def view(result: Result, *, detail: bool = True) -> dict[str, Any]:
         found |= {
             "requests": {entry["row"]: entry for entry in slowest.requests(rows, chosen)},
             "replica_totals": replicas.totals(rows),
+            "prefill_totals": replicas.prefills(rows),
             "classes": rows.classes,
             "recorded_failed": rows.recorded_failed,
         }
@@ -86,6 +87,8 @@ def spec_without_defaults(written: dict[str, Any]) -> dict[str, Any] | None:
         spec = Spec.model_validate(written)
         short: dict[str, Any] = _kinds(written, spec.model_dump(mode="json", exclude_none=True, exclude_defaults=True))
         again = make_spec(short).model_dump(mode="json", exclude_none=True)
+        if "replicas" not in written:
+            again.pop("replicas", None)
     except (ValidationError, ServetwinError):
         return None
     return short if again == written else None

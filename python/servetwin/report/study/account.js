@@ -5,7 +5,7 @@ const FATES = [
   ["decided", "decided on the whole workload", "var(--s2)"],
   ["pruned", "pruned, with proof", "var(--s0)"],
   ["screened", "screened out, without proof", "var(--s1)"],
-  ["dropped", "cannot be", "var(--faint)"],
+  ["dropped", "cannot be, or equal another", "var(--faint)"],
   ["unseen", "never asked for by the sampler", "var(--line)"],
 ];
 
@@ -50,7 +50,7 @@ function droppedCard() {
   const written = (settings) => Object.entries(settings).map(([path, value]) => `${names.get(path)} ${isMapping(value) || Array.isArray(value) ? yamlFlow(value) : value ?? "none"}`).join(", ");
   const table = sortable([{ key: "count", title: "combinations", number: true, show: (row) => whole(row.count) }, { key: "reason", title: "because", show: (row) => row.reason },
     { key: "example", title: "for example", value: (row) => written(row.example), show: (row) => [written(row.example), row.in_full === row.reason ? "" : h("div", { class: "soft" }, row.in_full)] }], rows, { label: "Combinations that cannot be" });
-  const element = card(`Cannot be: ${whole(countOf("dropped"))}`, "Over a limit of the search, refused by the spec, by the engine at its start, or too large for the GPU", copyMenu(table.data), table.element);
+  const element = card(`Cannot be, or equal another: ${whole(countOf("dropped"))}`, "Over a limit of the search, refused by the spec, by the engine at its start, too large for the GPU, or the same deployment again", copyMenu(table.data), table.element);
   element.dataset.table = "dropped";
   return element;
 }

@@ -16,3 +16,9 @@ METRICS = (
     COST,
     *(metric for metric in COMPARED if metric.key not in (THROUGHPUT.key, COST.key, "slo.met", "duration_s")),
 )
+
+MAIN = {
+    *(THROUGHPUT.key, SPEED.key, COST.key, "slo.attainment", "prefix_reuse"),
+    *("ttft_ms.p50", "ttft_ms.p95", "tpot_ms.p50", "tpot_ms.p95", "e2e_ms.p95"),
+}
+"""What a page carries of each of very many runs."""

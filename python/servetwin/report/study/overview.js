@@ -27,7 +27,7 @@ function tiles(run) {
     const share = limited[key] ? value / limited[key] : null;
     const metric = metricOf.get(key);
     const unit = metric?.title.endsWith("(ms)") ? "ms" : null;
-    return h("div", { class: "tile", "data-metric": key }, h("div", { class: "label" }, label), h("div", { class: "value" }, datum(value, metric?.kind === "share" ? percent(value) : plain(value), unit)), h("div", { class: "sub" }, sub || " "),
+    return h("div", { class: "tile", "data-metric": key }, h("div", { class: "label" }, label), h("div", { class: "value" }, datum(value, metric?.kind === "share" ? percent(value) : plain(value), unit)), h("div", { class: "sub" }, intervalText(run, key) || sub || " "),
       share === null ? null : h("div", { class: `meter ${share > 1 ? "over-limit" : ""}`, title: `${percent(share)} of the limit` }, h("i", { style: `width:${Math.min(share, 1) * 100}%` })));
   };
   const of = (key, text) => (known(figureOf(run, key)) ? `${shown(key, figureOf(run, key))} ${text}` : "");
@@ -87,8 +87,9 @@ function pointsSection() {
   const axisOf = (which) => ({ kind: state.log[which] ? "log" : "linear", title: names[state[which]], show: (value) => (metricOf.get(state[which]).kind === "share" ? shareTick(value) : short(value)) });
   const pointOf = (run) => {
     const colour = colours[state.color];
-    return { run, x: figureOf(run, state.x), y: figureOf(run, state.y), color: palette(colour.keys.length)(colour.of(run)), look: isParts(run) ? "parts" : run.misses ? "missed" : "met", ring: run === chosen };
+    return { run, x: figureOf(run, state.x), y: figureOf(run, state.y), color: palette(colour.keys.length)(colour.of(run)), look: isParts(run) ? "parts" : run.misses ? "missed" : "met", ring: run === chosen, wide: wideOf(run) };
   };
+  const wideOf = (run) => { const [x, y] = [intervalOf(run, state.x), intervalOf(run, state.y)]; return x || y ? { x, y } : null; };
   const positive = (point) => (!state.log.x || point.x > 0) && (!state.log.y || point.y > 0);
   const drawn = () => {
     // The least known first, so that it lies below.
@@ -107,6 +108,7 @@ function pointsSection() {
       looks.has("missed") ? entry("--c:var(--soft)", DATA.slo ? "misses the service level" : "does not keep up", "dot missed") : "",
       looks.has("parts") ? entry("--c:var(--soft)", "on a part of the workload only", "dot parts") : "",
       chosen && looks.has("met") ? entry("--c:var(--ink)", "the choice", "dot ring") : "",
+      now.points.some((point) => point.wide) ? entry("--c:var(--ink)", "what most replications hold", "cross") : "",
       now.line.length > 1 ? entry("", "not beaten in both figures, of those shown", "dash") : "");
   };
   let made = null;
@@ -126,7 +128,8 @@ function pointsSection() {
       rows: held.map((run) => [run.trial.number, ...DATA.axes.map((axis, n) => axis.values[run.trial.at[n]]), run.load, run.share, run.misses, ...metrics.filter((metric) => metric !== LOAD).map((metric) => figureOf(run, metric.key))]) };
   };
   const caption = "A point is a trial under a load. Press one to open its trial; drag to zoom, double click to go back.";
-  const element = card("Trials under every load", caption, copyMenu(data), choices, filterRow(), host, key);
+  const element = card("Trials under every load", caption, copyMenu(data), choices, filterRow(), host, key,
+    DATA.left_out.length ? h("p", { class: "note" }, `So many are not carried here: ${DATA.left_out.join(", ")}; trials.parquet holds all.`) : null);
   element.dataset.chart = "points";
   const found = section("frontier", [DATA.objective === "frontier" ? "Frontier" : "Points", "Points"], null, element);
   made = scatter(host, { ...drawn(), tip: (point) => tipOf(point.run), pick: (point) => { location.hash = `trial-${point.run.trial.number}`; },
@@ -138,7 +141,7 @@ function pointsSection() {
 function tipOf(run) {
   const rows = [THROUGHPUT, SPEED, "ttft_ms.p95", "tpot_ms.p95", "cost_per_million_output_tokens", "gpus"].filter((key) => known(figureOf(run, key)));
   return [h("b", {}, `${nameOf(run.trial)} at ${loadText(run)}`), ...settingsOf(run.trial).map(([name, value]) => h("span", {}, h("em", {}, name), value)), h("hr"),
-    ...rows.map((key) => h("span", {}, h("em", {}, metricOf.get(key).title), shown(key, figureOf(run, key)))),
+    ...rows.map((key) => h("span", {}, h("em", {}, metricOf.get(key).title), shown(key, figureOf(run, key)), h("small", {}, intervalText(run, key)))),
     h("div", { class: run.misses ? "bad" : "good" }, run.misses || (DATA.slo ? "meets the service level" : "keeps up")),
     isParts(run) ? h("div", { class: "soft" }, `on ${run.on}; ${fateOf(run.trial)[0]}`) : ""];
 }
@@ -207,8 +210,8 @@ function rankingSection() {
   const refresh = () => table.update(rows());
   refreshed.push(refresh);
   const word = DATA.objective === "frontier" ? "the frontier" : "the answer";
-  const tools = [compareButton, answer.length && trials.size > 1 ? segments("Rows", { answer: word, all: "all trials" }, kind, (next) => { kind = next; refresh(); }) : null, copyMenu(() => table.data())];
-  const element = card(DATA.objective === "frontier" ? "The frontier, the fastest for a user first" : "Ranking, the best first", "Latencies in milliseconds. Of all trials each at the highest load that meets the service level. Tick two to set them side by side", tools, table.element);
+  const tools = [compareButton, answer.length && trials.size > 1 ? segments("Rows", { answer: word, all: "all that ran" }, kind, (next) => { kind = next; refresh(); }) : null, copyMenu(() => table.data())];
+  const element = card(DATA.objective === "frontier" ? "The frontier, the fastest for a user first" : "Ranking, the best first", "Latencies in milliseconds. Of all that ran each at the highest load that meets the service level. Tick two to set them side by side", tools, table.element);
   element.dataset.table = "ranking";
   return section("ranking", ["Ranking"], null, element);
 }

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from ...explain.kept import kept
 from ...plan.finished import Finished
 from ...plan.space import labels, names_of, written
 from ..file import write_whole
@@ -14,7 +14,6 @@ from ..page.view import spec_yaml
 from ..plan import verdict
 from .account import account
 from .launch import launched
-from .metrics import METRICS
 from .trials import trials
 
 FILE = "plan.html"
@@ -23,7 +22,10 @@ HERE = Path(__file__).parent
 
 SCRIPTS = (
     *COMMON,
-    *(HERE / f"{name}.js" for name in ("yaml", "trials", "points", "overview", "trial", "versus", "account", "views")),
+    *(
+        HERE / f"{name}.js"
+        for name in ("yaml", "trials", "points", "overview", "explanation", "trial", "versus", "account", "views")
+    ),
 )
 
 
@@ -55,7 +57,6 @@ def view(study: Finished) -> dict[str, Any]:
         "trace": getattr(spec.workload, "trace", None),
         "engine": spec.engine.name,
         "slo": None if spec.slo is None else spec.slo.model_dump(mode="json", exclude_none=True),
-        "metrics": [asdict(metric) for metric in METRICS],
         "axes": [
             {
                 "path": path,
@@ -68,6 +69,7 @@ def view(study: Finished) -> dict[str, Any]:
         "account": account(answer),
         "folder": study.folder.path.name,
         "launch": launched(study),
+        "explanations": kept(study.folder.path),
         "spec_yaml": spec_yaml(spec.source.data),
         **trials(study),
     }

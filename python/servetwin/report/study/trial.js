@@ -45,13 +45,15 @@ function trialView(trial) {
     h("option", { value: "" }, "Compare with …"), [...new Set([chosen?.trial, ...answer.map((run) => run.trial), ...others])].filter((other) => other && other !== trial)
       .map((other) => h("option", { value: String(other.number) }, `${other.number}${other === chosen?.trial ? " (the choice)" : ""}: ${inWords(other)}`)));
   const head = h("div", { class: "view-head" }, h("a", { href: "#frontier" }, "← All trials"), h("h2", { tabindex: "-1" }, nameOf(trial)), fateChip(trial), h("span", { class: "spacer" }), others.length ? compare : null);
-  const parts = loadCharts([{ trial }]);
+  const several = trial.runs.filter(isWhole).length > 1;
+  const parts = several ? loadCharts([{ trial }]) : [];
   const element = h("section", { "data-trial": String(trial.number) }, head, h("p", { class: "soft" }, inWords(trial)), word === "decided" ? null : h("p", { class: `note ${kind === "warn" ? "warned" : ""}` }, full),
     best ? [h("p", { class: "note" }, `At ${loadText(best)}${isParts(best) ? `, on ${best.on} only` : ""}: `, levelOf(best)), tiles(best)] : h("p", { class: "note" }, "It was never run."),
     h("div", { class: "grid" }, choicesCard(trial), specCard(trial)),
-    best ? [figuresCard(trial), trial.runs.some(isWhole) ? h("div", { class: "grid" }, parts.map((part) => part.element)) : null] : null,
+    explanationCards(trial),
+    best ? [figuresCard(trial), several ? h("div", { class: "grid" }, parts.map((part) => part.element)) : null] : null,
     launchCard(trial));
-  return { element, title: `${nameOf(trial)}: ${inWords(trial)}`, mount() { if (trial.runs.some(isWhole)) parts.forEach((part) => part.mount()); } };
+  return { element, title: `${nameOf(trial)}: ${inWords(trial)}`, mount() { if (several) parts.forEach((part) => part.mount()); } };
 }
 
 /** What was chosen on each axis, first where it differs from the study's choice. */
@@ -105,7 +107,7 @@ function figuresCard(trial) {
   const cell = (run, row) => {
     if (row === level) return h("span", { class: run.misses ? "bad" : "good", title: run.misses }, run.misses ? "no" : "yes");
     const value = figureOf(run, row.key);
-    return h("span", { class: limited[row.key] && value > limited[row.key] ? "bad" : "" }, datum(value, bare(row.key, value)));
+    return h("span", { class: limited[row.key] && value > limited[row.key] ? "bad" : "" }, datum(value, bare(row.key, value)), h("div", { class: "soft small" }, intervalText(run, row.key).replace(/ ms$/, "")));
   };
   const table = sortable([{ key: "title", title: LOAD.title, value: (row) => row.key, show: (row) => row.title },
     ...held.map((run) => ({ key: String(run.load), title: `${short(run.load)}${answer.includes(run) ? " ◆" : ""}`, number: true, value: (row) => (row === level ? run.misses || "met" : figureOf(run, row.key)), show: (row) => cell(run, row) }))],

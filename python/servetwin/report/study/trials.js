@@ -31,6 +31,18 @@ function figureOf(run, key) {
   return DATA.runs.figures[key]?.[run.index] ?? null;
 }
 
+/** What most replications of a run hold of a metric, [low, high]; null where it was not replicated. */
+function intervalOf(run, key) {
+  const told = DATA.explanations[run.trial.number];
+  const interval = told && isWhole(run) && Math.abs(told.load / run.load - 1) < 1e-5 ? told.intervals[key] : null;
+  return interval && interval[0] < interval[1] ? interval : null;
+}
+
+function intervalText(run, key) {
+  const interval = intervalOf(run, key);
+  return interval ? `${bare(key, interval[0])} to ${shown(key, interval[1])}` : "";
+}
+
 /** How a metric is written, with its unit. */
 function shown(key, value) {
   const metric = metricOf.get(key);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from ...plan.finished import Finished, Trial
@@ -10,32 +11,63 @@ from ...plan.load import shortcoming
 from ...plan.runs import WHOLE, Run
 from ...plan.screen import part
 from ...spec import Spec
+from ..compare.metrics import Metric
 from ..page.numbers import short, shorts
-from .metrics import METRICS
+from .metrics import MAIN, METRICS
 
 MOST_PARTS = 6000
 """Runs on parts of the workload that a page carries; of more it carries none, and says so."""
+
+MOST_DETAILED = 4000
+"""Runs on the whole workload that have all their figures; of more there are the main ones."""
+
+MOST_RUNS = 20_000
+"""Runs on the whole workload; of more, those of the answer's trials, and each other's highest load that meets."""
 
 
 def trials(study: Finished) -> dict[str, Any]:
     """Every trial by number, every run on the whole workload, and of those that were given up the last look."""
     answer = study.answer
     found = list(study.trials())
-    runs = [run for run in sorted(answer.outcomes) if run.share == WHOLE]
+    whole = [run for run in sorted(answer.outcomes) if run.share == WHOLE]
     parts = _last_looks(study, found)
-    shown = runs + (parts if len(parts) <= MOST_PARTS else [])
+    left_out = []
+    if len(parts) > MOST_PARTS:
+        left_out.append(f"{len(parts):,} runs on parts of the workload")
+        parts = []
+    if len(whole) > MOST_RUNS:
+        before = len(whole)
+        whole = _telling(study, found)
+        left_out.append(f"{before - len(whole):,} runs of trials that are not in the answer")
+    metrics = METRICS
+    if len(whole) > MOST_DETAILED:
+        metrics = tuple(metric for metric in METRICS if metric.key in MAIN)
+        left_out.append(f"{len(METRICS) - len(metrics)} figures of each run")
+    shown = whole + parts
     place = {run: index for index, run in enumerate(shown)}
     base = _plain(found[0].spec) if found else {}
     return {
+        "metrics": [asdict(metric) for metric in metrics],
         "trials": [_trial(trial, base, answer.space.axes) for trial in found],
         "base": base,
         "fields": list(Spec.model_fields),
-        "runs": _columns(study, shown),
+        "runs": _columns(study, shown, metrics),
         "shares": {str(short(share)): part(share) for share in sorted({run.share for run in shown})},
-        "parts_left_out": len(runs) + len(parts) - len(shown),
+        "left_out": left_out,
         "answer": [place[point.run] for point in answer.points],
         "chosen": None if answer.chosen is None else place[answer.chosen.run],
     }
+
+
+def _telling(study: Finished, found: list[Trial]) -> list[Run]:
+    """All runs of the answer's trials; of each other the highest load that meets the level, or the lowest there is."""
+    answers = {point.candidate.number for point in study.answer.points}
+    kept = []
+    for trial in found:
+        good = [point for point in trial.points if point.misses is None]
+        chosen = trial.points if trial.number in answers else good[-1:] or trial.points[:1]
+        kept += [point.run for point in chosen]
+    return kept
 
 
 def _last_looks(study: Finished, found: list[Trial]) -> list[Run]:
@@ -48,7 +80,7 @@ def _last_looks(study: Finished, found: list[Trial]) -> list[Run]:
     return [run for runs in of.values() for run in runs if run.share == max(one.share for one in runs)]
 
 
-def _columns(study: Finished, shown: list[Run]) -> dict[str, Any]:
+def _columns(study: Finished, shown: list[Run], metrics: Sequence[Metric]) -> dict[str, Any]:
     outcomes = [study.answer.outcomes[run] for run in shown]
     return {
         "trial": [run.candidate for run in shown],
@@ -57,7 +89,7 @@ def _columns(study: Finished, shown: list[Run]) -> dict[str, Any]:
         "misses": [shortcoming(outcome.summary, stalled=outcome.stalled) for outcome in outcomes],
         "figures": {
             metric.key: shorts(outcome.summary.get(metric.key) for outcome in outcomes)
-            for metric in METRICS
+            for metric in metrics
             if any(metric.key in outcome.summary for outcome in outcomes)
         },
     }

@@ -45,7 +45,7 @@ struct MicroBatch<'a> {
 impl<'a> MicroBatches<'a> {
     pub(super) fn new(vllm: &Vllm<'a>, count: u64, gap_limit: usize) -> Self {
         let parked = |_| MicroBatch {
-            decoding: speculation::decode_set(vllm.s.engine, 0, vllm.s.step_time.prices_longest()),
+            decoding: speculation::decode_set(vllm.s.engine, 0, vllm.s.prices_longest()),
             members: Vec::new(),
             draining: Vec::new(),
             left_out: Vec::new(),
@@ -282,6 +282,7 @@ impl<'a> Vllm<'a> {
             || !self.left_out.is_empty()
             || !micro.stale.is_empty()
             || micro.others().any(|other| !other.draining.is_empty() || !other.left_out.is_empty())
+            || self.decoding.is_empty() && micro.others().all(|other| other.decoding.is_empty())
             || self.s.log_passes
             || self.s.chains.generated_is_shared()
         {
@@ -299,7 +300,7 @@ impl<'a> Vllm<'a> {
             passes = passes.min(ahead + (left - 1) * count + 1);
         }
         let free = i64::from(self.pool.free());
-        if passes == i64::MAX || self.demand_from(pass, passes) <= free {
+        if self.demand_from(pass, passes) <= free {
             return passes;
         }
         let (mut fits, mut fails) = (0, passes);
@@ -343,7 +344,8 @@ impl<'a> Vllm<'a> {
         if decoding.is_empty() {
             return Features::default();
         }
-        Features::decode(decoding.len() as i64, decoding.context(k + 1))
+        let longest = decoding.longest(k + 1, &[]);
+        Features::decode(decoding.len() as i64, decoding.context(k + 1)).with_longest(longest)
     }
 
     /// See [`crate::scheduler::Scheduler::skip`].

@@ -160,11 +160,7 @@ impl<'a> Vllm<'a> {
             holding: Queue::new(engine.scheduling_policy == Policy::Priority),
             running: Vec::new(),
             explicit: Vec::new(),
-            decoding: speculation::decode_set(
-                engine,
-                engine.num_speculative_tokens,
-                setting.step_time.prices_longest(),
-            ),
+            decoding: speculation::decode_set(engine, engine.num_speculative_tokens, setting.prices_longest()),
             drafts: engine.num_speculative_tokens,
             speculated: Speculated::default(),
             by_priority: BTreeSet::new(),
@@ -341,7 +337,7 @@ impl Scheduler for Vllm<'_> {
         self.skip_passes(pass, passes);
     }
 
-    fn skip_results(&mut self, pass: u64, gap_ps: i64) {
+    fn skip_results(&mut self, pass: u64, _results_ps: i64, gap_ps: i64) {
         self.skip_results_of(pass, gap_ps);
     }
 

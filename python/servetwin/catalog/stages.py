@@ -1,0 +1,71 @@
+"""Pipeline stages of a replica: who has which layers, and what joins one to the next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..spec import Spec
+from ..spec.engine import VllmEngine
+from .gpus import Gpu
+from .models import Model
+
+MACHINE = 8
+"""GPUs of the largest machine; links that join more join a rack."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    layers: int
+    is_first: bool
+    """It gets a pass from the engine's loop, and looks up its tokens."""
+    is_last: bool
+    """It has the output head, and chooses the tokens."""
+    sends_bytes_per_s: float
+    """Of each of its GPUs, to the next stage; 0 of the last one."""
+
+
+def stages(spec: Spec, model: Model, gpu: Gpu) -> list[Stage]:
+    """In the order of the layers. Stages of a replica stand one after the other, its first at the start of a domain
+    of links. Raises SpecError where two that follow each other are joined by nothing."""
+    count, size = spec.parallel.pipeline, spec.parallel.tensor * spec.parallel.data
+    domain = link_domain(spec, gpu)
+    found = []
+    for index, layers in enumerate(stage_layers(spec, model.layers)):
+        is_last = index == count - 1
+        crosses = (index + 1) * size % domain == 0
+        rate = 0.0 if is_last else _nic_bytes_per_s(spec, domain) if crosses else gpu.link.bytes_per_s
+        found.append(Stage(layers, index == 0, is_last, rate))
+    return found
+
+
+def stage_layers(spec: Spec, layers: int) -> list[int]:
+    """Layers of each stage.
+
+    Those left over go one each to the last stages, in vLLM not to the very last, which has the head
+    (`get_pp_indices` in vllm/distributed/utils.py and in SGLang's srt/distributed/utils.py).
+    """
+    count = spec.parallel.pipeline
+    each, over = divmod(layers, count)
+    end = count - 1 if isinstance(spec.engine, VllmEngine) else count
+    return [each + (end - over <= index < end) for index in range(count)]
+
+
+def link_domain(spec: Spec, gpu: Gpu) -> int:
+    """GPUs that reach each other directly: those of a machine, unless a rack joins more, or its links fewer."""
+    if spec.cluster is None:
+        return gpu.link.domain
+    if spec.cluster.nvlink_domain is not None:
+        return spec.cluster.nvlink_domain
+    rack = gpu.link.domain > MACHINE
+    return gpu.link.domain if rack else min(gpu.link.domain, spec.cluster.gpus_per_node)
+
+
+def _nic_bytes_per_s(spec: Spec, domain: int) -> float:
+    if spec.cluster is None or spec.cluster.nic_gbps is None:
+        raise spec.source.problem(
+            ("cluster", "nic_gbps"),
+            f"missing: stages of a replica of {spec.parallel.gpus} GPUs lie in several domains of {domain}, "
+            "and reach each other over the NICs",
+            wanted="the Gbit/s of the NIC of a GPU, or fewer GPUs in a replica",
+        )
+    return spec.cluster.nic_gbps / 8 * 1e9

@@ -1,0 +1,179 @@
+"""Pipeline stages on worlds small enough to follow by hand; times are in milliseconds.
+
+In each of two stages a pass takes 10, 1 a prompt token and 2 a row that decodes, unless a test says otherwise.
+"""
+
+from __future__ import annotations
+
+import json
+from array import array
+from typing import Any
+
+import pytest
+
+from servetwin import _core
+from servetwin.catalog import GPUS, MODELS
+from servetwin.catalog.stages import stage_layers, stages
+from servetwin.errors import SpecError
+from servetwin.spec import make_spec
+from servetwin.spec.deployment import Parallel
+
+from .small import VLLM
+
+MS = 10**9
+ZEROS = dict.fromkeys(("base_ps", "prefill_token_ps", "work_fps", "decode_row_ps", "context_ps", "sequence_ps"), 0)
+
+
+def affine(base: int, prompt_token: int) -> dict[str, Any]:
+    terms = {"base_ps": base * MS, "prefill_token_ps": prompt_token * MS, "decode_row_ps": 2 * MS}
+    return {"kind": "affine", "host": ZEROS | terms, "terms": []}
+
+
+TIMES = affine(10, 1)
+ASYNC = VLLM | {"async_scheduling": True}
+LEAPS = pytest.mark.parametrize("leap", [True, False], ids=["leap", "step"])
+ENGINES = pytest.mark.parametrize("engine", [VLLM, ASYNC], ids=["sync", "async"])
+
+
+def simulate(
+    *rows: tuple[int, int, int],
+    leap: bool,
+    engine: dict[str, Any],
+    kinds: tuple[dict[str, Any], ...] = (TIMES,),
+    stages: tuple[int, ...] = (0, 0),
+    **options: Any,
+) -> _core.Run:
+    """Rows of arrival in ms, prompt, output."""
+    pool = {
+        "role": "aggregated",
+        "replicas": 1,
+        "engine": engine | options,
+        "step_time": kinds[0],
+        "pipeline": {"kinds": kinds, "stages": stages},
+        "router": {"kind": "round_robin"},
+    }
+    run = {
+        "pools": [pool],
+        "seed": 0,
+        "leap": leap,
+        "stall_passes": 100,
+        "users": None,
+        "check_admission": True,
+        "max_passes": None,
+        "series_interval_ps": 5 * MS,
+    }
+    trace = _core.Trace.from_columns(
+        arrival_ps=[row[0] * MS for row in rows],
+        input_tokens=[row[1] for row in rows],
+        output_tokens=[row[2] for row in rows],
+        max_output_tokens=[row[2] for row in rows],
+        priority=[0] * len(rows),
+        after=[-1] * len(rows),
+        block_tokens=64,
+        block_ids=list(range(len(rows))),
+        block_offsets=list(range(len(rows) + 1)),
+    )
+    return _core.simulate(trace, json.dumps(run))
+
+
+def times(run: _core.Run, column: str) -> list[float]:
+    return [ps / MS for ps in array("q", run.column(f"{column}_ps"))]
+
+
+def gaps(run: _core.Run) -> list[float]:
+    """In order of size."""
+    found = [
+        (start + step * index) / MS
+        for start, step, count, weight in run.itl()
+        for index in range(count)
+        for _ in range(weight)
+    ]
+    return sorted(found)
+
+
+@LEAPS
+def test_one_request_is_in_one_stage_at_a_time(leap: bool) -> None:
+    run = simulate((0, 5, 3), leap=leap, engine=VLLM)
+    # A prompt of 15 in each stage, decodes of 12. In between vLLM looks for another batch, and sleeps for 1.
+    assert times(run, "first_token") == [30]
+    assert times(run, "last_token") == [30 + 1 + 24 + 1 + 24]
+
+
+@LEAPS
+def test_async_a_pass_waits_in_front_of_the_first_stage(leap: bool) -> None:
+    run = simulate((0, 5, 3), leap=leap, engine=ASYNC)
+    # Decided 29 before the token that it needs: the sleep costs nothing.
+    assert times(run, "last_token") == [30 + 24 + 24]
+
+
+@LEAPS
+@ENGINES
+def test_parts_of_a_prompt_follow_each_other(leap: bool, engine: dict[str, Any]) -> None:
+    run = simulate((0, 40, 1), leap=leap, engine=engine, max_num_batched_tokens=20)
+    # 0 to 30 and 30 to 60 in the first stage, 30 to 60 and 60 to 90 in the second.
+    assert times(run, "first_token") == [90]
+
+
+@LEAPS
+@ENGINES
+def test_two_micro_batches_keep_both_stages_busy(leap: bool, engine: dict[str, Any]) -> None:
+    run = simulate((0, 5, 4), (0, 20, 3), leap=leap, engine=engine, max_num_batched_tokens=20)
+    # Pass 0: the first prompt and 15 tokens of the second, 0-30 and 30-60. Pass 1: its last 5, 30-45 and 60-75.
+    # Then each decodes in every other pass: 60-72 and 75-87, 75-87 and 87-99, 87-99 and 99-111, ...
+    assert times(run, "first_token") == [60, 75]
+    assert times(run, "last_token") == [60 + 27 + 24 + 24, 75 + 24 + 24]
+    assert gaps(run) == [24, 24, 24, 24, 27]
+
+
+@LEAPS
+@ENGINES
+def test_the_slowest_stage_bounds_the_rate(leap: bool, engine: dict[str, Any]) -> None:
+    slow = affine(20, 0)
+    rows = ((0, 5, 4), (0, 20, 3))
+    run = simulate(*rows, leap=leap, engine=engine, kinds=(TIMES, slow), stages=(0, 1), max_num_batched_tokens=20)
+    # The second stage is never idle from 30 on: 30-50, 50-70, then 22 each.
+    assert times(run, "first_token") == [50, 70]
+    assert times(run, "last_token") == [180, 158]
+    assert gaps(run) == [42, 44, 44, 44, 44]
+
+
+@LEAPS
+def test_who_comes_while_the_loop_waits_joins_the_same_micro_batch(leap: bool) -> None:
+    run = simulate((0, 5, 3), (10, 20, 1), leap=leap, engine=VLLM)
+    # The loop waits for the first token until 30, and sleeps for 1. Then both are in one pass, of 32.
+    assert times(run, "scheduled") == [0, 31]
+    assert times(run, "first_token")[1] == 31 + 64
+
+
+@LEAPS
+def test_more_stages_hold_more_micro_batches(leap: bool) -> None:
+    rows = [(0, 10, 50)] * 4
+    run = simulate(*rows, leap=leap, engine=ASYNC, stages=(0, 0, 0, 0), max_num_batched_tokens=10)
+    # A prompt a pass, 20 in each stage, 80 to the first token. The decodes that follow wait for each other at 12.
+    assert times(run, "first_token") == [80, 100, 120, 140]
+    assert gaps(run)[:100] == [48] * 100
+    assert run.passes == 4 * 50
+
+
+@pytest.mark.parametrize(
+    ("engine", "wanted"), [("vllm", [20, 20, 21, 21, 20]), ("sglang", [20, 20, 20, 21, 21])], ids=["vllm", "sglang"]
+)
+def test_layers_that_are_left_over(engine: str, wanted: list[int]) -> None:
+    spec = make_spec({"engine": {"name": engine}}).model_copy(update={"parallel": Parallel(pipeline=5)})
+    assert stage_layers(spec, 102) == wanted
+
+
+def staged(**cluster: Any) -> Any:
+    return make_spec(
+        {"model": "llama-3.1-70b", "gpu": "h100", "parallel": {"tensor": 4, "pipeline": 4}, "cluster": cluster}
+    )
+
+
+def test_stages_in_two_machines_send_over_a_nic() -> None:
+    model, gpu = MODELS["llama-3.1-70b"], GPUS["h100"]
+    found = stages(staged(nodes=2, nic_gbps=400), model, gpu)
+    assert [stage.layers for stage in found] == [20] * 4
+    nvlink = gpu.link.bytes_per_s
+    assert [stage.sends_bytes_per_s for stage in found] == [nvlink, 50e9, nvlink, 0]
+    with pytest.raises(SpecError, match="lie in several domains of 8"):
+        stages(staged(nodes=2), model, gpu)
