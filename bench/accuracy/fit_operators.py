@@ -27,7 +27,9 @@ from servetwin.timing.operators.fitted import curve_from
 
 SOURCE = "aiconfigurator-core 0.12.0, kernels of vLLM 0.24 (A100: 0.14{more})"
 OTHERS = {
-    "gemm": "; FP8 in blocks: TensorRT-LLM 1.3",
+    "gemm": "; FP8 in blocks: TensorRT-LLM 1.3; FP8 of B200: SGLang 0.5.14",
+    "latent_prompt": "; H100, H200, B300, GB200: TensorRT-LLM 1.3",
+    "latent_decode": "; H100, H200, B300, GB200: TensorRT-LLM 1.3",
     "sparse_prompt": "; below 2,048 tokens: TensorRT-LLM 1.3",
     "collective": "; NCCL 2.27 to 2.29",
 }

@@ -9,7 +9,18 @@ from .catalog import ResolvedEngine, describe_data, resolve_engine
 from .describe_handover import Network, describe_handover, network
 from .describe_router import describe_instances, describe_router
 from .spec import Spec
-from .timing import ErrorDraw, Lowered, StageModels, TimingModel, drawn, lower, pass_limits, stage_models, with_drafting
+from .timing import (
+    ErrorDraw,
+    Lowered,
+    StageModels,
+    TimingModel,
+    drawn,
+    front_end,
+    lower,
+    pass_limits,
+    stage_models,
+    with_drafting,
+)
 from .units import PS_PER_MS, PS_PER_S, PS_PER_US, nearest_ps
 
 
@@ -95,11 +106,11 @@ def run_description(spec: Spec, deployment: Deployment, *, leap: bool, own_route
 
 def _front(spec: Spec) -> dict[str, Any]:
     """The front end: that of the pool where requests arrive."""
-    timing = spec.timing
+    takes = front_end(spec)
     return {
-        "request_ps": nearest_ps(timing.request_ms, PS_PER_MS),
-        "prompt_token_ps": nearest_ps(timing.prompt_token_us, PS_PER_US),
-        "stream_ps": nearest_ps(timing.stream_ms, PS_PER_MS),
+        "request_ps": nearest_ps(takes["request_ms"], PS_PER_MS),
+        "prompt_token_ps": nearest_ps(takes["prompt_token_us"], PS_PER_US),
+        "stream_ps": nearest_ps(takes["stream_ms"], PS_PER_MS),
     }
 
 

@@ -11,14 +11,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .describe import Deployment, PoolDeployment, resolve, with_error
+from .describe import PoolDeployment, resolve, with_error
 from .errors import InputError
 from .policy import Router, load_router
-from .result.columns import of_replication
+from .result.columns import of_replication, request_table
 from .result.intervals import least_replications
 from .result.replications import Replications
 from .result.result import Result
-from .simulation import given_spec, simulate
+from .simulation import carry_out, given_spec, own_routers, simulate
 from .spec import Spec, vary
 from .spec.router import PythonRouter
 from .timing import ErrorDraw, Evidence, drawn
@@ -66,19 +66,17 @@ def replicate(
     spec, trace = given_spec(spec, trace)
     python = _check_routers(spec, router)
     runs = _Runs(spec, source(spec, trace), router, requests, leap, progress, replications + 1)
-    threads = 1 if python else workers or _processors()
+    threads = 1 if python else workers or processors()
     with ThreadPoolExecutor(threads, thread_name_prefix="servetwin-replicate") as pool:
-        futures = [pool.submit(runs, number) for number in range(replications + 1)]
+        first = pool.submit(runs.point)
+        futures = [pool.submit(runs, number) for number in range(1, replications + 1)]
         try:
-            ran = [future.result() for future in futures]
+            point, ran = first.result(), [future.result() for future in futures]
         except BaseException:
             runs.stopped = True
-            for future in futures:
-                future.cancel()
+            pool.shutdown(wait=False, cancel_futures=True)
             raise
-    point = ran[0].result
-    assert point is not None
-    return replace(point, replications=_together(runs, point, ran[1:], confidence))
+    return replace(point, replications=_together(runs, point, ran, confidence))
 
 
 def check_counts(replications: int, confidence: float) -> None:
@@ -117,8 +115,8 @@ def _check_routers(spec: Spec, router: Callable[[], Router] | None) -> bool:
 
 @dataclass(frozen=True)
 class _Ran:
-    result: Result | None
-    """Of the run without draws: a replication's records are let go of."""
+    """What is kept of a replication."""
+
     summary: dict[str, float]
     stalled: bool
     seed: int
@@ -150,28 +148,31 @@ class _Runs:
         self._done = [0.0] * count
         self._lock = threading.Lock()
 
+    def point(self) -> Result:
+        """The run without draws."""
+        return simulate(
+            self.spec,
+            self.workload.trace,
+            router=None if self._router is None else self._router(),
+            deployment=self.deployment,
+            leap=self._leap,
+            progress=lambda share: self._tell(0, share),
+        )
+
     def __call__(self, number: int) -> _Ran:
-        """Number 0 is the run without draws."""
-        if number == 0:
-            return self._run(0, self.spec, self.workload.trace, self.deployment, {})
+        """A replication, from 1 on."""
         draw = ErrorDraw(self.spec.seed, number - 1)
         spec = vary(self.spec, {"seed": _seed(self.spec.seed, number)})
         deployment = with_error(resolve(spec), draw)
-        return self._run(number, spec, self.workload.draw(spec.seed), deployment, draw.normals)
-
-    def _run(self, number: int, spec: Spec, trace: Trace, deployment: Deployment, errors: dict[str, float]) -> _Ran:
-        result = simulate(
-            spec,
-            trace,
-            router=None if self._router is None else self._router(),
-            deployment=deployment,
-            leap=self._leap,
-            progress=lambda share: self._tell(number, share),
+        routers = own_routers(deployment)
+        if self._router is not None:
+            routers[deployment.first.role] = self._router()
+        trace = self.workload.draw(spec.seed)
+        run, summary = carry_out(
+            spec, deployment, trace, routers, leap=self._leap, progress=lambda share: self._tell(number, share)
         )
-        rows = of_replication(result.requests, number) if number and self._requests else None
-        self._tell(number, 1.0)
-        kept = result if number == 0 else None
-        return _Ran(kept, result.summary, result.status == "stalled", spec.seed, errors, rows)
+        rows = of_replication(request_table(run, trace), number) if self._requests else None
+        return _Ran(summary, run.status == "stalled", spec.seed, draw.normals, rows)
 
     def _tell(self, number: int, share: float) -> None:
         if self.stopped:
@@ -219,5 +220,6 @@ def _seed(seed: int, number: int) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}/{number}".encode()).digest()[:6])
 
 
-def _processors() -> int:
+def processors() -> int:
+    """That this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

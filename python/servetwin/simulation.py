@@ -50,9 +50,8 @@ def simulate(
     spec, trace = given_spec(spec, trace)
     if deployment is None:
         deployment = resolve(spec)
-    first = deployment.first.role
-    routers = own_routers(deployment)
-    router = routers[first] = router or routers[first]
+    routers = own_routers(deployment, router)
+    router = routers[deployment.first.role]
 
     started = time.perf_counter()
     opened = open_workload(spec) if trace is None else trace
@@ -110,9 +109,13 @@ def carry_out(
         return run, json.loads(run.summary(json.dumps(summary_options(spec, deployment))))
 
 
-def own_routers(deployment: Deployment) -> dict[str, Router | None]:
-    """By role, the Python routers that the specs name, made anew; None where a router is built in."""
-    return {pool.role: _own_router(pool.spec) for pool in deployment.pools}
+def own_routers(deployment: Deployment, first: Router | None = None) -> dict[str, Router | None]:
+    """By role, the Python routers that the specs name, made anew; None where a router is built in.
+
+    `first`: in place of that of the replicas to which requests come.
+    """
+    given = {} if first is None else {deployment.first.role: first}
+    return {pool.role: given.get(pool.role) or _own_router(pool.spec) for pool in deployment.pools}
 
 
 def _own_router(spec: Spec) -> Router | None:

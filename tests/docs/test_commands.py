@@ -119,4 +119,4 @@ def test_fragments_of_specs_are_right(section: Section) -> None:
 def test_readme_starts_with_two_commands() -> None:
     first = RUN[[section.page.name for section in RUN].index("README.md")].blocks[0]
     commands = [line.split(" #")[0].strip() for line in first.text.splitlines()]
-    assert commands == ["pip install . && servetwin simulate examples/chat.yaml", "pip install '.[test]' && pytest"]
+    assert commands == ["pip install . && servetwin demo", "pip install '.[test]' && pytest"]

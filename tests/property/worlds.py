@@ -27,12 +27,13 @@ COLUMNS = (
     "disk_tokens",
     "shared_tokens",
     "preemptions",
+    "preempted_ps",
     "status",
     "reason",
     "route_reason",
     "route_overlap_tokens",
 )
-SERIES = ("time_ps", "replica", "running", "waiting", "used_blocks")
+SERIES = ("time_ps", "replica", "running", "waiting", "used_blocks", "holdup")
 
 
 POOL = ("replicas", "engine", "step_time", "data", "pipeline", "router", "instances")
@@ -232,6 +233,8 @@ def sglang_engines(draw: st.DrawFn) -> dict[str, Any]:
     disable_radix_cache = draw(st.integers(0, 3)) == 0
     drafts = draw(st.sampled_from([0, 0, 1, 3, 5]))
     steps = draw(st.integers(1, drafts)) if drafts else 0
+    mixed = not drafts and draw(st.booleans())
+    hicache = None if disable_radix_cache else draw(st.none() | hicaches(page_size))
     return {
         "name": "sglang",
         "version": "0.5.23",
@@ -241,7 +244,7 @@ def sglang_engines(draw: st.DrawFn) -> dict[str, Any]:
         "context_length": draw(st.sampled_from([96, 220, 4096])),
         "chunked_prefill_size": chunk,
         "max_prefill_tokens": draw(st.sampled_from([40, 200, 16384])),
-        "enable_mixed_chunk": not drafts and draw(st.booleans()),
+        "enable_mixed_chunk": mixed,
         "schedule_policy": draw(st.sampled_from(["fcfs", "lpm"])),
         "schedule_conservativeness": draw(st.sampled_from([0.0, 0.05, 0.3, 1.0])),
         "disable_radix_cache": disable_radix_cache,
@@ -254,8 +257,19 @@ def sglang_engines(draw: st.DrawFn) -> dict[str, Any]:
         "speculative_num_draft_tokens": drafts + 1 if drafts else 0,
         "acceptance": draw(drawn(steps)) if drafts else None,
         "decode_reserve_tokens": 2 * (drafts + 1) if drafts else 0,
-        "hicache": None if disable_radix_cache else draw(st.none() | hicaches(page_size)),
+        "hicache": hicache,
+        "window": None if mixed or hicache else draw(st.none() | windows(page_size, chunk or 0)),
     }
+
+
+@st.composite
+def windows(draw: st.DrawFn, page_size: int, chunk: int) -> dict[str, Any]:
+    """A pool that just holds a chunk and two windows, or a few more."""
+    tokens = draw(st.sampled_from([1, 7, 16, 40, 100]))
+    least = chunk + 2 * (-(-tokens // page_size) + 1) * page_size
+    pages = -(-least // page_size) + 1 + draw(st.integers(0, 300)) // page_size
+    interval = draw(st.sampled_from([1, 16, 128]))
+    return {"tokens": tokens, "pool_tokens": pages * page_size, "eviction_interval": interval}
 
 
 _SPEEDS = st.fixed_dictionaries(
@@ -305,7 +319,15 @@ def vllm_engines(draw: st.DrawFn) -> dict[str, Any]:
         "num_speculative_tokens": drafts,
         **(draw(speculation(drafts)) if drafts else {}),
         "offload": draw(st.none() | offloads(block_size)) if can_offload else None,
+        "groups": None if caches else draw(st.none() | groups()),
     }
+
+
+@st.composite
+def groups(draw: st.DrawFn) -> dict[str, int]:
+    """Layers with windows, with states, or both."""
+    counts = st.integers(0, 2)
+    return {"window": draw(st.sampled_from([1, 9, 40, 200])), "windows": draw(counts), "states": draw(counts)}
 
 
 @st.composite

@@ -95,7 +95,7 @@ def test_names_of_metrics_are_known_to_some_result() -> None:
     ],
 )
 def test_verdicts(better: str, values: list[float | None], verdict: str | None) -> None:
-    assert Row(Metric("x", "X", better), values).verdict(1) == verdict  # type: ignore[arg-type]
+    assert Row(Metric("x", "X", better), values, [None, None]).verdict(1) == verdict  # type: ignore[arg-type]
 
 
 def test_pairs_are_differences_request_by_request() -> None:

@@ -16,6 +16,7 @@ TINY = {
     "knee": argparse.Namespace(requests=20),
     "router": argparse.Namespace(requests=60, users=(4,)),
     "agents": argparse.Namespace(requests=60, pools=(None,)),
+    "crossover": argparse.Namespace(users=(1, 2), lengths=((300, 20),), acceptances=(0.7,), control_ms=(1.0,)),
     "host_tier": argparse.Namespace(requests=60, pools=(8192,), users=(4,)),
 }
 
@@ -33,6 +34,8 @@ def test_a_study_runs(
     study = module(name, monkeypatch)
     if name == "knee":
         monkeypatch.setattr(study, "ENOUGH", 0.4)  # a search that stops at once
+    if name == "crossover":
+        monkeypatch.setattr(study, "fitted_acceptance", lambda: 0.6)
     done = study.study(TINY[name])
     assert done.rows
     assert done.found
@@ -70,3 +73,22 @@ def test_the_knee_is_where_power_is_greatest(monkeypatch: pytest.MonkeyPatch) ->
     knee = module("knee", monkeypatch)
     assert knee.knee({users: times[0] for users, times in knee.PUBLISHED.items()}) == 8
     assert knee.knee({1: 1.0, 2: 1.0, 4: 2.0, 8: 4.0}) == 2
+
+
+def test_the_acceptance_is_the_one_that_gives_the_measured_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    crossover = module("crossover", monkeypatch)
+    monkeypatch.setattr(crossover, "MEASURED", {1: crossover.measured_again(1, 0.6)})
+    assert crossover.fitted_acceptance() == pytest.approx(0.6, abs=0.05)
+
+
+def test_where_curves_cross(monkeypatch: pytest.MonkeyPatch) -> None:
+    crossover = module("crossover", monkeypatch)
+
+    def curve(*rates: float) -> list[object]:
+        return [crossover.Point(users, rate, 1.0, 1.0, 0.0) for users, rate in zip((1, 4, 16), rates, strict=True)]
+
+    one = curve(10, 20, 30)
+    assert crossover.crossing(one, curve(5, 25, 40)) == "4"
+    assert crossover.crossing(one, curve(11, 25, 40)) == "1"
+    assert crossover.crossing(one, curve(5, 25, 20)) == "4 only"
+    assert crossover.crossing(one, curve(5, 10, 20)) == "never"

@@ -18,9 +18,11 @@ LONGER: dict[str, int] = {}
 """Files that are longer, and how long they may be: a ratchet. They may only shrink, and no new ones come in."""
 
 HOSTS = {
+    "doi.org": "papers that formulas come from",
     "github.com": "sources of traces; the index of Rust crates, in Cargo.lock",
     "raw.githubusercontent.com": "traces to download",
     "json-schema.org": "names the dialect of the spec's schema",
+    "localhost": "where launch scripts find their replicas",
     "www.apache.org": "the licence",
     "www.w3.org": "names the language of SVG",
 }

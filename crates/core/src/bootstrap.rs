@@ -18,6 +18,10 @@ use crate::trace::Trace;
 use crate::transform::{Content, Parts, Pick, Selection, Unit, owners};
 use crate::workload::Workload;
 
+/// Different blocks that follow a common beginning, at least: prompts that share it come whenever they come, and would
+/// be torn from the bursts that they are part of if they were kept together. Conversations branch less.
+const COMMON_FROM: u32 = 4;
+
 /// More of them are more than any trace has starts to tell apart.
 const BLOCKS_MAX: i64 = 10_000_000;
 
@@ -45,7 +49,7 @@ pub struct Blocks {
 pub fn bootstrap(source: &Workload, options_json: &str) -> Result<Workload, InputError> {
     let fault = |message: String| InputError::in_field("bootstrap", message);
     let options: Options = serde_json::from_str(options_json).map_err(|error| fault(error.to_string()))?;
-    let families = Families::new(&source.trace);
+    let families = Families::new(&source.trace, COMMON_FROM);
     let drawn = Drawn::new(&source.trace, &families);
     let selection = match (options.blocks, drawn.cycle_ps) {
         (Some(blocks), Some(cycle_ps)) => {

@@ -20,6 +20,8 @@ use crate::workload::{HORIZON_PS, Workload};
 use families::Families;
 use ticks::Ticks;
 
+/// Different blocks that follow a common beginning, at least.
+const COMMON_FROM: u32 = 16;
 /// Starts in a stretch, on average.
 const STRETCH_STARTS: usize = 50;
 /// How far away, in stretches, a stretch may be drawn from.
@@ -90,7 +92,7 @@ pub fn like(source: &Workload, options_json: &str) -> Result<Workload, InputErro
 impl<'w> Model<'w> {
     pub fn new(source: &'w Workload) -> Self {
         let trace = &source.trace;
-        let families = Families::new(trace);
+        let families = Families::new(trace, COMMON_FROM);
         let parts = Parts::new(&families.of_row, families.count);
         let first_ps = trace.arrival_ps[0];
         let starts_ps: Vec<i64> =

@@ -57,6 +57,8 @@ pub struct Requests {
     pub cached_tokens: Vec<u32>,
     pub loaded: Loaded,
     pub preemptions: Vec<u32>,
+    /// From the last token before a preemption to the next one. Empty where no request with a token was preempted.
+    pub preempted_ps: Vec<i64>,
     /// Blocks that were reserved for it, by its limit, and that it never took.
     pub unused_blocks: Vec<u32>,
     pub status: Vec<u8>,
@@ -114,6 +116,7 @@ impl Requests {
             cached_tokens: vec![0; count],
             loaded: Loaded::default(),
             preemptions: vec![0; count],
+            preempted_ps: Vec::new(),
             unused_blocks: vec![0; count],
             status: vec![Status::Unfinished as u8; count],
             reason: vec![Reason::None as u8; count],
@@ -121,6 +124,16 @@ impl Requests {
             route_overlap_tokens: vec![u32::MAX; count],
             handovers: Handovers::default(),
         }
+    }
+}
+
+impl Requests {
+    /// A request has its next token again, so much later than the one before.
+    pub fn resumed(&mut self, request: usize, gap_ps: i64) {
+        if self.preempted_ps.is_empty() {
+            self.preempted_ps = vec![0; self.arrival_ps.len()];
+        }
+        self.preempted_ps[request] += gap_ps;
     }
 }
 
@@ -181,6 +194,23 @@ impl std::ops::AddAssign for Speculated {
     }
 }
 
+/// What keeps the first request that waits out of the batch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Holdup {
+    /// None waits.
+    #[default]
+    None = 0,
+    /// The batch has as many requests as it may.
+    Rows = 1,
+    /// The cache has no room for it.
+    Cache = 2,
+    /// The pass has no tokens left for it: prompts before it are being computed.
+    Tokens = 3,
+    /// Its KV is on its way.
+    Transfer = 4,
+}
+
 /// The state of replicas at points in time, all events of that time included.
 #[derive(Clone, Debug, Default)]
 pub struct Series {
@@ -189,6 +219,8 @@ pub struct Series {
     pub running: Vec<u32>,
     pub waiting: Vec<u32>,
     pub used_blocks: Vec<u32>,
+    /// [`Holdup`]; of several data ranks, that of the first with a request that waits.
+    pub holdup: Vec<u8>,
 }
 
 impl Series {
@@ -206,6 +238,7 @@ impl Series {
         every_other(&mut self.running);
         every_other(&mut self.waiting);
         every_other(&mut self.used_blocks);
+        every_other(&mut self.holdup);
     }
 
     pub fn append(&mut self, mut other: Series) {
@@ -214,5 +247,6 @@ impl Series {
         self.running.append(&mut other.running);
         self.waiting.append(&mut other.waiting);
         self.used_blocks.append(&mut other.used_blocks);
+        self.holdup.append(&mut other.holdup);
     }
 }

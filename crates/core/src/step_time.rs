@@ -79,6 +79,9 @@ pub enum StepTime {
         terms: Vec<Affine>,
         #[serde(default)]
         draft: Affine,
+        /// None if it stands on no measurements.
+        #[serde(default)]
+        measured: Option<Measured>,
     },
     /// DynoSim's polynomial: a prefill, then a decode.
     Polynomial { prefill_fps: [i64; 3], segment_tokens: i64, start_ps: Vec<i64>, slope_ps: Vec<i64> },
@@ -123,6 +126,10 @@ impl Affine {
     fn of_drafts(&self, f: &Features) -> i64 {
         if f.draft_tokens > 0 { self.at(f) } else { 0 }
     }
+}
+
+fn passes_measured(measured: Option<&Measured>, features: &Features, passes: i64) -> i64 {
+    measured.map_or(passes, |measured| measured.passes_within(features, passes))
 }
 
 /// Beyond any horizon, times stay where they are: a run that gets there is refused.
@@ -179,7 +186,7 @@ impl StepTime {
     /// As `of`, the pass being filled up to `tokens`.
     pub fn of_padded(&self, features: &Features, tokens: i64) -> i64 {
         let time = match self {
-            StepTime::Affine { host, terms, draft } => {
+            StepTime::Affine { host, terms, draft, .. } => {
                 let slowest = terms.iter().map(|term| term.at(features)).max().unwrap_or(0);
                 host.at(features).saturating_add(slowest).saturating_add(draft.of_drafts(features))
             }
@@ -202,8 +209,9 @@ impl StepTime {
     /// over: the time of the others is extrapolated. All of a model that stands on no measurements.
     pub fn passes_measured(&self, features: &Features, passes: i64) -> i64 {
         match self {
-            StepTime::Tabulated(tabulated) => tabulated.passes_measured(features, passes),
-            StepTime::Affine { .. } | StepTime::Polynomial { .. } => passes,
+            StepTime::Tabulated(tabulated) => passes_measured(tabulated.measured.as_ref(), features, passes),
+            StepTime::Affine { measured, .. } => passes_measured(measured.as_ref(), features, passes),
+            StepTime::Polynomial { .. } => passes,
         }
     }
 
@@ -276,7 +284,10 @@ impl StepTime {
     /// A pass could take no time, or less.
     pub fn check(&self) -> Result<(), &'static str> {
         match self {
-            StepTime::Affine { host, terms, draft } => {
+            StepTime::Affine { host, terms, draft, measured } => {
+                if !measured.as_ref().is_none_or(Measured::is_whole) {
+                    return Err("what step_time was measured over needs a limit for each knot");
+                }
                 let negative = |affine: &Affine| affine.coefficients().iter().any(|&c| c < 0);
                 if negative(host) || negative(draft) || terms.iter().any(negative) {
                     return Err("coefficients of step_time must not be negative");

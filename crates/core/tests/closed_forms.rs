@@ -27,7 +27,7 @@ fn affine(dice: &mut Dice) -> Affine {
 fn step_time(dice: &mut Dice) -> StepTime {
     if dice.chance(2) {
         let terms = (0..dice.roll(0, 4)).map(|_| affine(dice)).collect();
-        return StepTime::Affine { host: affine(dice), terms, draft: Affine::default() };
+        return StepTime::Affine { host: affine(dice), terms, draft: Affine::default(), measured: None };
     }
     if dice.chance(2) {
         return StepTime::Tabulated(Box::new(tabulated(dice)));

@@ -120,7 +120,7 @@ fn both_sides_conserve_tokens_and_end_each_request_once() {
 
 fn play(seed: u64, trace: &Trace, engines: &[(Role, Engine); 2], delay_ps: i64, leap: bool) -> Requests {
     let host = Affine { base_ps: 5 * MS, prefill_token_ps: 50_000, context_ps: 900, ..Affine::default() };
-    let step_time = StepTime::Affine { host, terms: Vec::new(), draft: Affine::default() };
+    let step_time = StepTime::Affine { host, terms: Vec::new(), draft: Affine::default(), measured: None };
     let chains = engines.each_ref().map(|(_, engine)| scheduler::chains(trace, engine));
     let data = Data { ranks: 1, in_step: false, balance: Balance::RoundRobin, sync_passes: 0 };
     let settings = [0, 1].map(|side| Setting {

@@ -74,6 +74,7 @@ impl Run {
             "disk_tokens" => column(py, &requests.loaded.disk, u32::to_le_bytes)?,
             "shared_tokens" => column(py, &requests.loaded.shared, u32::to_le_bytes)?,
             "preemptions" => column(py, &requests.preemptions, u32::to_le_bytes)?,
+            "preempted_ps" => column(py, &requests.preempted_ps, i64::to_le_bytes)?,
             "route_reason" => column(py, &requests.route_reason, u32::to_le_bytes)?,
             "route_overlap_tokens" => column(py, &requests.route_overlap_tokens, u32::to_le_bytes)?,
             "prefill_replica" => column(py, &requests.handovers.prefill_replica, u32::to_le_bytes)?,
@@ -97,6 +98,7 @@ impl Run {
             "running" => column(py, &series.running, u32::to_le_bytes)?,
             "waiting" => column(py, &series.waiting, u32::to_le_bytes)?,
             "used_blocks" => column(py, &series.used_blocks, u32::to_le_bytes)?,
+            "holdup" => PyBytes::new(py, &series.holdup),
             _ => return Err(PyKeyError::new_err(name.to_owned())),
         })
     }

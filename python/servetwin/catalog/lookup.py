@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..errors import InputError, SpecError
 from ..spec import Spec
+from .checkpoints import CHECKPOINTS
 from .config_json import looks_like_path, read_config
 from .gpus import GPUS, Gpu, gpu_name
 from .models import Model
@@ -26,9 +27,11 @@ def model(name: str, path: Path) -> Model:
     if looks_like_path(name):
         return read_config(path)
     known = model_name(name)
+    if known in CHECKPOINTS:
+        return CHECKPOINTS[known]
     if known not in MODELS:
         raise InputError(
-            f"unknown model{_hint(known, MODELS)}",
+            f"unknown model{_hint(known, MODELS | CHECKPOINTS)}",
             found=repr(name),
             wanted=f"one of {', '.join(MODELS)}, or the path of a Hugging Face config.json",
         )

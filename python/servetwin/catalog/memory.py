@@ -119,7 +119,12 @@ def weight_bytes(model: Model, stored: Stored, ranks: Ranks) -> int:
 
 def cache_bytes(model: Model, kv: Format, ranks: Ranks) -> int:
     """Of one token, on one GPU: of pipeline stages, the one with most layers."""
-    return _of_stage(model.cache_bytes(1, kv, ranks.tensor), model, ranks)
+    return _of_stage(model.cache_bytes(1, kv, ranks.tensor) - model.cache_bytes(0, kv, ranks.tensor), model, ranks)
+
+
+def state_bytes(model: Model, kv: Format, ranks: Ranks) -> int:
+    """As `cache_bytes`, of a request without a token: the states of gated delta layers."""
+    return _of_stage(model.cache_bytes(0, kv, ranks.tensor), model, ranks)
 
 
 def _of_stage(size: int, model: Model, ranks: Ranks) -> int:

@@ -98,10 +98,13 @@ class Model:
         """Its layers that keep a state instead of tokens."""
         return ["gated delta layers" for layer in self.stack if isinstance(layer.mixer, GatedDelta)][:1]
 
+    def compressed(self) -> list[str]:
+        """Its layers that keep entries for several tokens."""
+        return ["compressed attention" for layer in self.stack if isinstance(layer.mixer, CompressedAttention)][:1]
+
     def unpaged(self) -> list[str]:
         """What of its cache does not fit into blocks that hold the same tokens of every layer."""
-        found = self.recurrent()
-        found += ["compressed attention" for layer in self.stack if isinstance(layer.mixer, CompressedAttention)]
+        found = self.recurrent() + self.compressed()
         windows = [layer for layer in self.stack if isinstance(layer.mixer, GroupedAttention) and layer.mixer.window]
         return list(dict.fromkeys([*found, *(["sliding-window attention"] if windows else [])]))
 

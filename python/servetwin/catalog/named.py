@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from .formats import FORMATS, FP32
 from .layers import (
@@ -175,6 +176,22 @@ MODELS = {
             stored=_FP8_BLOCK,
             mtp=0,
         ),
+        # moonshotai/Kimi-K2.5: experts in INT4
+        replace(
+            _latent(
+                "kimi-k2.5",
+                61,
+                7168,
+                LatentAttention(64, 1536, 512, 128, 64, 128),
+                (1, 18432),
+                Experts(384, 8, 2048, 2048),
+                163840,
+                262144,
+                stored=Stored(experts=FORMATS["int4_g32"]),
+                mtp=0,
+            ),
+            left_out=("vision tower",),
+        ),
         # zai-org/GLM-5
         _latent(
             "glm-5",
@@ -207,5 +224,5 @@ ALIASES = {"llama-3.3-70b": "llama-3.1-70b", "mixtral-8x7b": "mixtral-8x7b-v0.1"
 
 def model_name(name: str) -> str:
     """`meta-llama/Llama-3.1-8B-Instruct` and `Meta-Llama-3.1-8B` are both `llama-3.1-8b`."""
-    name = name.rsplit("/", 1)[-1].lower().removeprefix("meta-").removesuffix("-instruct")
+    name = name.rsplit("/", 1)[-1].lower().removeprefix("meta-").removesuffix("-instruct").replace("-instruct-", "-")
     return ALIASES.get(name, name)

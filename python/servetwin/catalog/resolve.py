@@ -22,6 +22,13 @@ def resolve_engine(spec: Spec, role: str = "aggregated") -> ResolvedEngine:
     """
     check_ranks(spec, find_model(spec))
     resolved = _resolved(spec, role)
+    if role != "aggregated" and "groups" in resolved.options:
+        raise spec.source.problem(
+            ("model",),
+            "hand-overs of layers that do not keep every token are not yet modelled under vLLM",
+            found=None if resolved.model is None else resolved.model.name,
+            wanted="no pools, or SGLang",
+        )
     if spec.parallel.data == 1:
         return resolved
     return replace(resolved, rules=f"unrecorded of data ranks together; of one rank {resolved.rules}")

@@ -23,7 +23,7 @@ from .engine import (
 from .formats import Format
 from .gpus import Gpu
 from .lookup import find_gpu, find_model
-from .memory import Memory, cache_bytes, weight_bytes
+from .memory import Memory, cache_bytes, state_bytes, weight_bytes
 from .models import Model
 from .parallel import Ranks, ranks
 from .speculation import acceptance, check_model_drafts
@@ -63,7 +63,6 @@ RECORDED = "recorded: every step agrees with recordings of the real scheduler"
 OVERLAP = (
     "unrecorded for the overlap loop, SGLang's default (recorded with disable_overlap_schedule: true, step by step)"
 )
-PIPELINE = "unrecorded for pipeline stages (one stage without overlap recorded, step by step)"
 HANDED_OVER = "unrecorded for hand-overs (within a replica, recorded in the loop without overlap)"
 HICACHE = "unrecorded for HiCache (what is on the device only, recorded in the loop without overlap)"
 
@@ -88,7 +87,8 @@ def resolve_sglang(spec: Spec, engine: SglangEngine, role: str) -> ResolvedEngin
     """Raises SpecError for an unknown model or GPU, for what SGLang refuses at start, and for what does not fit."""
     model, gpu = find_model(spec), find_gpu(spec)
     if model is not None:
-        check_model(spec, model, model.recurrent())
+        check_model(spec, model, [])
+        _check_recurrent(spec, engine, model, role)
     context = request_limit(spec, model, "context_length", engine.context_length)
     shared = ranks(spec, model)
     whole_chunk = _chunk(engine, gpu)
@@ -96,13 +96,6 @@ def resolve_sglang(spec: Spec, engine: SglangEngine, role: str) -> ResolvedEngin
     page = engine.page_size
     kv = cache_of(model, engine.kv_cache_dtype, cache_format(model, engine.kv_cache_dtype))
     apart = window(spec, engine, model, kv, shared, chunk, role)
-    if apart is not None and spec.parallel.pipeline > 1:
-        raise spec.source.problem(
-            ("parallel", "pipeline"),
-            "pipeline stages of models with sliding windows are not yet modelled",
-            found=str(spec.parallel.pipeline),
-            wanted="1, or a model without windows",
-        )
     room = None
     if engine.max_total_tokens is None:
         room = _memory(spec, engine, *model_and_gpu(spec, model, gpu, "max_total_tokens"), whole_chunk, kv, apart)
@@ -117,7 +110,6 @@ def resolve_sglang(spec: Spec, engine: SglangEngine, role: str) -> ResolvedEngin
     _check_pool(spec, engine, pool, room)
     _check_windows(spec, apart, pool, page, chunk)
     rows = _max_running_requests(engine, pool, context, shared, V4_REQUESTS if is_v4(model) else None)
-    rules = _rules(engine, role, spec.parallel.pipeline)
     options = {
         "name": engine.name,
         "version": engine.version,
@@ -137,8 +129,7 @@ def resolve_sglang(spec: Spec, engine: SglangEngine, role: str) -> ResolvedEngin
         "disable_priority_preemption": engine.disable_priority_preemption,
         "schedule_low_priority_values_first": engine.schedule_low_priority_values_first,
         "priority_scheduling_preemption_threshold": engine.priority_scheduling_preemption_threshold,
-        # Stages turn overlap off (_pipeline_parallel_overlap_disable in arg_groups/overrides.py).
-        "disable_overlap_schedule": engine.disable_overlap_schedule or spec.parallel.pipeline > 1,
+        "disable_overlap_schedule": engine.disable_overlap_schedule,
         "ignore_eos": engine.ignore_eos,
         "hicache": sglang_hicache(spec, engine, model, gpu, kv, pool),
         "window": None if apart is None else apart.describe(pool, page),
@@ -147,7 +138,7 @@ def resolve_sglang(spec: Spec, engine: SglangEngine, role: str) -> ResolvedEngin
     }
     return ResolvedEngine(
         title="SGLang",
-        rules=rules if apart is None else WINDOWS.format(rules),
+        rules=_rules(engine, role) if apart is None else WINDOWS.format(_rules(engine, role)),
         options=options,
         model=model,
         gpu=gpu,
@@ -189,15 +180,13 @@ def _tokens_of_decode(engine: SglangEngine, drafting: Drafting) -> int:
     return max(pages * page * topk, verified)
 
 
-def _rules(engine: SglangEngine, role: str, stages: int) -> str:
+def _rules(engine: SglangEngine, role: str) -> str:
     if role != "aggregated":
         return HANDED_OVER if engine.drafting is None else f"{HANDED_OVER}; {SPECULATION}"
     if engine.drafting is not None:
         return SPECULATION
     if engine.enable_hierarchical_cache:
         return HICACHE
-    if stages > 1:
-        return PIPELINE
     return RECORDED if engine.disable_overlap_schedule else OVERLAP
 
 
@@ -265,7 +254,7 @@ def mem_fraction_static(engine: SglangEngine, gpu: Gpu, shared: Ranks, chunk: in
     # Prefill graphs are captured up to the chunk, or none where it is off, and never above a given pool.
     prefills = len(prefill_graph_sizes(min(chunk or 0, engine.max_total_tokens or chunk or 0)))
     computed = max(chunk or engine.max_prefill_tokens, 2048)
-    reserved = 512 + 1.5 * computed + shared.stage * shared.pipeline / 8 * 1024 + 2 * graphs + 8 * prefills
+    reserved = 512 + 1.5 * computed + shared.stage / 8 * 1024 + 2 * graphs + 8 * prefills
     if shared.data > 1:
         reserved += graphs * shared.data * (4.5 if graphs > 300 else 3)
     if gpu.smi_mib > 60 * 1024:
@@ -288,8 +277,35 @@ def _memory(
         activations=0,
         runtime=0,
         kv_per_token=token_bytes,
-        states=0 if apart is None else apart.state_bytes,
+        states=_states(engine, model, kv, shared) if apart is None else apart.state_bytes,
     )
+
+
+def _check_recurrent(spec: Spec, engine: SglangEngine, model: Model, role: str) -> None:
+    """States are kept of the requests that run, and of nothing else: raises SpecError where they would be cached."""
+    if not model.recurrent():
+        return
+    problem, what = spec.source.problem, model.recurrent()[0]
+    if role != "aggregated":
+        raise problem(("model",), f"hand-overs of {what} are not yet modelled", found=model.name, wanted="no pools")
+    if not engine.disable_radix_cache:
+        raise problem(
+            ("engine", "disable_radix_cache"),
+            f"SGLang's radix cache of {what} is not yet modelled",
+            found="false",
+            wanted="true, with max_running_requests",
+        )
+    if engine.max_running_requests is None:
+        raise problem(("engine", "max_running_requests"), f"missing: the memory for states of {what} follows from it")
+
+
+def _states(engine: SglangEngine, model: Model, kv: Format, shared: Ranks) -> int:
+    """_handle_max_mamba_cache: a state a request and one to pad, and with speculation one more for each draft token."""
+    each = state_bytes(model, kv, shared)
+    if each == 0:
+        return 0
+    drafts = 0 if engine.drafting is None else engine.drafting.drafts + 1
+    return each * (1 + drafts) * (max((engine.max_running_requests or 1) // shared.data, 1) + 1)
 
 
 def _check_windows(spec: Spec, apart: Window | None, pool: int, page: int, chunk: int | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from ..spec import Spec
@@ -17,11 +18,13 @@ from .engine import (
     weights_do_not_fit,
 )
 from .gpus import Gpu
+from .groups import Groups, groups
 from .lookup import find_gpu, find_model
 from .memory import Memory, memory
 from .models import Model
 from .parallel import ranks
 from .speculation import acceptance, check_model_drafts
+from .stages import check_without_stages
 from .tiers import vllm_offload
 
 # Defaults of `vllm serve` by GPU (EngineArgs.get_batch_defaults): large, and all others.
@@ -41,7 +44,7 @@ def resolve_vllm(spec: Spec, engine: VllmEngine) -> ResolvedEngine:
     """Raises SpecError for an unknown model or GPU, for what vLLM refuses at start, and for what does not fit."""
     model, gpu = find_model(spec), find_gpu(spec)
     if model is not None:
-        check_model(spec, model, model.unpaged())
+        check_model(spec, model, model.compressed())
     max_model_len = request_limit(spec, model, "max_model_len", engine.max_model_len)
     defaults = _LARGE if gpu is not None and gpu.large_batches else _OTHERS
     budget = engine.max_num_batched_tokens
@@ -53,15 +56,19 @@ def resolve_vllm(spec: Spec, engine: VllmEngine) -> ResolvedEngine:
     if sequences is None:
         sequences = min(defaults["max_num_seqs"], budget)
     _check_budget(spec, engine, budget, sequences, max_model_len)
+    kv = cache_format(model, engine.kv_cache_dtype)
+    apart = groups(spec, engine, model, kv, ranks(spec, model))
+    if apart is not None:
+        check_without_stages(spec)
+    extra = 0 if apart is None else apart.most(engine.block_size, max_model_len, budget)
     room = None
     blocks = engine.num_gpu_blocks
     if blocks is None:
-        room = _memory(spec, engine, model, gpu, budget, sequences)
-        blocks = _blocks_that_fit(spec, engine, room, max_model_len)
+        room = _memory(spec, engine, model, gpu, budget, sequences, apart)
+        blocks = _blocks_that_fit(spec, engine, room, max_model_len, extra)
     asynchronous = engine.async_scheduling
     if asynchronous is None:
         asynchronous = engine.speculative is None
-    kv = cache_format(model, engine.kv_cache_dtype)
     offload = vllm_offload(spec, engine, model, gpu, kv)
     options = {
         "name": engine.name,
@@ -83,12 +90,15 @@ def resolve_vllm(spec: Spec, engine: VllmEngine) -> ResolvedEngine:
         "prefill_schedule_interval": engine.prefill_schedule_interval,
         **_speculation(spec, engine, model),
         **({} if offload is None else {"offload": offload}),
+        **({} if apart is None else {"groups": apart.describe()}),
     }
     rules = _RULES[engine.version]
     if engine.drafting is not None and engine.drafting.head != "none":
         rules += "; drafting heads unrecorded: read from its source"
     if spec.parallel.pipeline > 1:
         rules += "; pipeline stages unrecorded: read from its source"
+    if apart is not None:
+        rules = f"unrecorded of layers that do not keep every token (read from its source); of the rest {rules}"
     if offload is not None:
         rules += "; offloading unrecorded: read from its source"
     return ResolvedEngine(
@@ -127,10 +137,16 @@ def _check_budget(spec: Spec, engine: VllmEngine, budget: int, sequences: int, m
 
 
 def _memory(
-    spec: Spec, engine: VllmEngine, model: Model | None, gpu: Gpu | None, budget: int, sequences: int
+    spec: Spec,
+    engine: VllmEngine,
+    model: Model | None,
+    gpu: Gpu | None,
+    budget: int,
+    sequences: int,
+    apart: Groups | None,
 ) -> Memory:
     model, gpu = model_and_gpu(spec, model, gpu, "num_gpu_blocks")
-    return memory(
+    room = memory(
         model,
         gpu,
         ranks=ranks(spec, model),
@@ -140,12 +156,13 @@ def _memory(
         budget_tokens=budget,
         sequences=sequences,
     )
+    return room if apart is None else replace(room, kv_per_token=apart.layers * apart.token_bytes)
 
 
-def _blocks_that_fit(spec: Spec, engine: VllmEngine, room: Memory, max_model_len: int) -> int:
+def _blocks_that_fit(spec: Spec, engine: VllmEngine, room: Memory, max_model_len: int, extra: int) -> int:
     blocks = room.blocks(engine.block_size)
-    # vLLM keeps one block as a null block.
-    tokens = max(blocks - 1, 0) * engine.block_size
+    # vLLM keeps one block as a null block; `extra` are those of the request in other groups.
+    tokens = max(blocks - 1 - extra, 0) * engine.block_size
     if tokens >= max_model_len:
         return blocks
     if room.kv <= 0:

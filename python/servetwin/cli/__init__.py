@@ -13,8 +13,20 @@ from typer.core import TyperGroup
 
 from . import failures
 
-COMMANDS = ("demo", "simulate", "plan", "capacity", "deploy", "report", "compare", "timeline", "bench")
-"""Modules of this package that hold one command, a function of the same name."""
+COMMANDS = (
+    "demo",
+    "simulate",
+    "plan",
+    "capacity",
+    "explain",
+    "deploy",
+    "calibrate",
+    "report",
+    "compare",
+    "timeline",
+    "bench",
+)
+"""Modules of this package that hold one command, a function of the same name; and perhaps its class, `Command`."""
 
 GROUPS = ("spec", "trace", "catalog", "accuracy", "profile", "conformance")
 """Modules that hold several, in a `typer.Typer` named `app`."""
@@ -65,7 +77,8 @@ def _options(
 
 
 for _name in COMMANDS:
-    app.command(_name)(getattr(importlib.import_module(f".{_name}", __name__), _name))
+    _module = importlib.import_module(f".{_name}", __name__)
+    app.command(_name, cls=getattr(_module, "Command", None))(getattr(_module, _name))
 for _name in GROUPS:
     app.add_typer(importlib.import_module(f".{_name}", __name__).app, name=_name)
 

@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from ..errors import ExitCode, InputError
 from .options import TraceFile
 
 if TYPE_CHECKING:
+    from ..plan.cluster import Cluster
     from ..plan.folder import Folder
     from ..plan.make import Answer
+
+
+class Command(TyperCommand):
+    """`--ray` alone is `--ray auto`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        found: list[str] = []
+        for arg, following in zip(args, [*args[1:], "-"], strict=True):
+            found += [arg, "auto"] if arg == "--ray" and following.startswith("-") else [arg]
+        return super().parse_args(ctx, found)
 
 
 def plan(
@@ -36,7 +48,17 @@ def plan(
         bool, typer.Option("--explain-space", help="Say what would be tried, and why the rest cannot be; run nothing.")
     ] = False,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="Simulations at a time; as many as processors.", show_default=False)
+        int | None,
+        typer.Option(min=1, help="Runs at a time; as many as there are processors.", show_default=False),
+    ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            help="Carry runs out on a Ray cluster: its host:port; `local` starts one here; without an address, the one "
+            "that RAY_ADDRESS names or that runs here.",
+            metavar="[ADDRESS]",
+            show_default=False,
+        ),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
 ) -> None:
@@ -58,6 +80,7 @@ def plan(
         for option, value in (("--trace", trace), ("--out", out), ("--set", set_), ("--explain-space", explain_space)):
             if value:
                 raise InputError("has no effect on a study that was begun", file=option, wanted="it left out")
+        cluster = _cluster(ray, threads)
         folder = go_on(resume)
     else:
         assert spec is not None
@@ -69,12 +92,24 @@ def plan(
             return
         if out is None:
             raise InputError("missing: a study is kept in a folder", field="--out", wanted="--out FOLDER")
+        cluster = _cluster(ray, threads)
         folder = create(out, loaded, trace)
-    answer = carry_out(folder, threads=threads, quiet=quiet)
+    answer = carry_out(folder, threads=threads, cluster=cluster, quiet=quiet)
     raise typer.Exit(int(ExitCode.DONE if answer.chosen is not None else ExitCode.DIFFERS))
 
 
-def carry_out(folder: Folder, *, threads: int | None = None, quiet: bool = False) -> Answer:
+def _cluster(address: str | None, workers: int | None) -> Cluster | None:
+    """Connected before anything is written."""
+    if address is None:
+        return None
+    from ..plan.cluster import Cluster
+
+    return Cluster(address, workers)
+
+
+def carry_out(
+    folder: Folder, *, threads: int | None = None, cluster: Cluster | None = None, quiet: bool = False
+) -> Answer:
     """Carries the study out, writes its table and its page, and prints the answer."""
     from ..plan.finished import Finished
     from ..plan.make import plan as search
@@ -83,8 +118,9 @@ def carry_out(folder: Folder, *, threads: int | None = None, quiet: bool = False
     from ..report.progress import Counter
     from ..report.study.page import write_page
 
+    executor = None if cluster is None else cluster.hold(folder)
     with Counter("runs", shown=not quiet) as progress:
-        answer = search(folder, workers=threads or os.cpu_count() or 1, progress=progress)
+        answer = search(folder, workers=threads or os.cpu_count() or 1, executor=executor, progress=progress)
     study = Finished(folder, answer)
     write_trials(study)
     page = write_page(study)

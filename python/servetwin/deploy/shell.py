@@ -88,19 +88,19 @@ def _router(plan: Plan) -> str | None:
         prefill, decode = plan.processes
         words.append("--pd-disaggregation" if process.engine == "sglang" else "--vllm-pd-disaggregation")
         for i in range(prefill.replicas):
-            words += ["--prefill", f"http://127.0.0.1:{FIRST_PORT['prefill'] + i}"]
+            words += ["--prefill", f"http://localhost:{FIRST_PORT['prefill'] + i}"]
             words += [str(BOOTSTRAP_PORT + i)] if process.engine == "sglang" else []
         for i in range(decode.replicas):
-            words += ["--decode", f"http://127.0.0.1:{FIRST_PORT['decode'] + i}"]
+            words += ["--decode", f"http://localhost:{FIRST_PORT['decode'] + i}"]
         first, second = (policy or [] for policy in policies)
         words += ["--prefill-policy", first[1], "--decode-policy", second[1], *first[2:]]
     else:
         words.append("--worker-urls")
-        words += [f"http://127.0.0.1:{FIRST_PORT['aggregated'] + i}" for i in range(process.replicas)]
+        words += [f"http://localhost:{FIRST_PORT['aggregated'] + i}" for i in range(process.replicas)]
         words += policies[0] or []
     words += ["--host", "0.0.0.0", "--port", str(ROUTER_PORT)]
     return f"""#!/usr/bin/env bash
-# In front of all replicas on this machine; on others, their addresses go in place of 127.0.0.1.
+# In front of all replicas on this machine; on others, their addresses go in place of localhost.
 set -euo pipefail
 exec {one_line(words)}
 """

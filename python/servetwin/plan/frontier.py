@@ -33,14 +33,42 @@ Rungs = dict[int, list[int]]
 
 def frontier(study: Study, candidates: Sequence[Candidate], shares: Sequence[float]) -> list[Point]:
     """Points that meet the service level and that no other beats in both figures, the fastest for a user first."""
-    first = shares[0] if shares else WHOLE
+    if not shares:
+        return best(_everything(study, candidates))
+    first = shares[0]
     tops = _tops(study, {candidate.number: 0 for candidate in candidates}, first)
     rungs = _downwards(study, tops, first)
     for share in shares:
         rungs = _near(study, rungs, share)
-    if not shares:
-        return best(_points(study, rungs, WHOLE).values())
     return best(_race(study, rungs, shares[-1]))
+
+
+def unbeaten(study: Study, numbers: Sequence[int], known: Iterable[Point]) -> list[int]:
+    """Without those of whose best imaginable figures some point is ahead in both; these are pruned."""
+    ahead = best(known)
+    left = []
+    for number in numbers:
+        candidate = study.candidate(number)
+        speed, throughput = study.bounds.speed(candidate), study.bounds.throughput(candidate)
+        over = next((point for point in ahead if point.speed > speed and point.throughput > throughput), None)
+        if over is None:
+            left.append(number)
+        else:
+            most = f"{speed:.4g} tokens/s/user and {throughput:.4g} tokens/s/GPU"
+            proof = f"no more than {most} at any load, and another does better in both"
+            study.prune([candidate], proof)
+    return left
+
+
+def _everything(study: Study, candidates: Sequence[Candidate]) -> list[Point]:
+    """All loads of all deployments on the whole workload, but for those that are proved to be behind."""
+    known: list[Point] = []
+    left = [candidate.number for candidate in candidates]
+    while left := unbeaten(study, left, known):
+        batch, left = left[:BATCH], left[BATCH:]
+        rungs = _downwards(study, _tops(study, dict.fromkeys(batch, 0), WHOLE), WHOLE)
+        known += _points(study, rungs, WHOLE).values()
+    return known
 
 
 def best(points: Iterable[Point]) -> list[Point]:
@@ -61,7 +89,7 @@ def _tops(study: Study, starts: Mapping[int, int], share: float) -> dict[int, in
     climbs = {number: climb(start, STEP) for number, start in starts.items()}
     found = climb_all(study, climbs, share, lambda outcome: _meets(study, outcome, share))
     for number, rung in found.items():
-        if rung is None:
+        if rung is None and share != WHOLE:
             study.screen([study.candidate(number)], f"meets the level at no load, {screen.on(share)}")
     return {number: rung for number, rung in found.items() if rung is not None}
 
@@ -127,7 +155,7 @@ def _race(study: Study, rungs: Rungs, share: float) -> list[Point]:
     parts = _points(study, rungs, share)
     known: dict[tuple[int, int], Point] = {}
     left = sorted(rungs, key=lambda number: (-_lead(number, rungs, parts), number))
-    while left:
+    while left := unbeaten(study, left, known.values()):
         batch, left = left[:BATCH], left[BATCH:]
         wanted = {number: _worth(rungs[number], number, parts, known) for number in batch}
         known |= _points(study, wanted, WHOLE)

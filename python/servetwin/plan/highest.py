@@ -54,13 +54,36 @@ def highest(study: Study, candidates: Sequence[Candidate], shares: Sequence[floa
     """Each at the highest load that it can take, the best by `value` first. Those that raced and lost are not there."""
     left = _screened(study, candidates, shares, value)
     best: list[Point] = []
-    for first in range(0, len(left), BATCH):
-        batch = left[first : first + BATCH]
+    while left:
+        if best:
+            left = _unbeaten(study, left, value_bound(study), value(best[0]))
+        batch, left = left[:BATCH], left[BATCH:]
         climbs = {candidate.number: _race(study, candidate, best[:1]) for candidate in batch}
         rungs = climb_all(study, climbs, WHOLE, meets)
         runs = [Run(number, study.axis.load(rung)) for number, rung in rungs.items() if rung is not None]
         best = sorted([*best, *study.points(runs)], key=lambda point: (-value(point), point.candidate.number))
     return best
+
+
+def value_bound(study: Study) -> Callable[[Candidate], float]:
+    """What a point's value cannot exceed, whatever the load."""
+    objective = study.space.search.objective
+
+    def per_dollar(candidate: Candidate) -> float:
+        cost = candidate.cost_per_hour
+        per_gpu = study.bounds.throughput(candidate)
+        return per_gpu if cost is None else per_gpu * candidate.gpus * 3600 / 1e6 / cost
+
+    return per_dollar if objective == "goodput_per_dollar" else study.bounds.throughput
+
+
+def _unbeaten(
+    study: Study, left: Sequence[Candidate], bound: Callable[[Candidate], float], most: float
+) -> list[Candidate]:
+    """Those that may do as much as the best so far."""
+    beaten = [candidate for candidate in left if bound(candidate) < most]
+    study.prune(beaten, "cannot do as much as another does, in the best pass it can have")
+    return [candidate for candidate in left if candidate not in beaten]
 
 
 def _race(study: Study, candidate: Candidate, best: Sequence[Point]) -> Climb:

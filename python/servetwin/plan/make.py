@@ -68,10 +68,10 @@ def plan(
     space = folder.space
     runner = Runner(space, folder.trace)
     carried_out_by = executor or Threads(runner, workers)
-    study = Study(space, runner.axis, folder.ledger, carried_out_by, progress)
+    study = Study(folder, carried_out_by, progress)
     try:
         shares = screen.shares(len(folder.trace)) if space.search.screening else ()
-        candidates = explored(study, shares)
+        candidates = explored(study, shares) or study.nearest()
         if not candidates:
             raise empty(space, study.account)
         return answer(study, candidates, shares)
@@ -107,5 +107,5 @@ def answer(study: Study, candidates: Sequence[Candidate], shares: Sequence[float
         points = highest(study, candidates, shares, value_of(objective))
     good = [point for point in points if point.misses is None]
     chosen = (good[-1] if objective == "frontier" else good[0]) if good else None
-    numbers = [candidate.number for candidate in candidates]
+    numbers = sorted({*(candidate.number for candidate in candidates), *study.account.pruned})
     return Answer(objective, points, chosen, study.account, study.space, study.axis, numbers, study.outcomes)

@@ -52,11 +52,15 @@ class Runner:
     def __call__(self, run: Run) -> Outcome:
         candidate = self.space.look(run.candidate)
         assert isinstance(candidate, Candidate), "only what can be run is asked for"
-        spec, trace = self._part(run.share).at(candidate.spec, run.load)
+        spec, trace = self._part(self._share(run)).at(candidate.spec, run.load)
         deployment = candidate.deployment
         started = time.perf_counter()
         done, summary = carry_out(spec, deployment, trace, own_routers(deployment), progress=self._go_on)
         return Outcome(summary, done.status == "stalled", time.perf_counter() - started)
+
+    def _share(self, run: Run) -> float:
+        """Of the workload's arrivals: denser ones are over sooner, and more of them show what the load does."""
+        return min(run.share * max(self.axis.of_now(run.load), 1.0), WHOLE)
 
     def _go_on(self, _done: float) -> None:
         if self.stopped:
@@ -65,7 +69,7 @@ class Runner:
     def _part(self, share: float) -> LoadAxis:
         with self._lock:
             if share not in self._parts:
-                start_s = self._span_s / 2
+                start_s = min(self._span_s / 2, self._span_s * (1 - share))
                 window = {"start_s": start_s, "end_s": start_s + self._span_s * share}
                 part = transform(self._trace, [{"window": window}]) if self._span_s else self._trace
                 self._parts[share] = LoadAxis.of(self.space.base, part)

@@ -22,6 +22,9 @@ LOSSY = ("model", "engine.quantization", "engine.kv_cache_dtype", "engine.quant_
          "engine.kv_cache_config.dtype")  # fmt: skip
 """Choices that change what the model answers."""
 
+TAGS = ("name", "kind", "method")
+"""Of a mapping, what it is."""
+
 LOSSLESS: tuple[Any, ...] = (None, "auto")
 """Values of them that do not."""
 
@@ -178,3 +181,16 @@ def written(value: Any) -> str:
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{key}: {written(inner)}" for key, inner in value.items()) + "}"
     return "none" if value is None else str(value)
+
+
+def names_of(values: Sequence[Any]) -> list[str]:
+    """The values of an axis, a mapping by its name, kind or method alone where that tells it from the others."""
+    tags = [
+        next((str(value[tag]) for tag in TAGS if tag in value), None) if isinstance(value, Mapping) else None
+        for value in values
+    ]
+    plain = [written(value) for value in values]
+    return [
+        tag if tag is not None and [*tags, *plain].count(tag) == 1 else full
+        for tag, full in zip(tags, plain, strict=True)
+    ]

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .axis import LoadAxis
-from .ledger import Ledger
+from .bounds import Bounds, Missed
+from .folder import Folder
 from .load import shortcoming
 from .runs import WHOLE, Executor, Outcome, Run
-from .space import Candidate, Dropped, Space
+from .space import Candidate, Dropped
 
 
 @dataclass(frozen=True)
@@ -65,14 +66,14 @@ class Account:
 class Study:
     """Runs that are asked for, found or carried out, and counted."""
 
-    def __init__(
-        self, space: Space, axis: LoadAxis, ledger: Ledger, executor: Executor, progress: Callable[[int], None] | None
-    ) -> None:
-        self.space = space
-        self.axis = axis
-        self.account = Account(combinations=space.size)
-        self._ledger = ledger
+    def __init__(self, folder: Folder, executor: Executor, progress: Callable[[int], None] | None) -> None:
+        self.space = folder.space
+        self.axis = LoadAxis.of(folder.spec, folder.trace)
+        self.bounds = Bounds(folder.spec, folder.trace)
+        self.account = Account(combinations=self.space.size)
+        self._ledger = folder.ledger
         self._executor = executor
+        self._missed: dict[int, Missed] = {}
         self._progress = progress or (lambda _finished: None)
         self.outcomes: dict[Run, Outcome] = {}
         """Of all runs that were asked for."""
@@ -111,15 +112,26 @@ class Study:
         return slo.attainment if slo is not None and slo.limits_requests else None
 
     def candidates(self, numbers: Sequence[int]) -> list[Candidate]:
-        """Those of these combinations that can be; the others are accounted for."""
+        """Those of these combinations that can be, and perhaps meet the level; the others are accounted for."""
         found = []
         for number in numbers:
             one = self.space.look(number)
-            if isinstance(one, Candidate):
-                found.append(one)
-            else:
+            if isinstance(one, Dropped):
                 self.account.dropped.append(one)
+            elif (missed := self.bounds.missed(one)) is not None:
+                self.prune([one], missed.proof)
+                self._missed[number] = missed
+            else:
+                found.append(one)
         return found
+
+    def nearest(self) -> list[Candidate]:
+        """Of those that are proved to miss the level, the one that misses it least: to be run, to say how far it is."""
+        if not self._missed:
+            return []
+        number = min(self._missed, key=lambda number: (self._missed[number].times, number))
+        del self.account.pruned[number]
+        return [self.candidate(number)]
 
     def prune(self, candidates: Iterable[Candidate], proof: str) -> None:
         self.account.pruned.update({candidate.number: proof for candidate in candidates})

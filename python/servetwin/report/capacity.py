@@ -2,45 +2,49 @@
 
 from __future__ import annotations
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
-from ..plan.curve import Curve
-from .console import print_wide
+from ..plan.curve import Curve, Level
+from .columns import Column, fitted
+from .columns import level as met
+from .console import output
 
 
 def print_curve(curve: Curve, replicas: int) -> None:
-    parts: list[RenderableType] = [_table(curve), *map(Text, said(curve, replicas))]
-    print_wide(Group(*parts))
+    console = output()
+    console.print(Group(*shown(curve, replicas, console.width)))
 
 
-def _table(curve: Curve) -> Table:
-    table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False)
-    columns = ("requests/s", "output tokens/s", "p50 TTFT ms", "p95 TTFT ms", "p95 TPOT ms", "mean latency ms")
-    for title in (curve.axis.name.capitalize(), *columns):
-        table.add_column(title, justify="right", no_wrap=True)
-    table.add_column("Service level")
-    for level in curve.levels:
-        summary = level.summary
-        figures = [
-            f"{summary[name]:,.{places}f}" if name in summary else "–"
-            for name, places in (
-                ("requests_per_s", 2),
-                ("output_tokens_per_s", 0),
-                ("ttft_ms.p50", 0),
-                ("ttft_ms.p95", 0),
-                ("tpot_ms.p95", 1),
-                ("e2e_ms.mean", 0),
-            )
-        ]
-        notes = [note for note, load in (("knee", curve.knee), ("limit", curve.limit)) if load == level.load]
-        verdict = Text(level.misses, "red") if level.misses else Text("met", "green")
-        if notes:
-            verdict = Text.assemble(verdict, (f"  ← {' and '.join(notes)}", "bold"))
-        table.add_row(f"{level.load:.3g}", *figures, verdict)
-    return table
+def shown(curve: Curve, replicas: int, width: int) -> list[RenderableType]:
+    """Latency by load and what follows from it, on lines of at most `width` characters."""
+    table = fitted(_columns(curve), width)
+    left_out = [Text(f"Left out at this width: {', '.join(table.left_out)}.", "dim")] if table.left_out else []
+    return [*map(Text, table.said()), table.table, *left_out, *map(Text, said(curve, replicas))]
+
+
+def _columns(curve: Curve) -> list[Column]:
+    def figures(metric: str, places: int) -> list[str]:
+        found = (level.summary.get(metric) for level in curve.levels)
+        return ["–" if value is None else f"{value:,.{places}f}" for value in found]
+
+    return [
+        Column(curve.axis.name, [f"{level.load:.3g}" for level in curve.levels], style="cyan"),
+        Column("requests/s", figures("requests_per_s", 2), 2),
+        Column("output tokens/s", figures("output_tokens_per_s", 0)),
+        Column("TTFT p50 ms", figures("ttft_ms.p50", 0), 3),
+        Column("TTFT p95 ms", figures("ttft_ms.p95", 0)),
+        Column("TPOT p95 ms", figures("tpot_ms.p95", 1)),
+        Column("mean latency ms", figures("e2e_ms.mean", 0), 1),
+        Column("service level", [_verdict(curve, level) for level in curve.levels], figures=False),
+    ]
+
+
+def _verdict(curve: Curve, load: Level) -> Text:
+    """Whether the level is met; and what else is to be said of this load."""
+    notes = [note for note, place in (("knee", curve.knee), ("limit", curve.limit)) if place == load.load]
+    verdict = met(load.misses)
+    return Text.assemble(verdict, (f"  ← {' and '.join(notes)}", "bold")) if notes else verdict
 
 
 def said(curve: Curve, replicas: int) -> list[str]:

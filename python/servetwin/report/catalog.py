@@ -122,7 +122,7 @@ def one_model(model: Model, stored: Stored, kv: Format | None) -> RenderableType
 def _simulated(model: Model) -> str:
     unpaged, beyond = model.unpaged(), model.beyond_roofline()
     if unpaged:
-        return f"refuses it, not yet simulated: {', '.join(unpaged)}"
+        return f"depends on the engine: {', '.join(unpaged)} (docs/catalog.md)"
     return f"runs it; analytic prices {', '.join(beyond)} on GPUs with measured operators" if beyond else "runs it"
 
 

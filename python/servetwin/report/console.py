@@ -12,9 +12,13 @@ class Output(Console):
         raise BrokenPipeError
 
 
-def print_wide(what: RenderableType) -> None:
-    """With no line cut or broken where the output is no terminal."""
+def output() -> Console:
+    """Standard output, so wide where it is no terminal that no line is cut or broken."""
     console = Output(highlight=False)
     if not console.is_terminal:
         console.width = 200
-    console.print(what)
+    return console
+
+
+def print_wide(what: RenderableType) -> None:
+    output().print(what)

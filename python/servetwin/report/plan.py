@@ -12,76 +12,101 @@ from rich.table import Table
 from rich.text import Text
 
 from ..plan.make import Answer, reason_of
-from ..plan.space import Dropped, Space, described
+from ..plan.runs import WHOLE
+from ..plan.space import Dropped, Space, described, labels, names_of
 from ..plan.study import Account, Point
-from .console import print_wide
+from .columns import Column, fitted, level
+from .console import output, print_wide
 from .scatter import scatter
 
 ROWS = 15
 """Of the ranking."""
 
+WIDEST = 100
+"""Of the plot, with its axis."""
+
+AT_ONE_LOAD = ("$/h", "TTFT p95 ms", "GPUs", "TPOT p95 ms", "tokens/s /GPU", "tokens/s /user", "$/M tokens")
+OVER_LOADS = ("tokens/s /GPU", "tokens/s /user", "TTFT p95 ms", "GPUs", "TPOT p95 ms", "$/h", "$/M tokens")
+"""The figures that stay longest where not all fit come first; the very first always does."""
+
 MARKS = "123456789abcdefghijklmnopqrstuvwxyz"
 
 
 def print_answer(answer: Answer) -> None:
-    parts: list[RenderableType] = [_ranking(answer, "load" if answer.axis.users is None else "users")]
+    console = output()
+    console.print(Group(*shown(answer, console.width)))
+
+
+def shown(answer: Answer, width: int) -> list[RenderableType]:
+    """The ranking, the frontier, the choice and the account, on lines of at most `width` characters."""
+    parts: list[RenderableType] = []
+    if answer.points:
+        ranking = fitted(_columns(answer), width)
+        parts += [*map(Text, ranking.said()), ranking.table]
+        notes = [] if len(answer.points) <= ROWS else [f"{len(answer.points) - ROWS:,} more in the study's page."]
+        notes += [f"Left out at this width: {', '.join(ranking.left_out)}."] if ranking.left_out else []
+        parts += [Text(" ".join(notes), "dim")] if notes else []
     if answer.objective == "frontier" and answer.points:
-        marked = [(point.speed, point.throughput, _mark(index)) for index, point in enumerate(answer.points)]
-        parts += [Text(line) for line in _frontier(marked)]
-    parts += [Text(""), Text(verdict(answer), "bold"), *map(Text, account(answer.account, answer.space))]
-    print_wide(Group(*parts))
+        parts += [Text(line) for line in _frontier(answer, width)]
+    return [*parts, Text(""), Text(verdict(answer), "bold"), Text(""), *account(answer.account)]
 
 
-def _frontier(marked: Sequence[tuple[float, float, str]]) -> list[str]:
-    return ["", *scatter(marked, (), x_title="output tokens/s/user (median)", y_title="output tokens/s/GPU")]
+def _frontier(answer: Answer, width: int) -> list[str]:
+    """The points of the frontier by their marks, among all others that meet the level."""
+    marked = [(point.speed, point.throughput, _mark(index)) for index, point in enumerate(answer.points)]
+    on = {point.run for point in answer.points}
+    whole = (answer.point(run) for run in answer.outcomes if run.share == WHOLE and run not in on)
+    others = [(point.speed, point.throughput) for point in whole if point.misses is None]
+    return scatter(
+        marked, others, x_title="output tokens/s/user (median)", y_title="output tokens/s/GPU", width=min(width, WIDEST)
+    )
 
 
 def _mark(index: int) -> str:
     return MARKS[min(index, len(MARKS) - 1)]
 
 
-def _ranking(answer: Answer, load_name: str) -> Table:
-    table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False)
-    table.add_column("")
-    table.add_column("Deployment", style="cyan", overflow="fold")
-    for title in (
-        "GPUs",
-        "$/h",
-        load_name,
-        "tokens/s/GPU",
-        "tokens/s/user",
-        "p95 TTFT ms",
-        "p95 TPOT ms",
-        "$/M tokens",
+def _columns(answer: Answer) -> list[Column]:
+    points = answer.points[:ROWS]
+    names = labels(answer.space.axes)
+    columns = []
+    if answer.objective == "frontier":
+        columns.append(Column("", [_mark(index) for index in range(len(points))], figures=False, style="cyan"))
+    columns += [
+        Column("trial", [str(point.candidate.number) for point in points], style="cyan"),
+    ]
+    for path, values in answer.space.axes.items():
+        if len(values) > 1:
+            named = names_of(values)
+            cells = [named[values.index(point.candidate.settings[path])] for point in points]
+            columns.append(
+                Column(names[path], cells, figures=not any(isinstance(value, (str, dict)) for value in values))
+            )
+    wanted = AT_ONE_LOAD if answer.objective == "cheapest" else OVER_LOADS
+    for title, cells in _figures(points, "load" if answer.axis.users is None else "users"):
+        if set(cells) != {"–"}:
+            columns.append(Column(title, cells, wanted.index(title) if title in wanted else 0))
+    if any("slo.met" in point.summary or point.misses for point in points):
+        columns.append(Column("service level", [level(point.misses) for point in points], figures=False))
+    return columns
+
+
+def _figures(points: Sequence[Point], load: str) -> Iterable[tuple[str, list[str]]]:
+    yield "GPUs", [str(point.candidate.gpus) for point in points]
+    yield "$/h", [_number(point.candidate.cost_per_hour, 2) for point in points]
+    yield load, [f"{point.load:.3g}" for point in points]
+    yield "tokens/s /GPU", [f"{point.throughput:,.0f}" for point in points]
+    yield "tokens/s /user", [f"{point.speed:,.1f}" for point in points]
+    for title, metric, places in (
+        ("TTFT p95 ms", "ttft_ms.p95", 0),
+        ("TPOT p95 ms", "tpot_ms.p95", 1),
+        ("$/M tokens", "cost_per_million_output_tokens", 2),
     ):
-        table.add_column(title, justify="right", no_wrap=True)
-    table.add_column("Service level")
-    for index, point in enumerate(answer.points[:ROWS]):
-        table.add_row(_mark(index), described(point.candidate.settings), *_figures(point), _level(point))
-    if len(answer.points) > ROWS:
-        table.add_row("", f"and {len(answer.points) - ROWS:,} more")
-    return table
-
-
-def _figures(point: Point) -> Iterable[str]:
-    summary = point.summary
-    yield str(point.candidate.gpus)
-    yield _number(point.candidate.cost_per_hour, 2)
-    yield f"{point.load:.3g}"
-    yield f"{point.throughput:,.0f}"
-    yield f"{point.speed:,.1f}"
-    for metric, places in (("ttft_ms.p95", 0), ("tpot_ms.p95", 1), ("cost_per_million_output_tokens", 2)):
-        yield _number(summary.get(metric), places)
+        yield title, [_number(point.summary.get(metric), places) for point in points]
 
 
 def _number(value: float | None, places: int) -> str:
     return "–" if value is None else f"{value:,.{places}f}"
-
-
-def _level(point: Point) -> Text:
-    if "slo.met" not in point.summary:
-        return Text("–" if point.misses is None else point.misses)
-    return Text("met", "green") if point.misses is None else Text(point.misses, "red")
 
 
 def verdict(answer: Answer) -> str:
@@ -89,23 +114,42 @@ def verdict(answer: Answer) -> str:
     chosen = answer.chosen
     if chosen is None:
         return _nothing(answer)
-    name = described(chosen.candidate.settings)
+    name = _named(chosen, answer)
     if answer.objective == "cheapest":
-        return (
-            f"Run {name}: {_price(chosen)}, the least at which any deployment meets the service level.{_doubt(answer)}"
-        )
-    figure = f"{chosen.throughput:,.0f} output tokens/s/GPU at {chosen.load:.3g} × the workload"
+        least = f"{_price(chosen)}, the least at which any deployment meets the service level"
+        alike = sum(point.misses is None for point in answer.points)
+        return f"Run {name}: {least}{f' (the best of {alike:,})' if alike > 1 else ''}.{_doubt(answer)}"
+    unit = "× the workload" if answer.axis.users is None else "users"
+    figure = f"{chosen.throughput:,.0f} output tokens/s/GPU at {chosen.load:.3g} {unit}"
     if answer.objective == "frontier":
         fastest = answer.points[0]
-        return (
-            f"Most throughput: {name}, {figure} and {chosen.speed:,.0f} tokens/s for the median user. "
-            f"Fastest: {described(fastest.candidate.settings)}, {fastest.speed:,.0f} tokens/s/user."
-        )
+        most = f"Most throughput: {name}, {figure} and {chosen.speed:,.0f} tokens/s for the median user"
+        ends = f"Fastest: {_named(fastest, answer)}, {fastest.speed:,.0f} tokens/s/user"
+        return f"{most}{_beyond(chosen, answer)}. {ends}."
     others = [point for point in answer.points if point is not chosen]
     ahead = ""
     if others and others[0].throughput:
         ahead = f", {chosen.throughput / others[0].throughput - 1:+.0%} against the next"
-    return f"Run {name}: {figure}{ahead}."
+    return f"Run {name}: {figure}{ahead}{_beyond(chosen, answer)}."
+
+
+def _beyond(point: Point, answer: Answer) -> str:
+    """What keeps a deployment from a higher load; nothing where none was tried."""
+    runs = (run for run in answer.outcomes if run.candidate == point.candidate.number and run.share == WHOLE)
+    following = min((run for run in runs if run.load > point.load), default=None)
+    missed = None if following is None else answer.point(following).misses
+    return "" if missed is None or following is None else f"; at {following.load:.3g} it {level(missed)}"
+
+
+def _named(point: Point, answer: Answer) -> str:
+    """The trial, and what was chosen where there was a choice."""
+    names = labels(answer.space.axes)
+    chosen = [
+        f"{names[path]} {names_of(values)[values.index(point.candidate.settings[path])]}"
+        for path, values in answer.space.axes.items()
+        if len(values) > 1
+    ]
+    return f"trial {point.candidate.number}" + (f" ({', '.join(chosen)})" if chosen else "")
 
 
 def _price(point: Point) -> str:
@@ -116,28 +160,34 @@ def _price(point: Point) -> str:
 def _doubt(answer: Answer) -> str:
     assert answer.chosen is not None
     cheaper = len(answer.account.screened)
-    return f" {cheaper:,} others at most as dear were only screened." if cheaper else ""
+    return f" {cheaper:,} at most as dear were screened out, without proof." if cheaper else ""
 
 
 def _nothing(answer: Answer) -> str:
     if not answer.points:
         return "Nothing meets the service level, not even nearly alone; the account below says how far each was."
     nearest = answer.points[0]
-    return f"Nothing meets the service level. Nearest: {described(nearest.candidate.settings)}, which {nearest.misses}."
+    return f"Nothing meets the service level. Nearest: {_named(nearest, answer)}, which {nearest.misses}."
 
 
-def account(account: Account, space: Space) -> list[str]:
+def account(account: Account) -> list[RenderableType]:
     """What became of the combinations, each with how well that is known."""
     decided = account.combinations - len(account.dropped) - len(account.pruned) - len(account.screened) - account.unseen
-    lines = [
-        f"{account.combinations:,} combinations of {', '.join(space.axes)}: {len(account.dropped):,} cannot be, "
-        f"{len(account.pruned):,} pruned (proof), {len(account.screened):,} screened out (on parts of the workload: no "
-        f"proof), {decided:,} decided on the whole workload.",
-        f"{account.whole_runs:,} simulations of the whole workload, {account.part_runs:,} of parts.",
+    ends = [
+        (account.combinations, "combinations, of which"),
+        (len(account.dropped), "cannot be"),
+        (account.unseen, "were never asked for by the sampler"),
+        (len(account.pruned), "were pruned, with proof"),
+        (len(account.screened), "were screened out on parts of the workload, without proof"),
+        (decided, "were decided on the whole workload"),
     ]
-    if account.unseen:
-        lines[0] = lines[0].replace(": ", f": {account.unseen:,} never asked for, ", 1)
-    return lines
+    table = Table.grid(padding=(0, 1))
+    table.add_column(justify="right")
+    table.add_column()
+    for count, end in ends:
+        if count:
+            table.add_row(f"{count:,}", end)
+    return [table, Text(f"Simulations: {account.whole_runs:,} of the whole workload, {account.part_runs:,} of parts.")]
 
 
 def print_space(space: Space) -> None:

@@ -45,6 +45,9 @@ TIER_COLUMNS = ("host_tokens", "disk_tokens", "shared_tokens")
 
 SERIES_COLUMNS: dict[str, Code] = {"time_ps": "q", "replica": "I", "running": "I", "waiting": "I", "used_blocks": "I"}
 
+HOLDUPS = ("", "batch slots", "kv cache", "tokens of a pass", "transfer")
+"""What keeps the first request that waits out of the batch, by the core's code; the first where none waits."""
+
 STATUSES = ("completed", "rejected", "unfinished")
 REASONS = (
     "",
@@ -84,6 +87,8 @@ def request_table(run: Run, trace: Trace) -> pa.Table:
     rank = _array(run.column("rank"), "I")
     if len(rank):
         columns["rank"] = rank
+    if preempted := run.column("preempted_ps"):
+        columns["preempted_ps"] = _array(preempted, "q")
     if run.route_reasons:
         columns["route_reason"] = _named(_array(run.column("route_reason"), "I"), run.route_reasons)
     for name in TIER_COLUMNS:
@@ -101,7 +106,8 @@ def series_table(run: Run) -> pa.Table:
     """One row a replica and point in time."""
     import pyarrow as pa
 
-    return pa.table({name: _array(run.series(name), code) for name, code in SERIES_COLUMNS.items()})
+    columns = {name: _array(run.series(name), code) for name, code in SERIES_COLUMNS.items()}
+    return pa.table(columns | {"holdup": _named(_array(run.series("holdup"), "B"), HOLDUPS)})
 
 
 def request_types() -> dict[str, pa.DataType]:

@@ -51,15 +51,19 @@ def least_replications(confidence: float) -> int:
     return max(math.ceil(2 / (1 - confidence) - 1 - 1e-9), 2)
 
 
-def quantile(values: Sequence[float], share: float) -> float:
+def quantile(values: Sequence[float], share: float, even: float = 0.0) -> float:
     """At (n + 1)·share of the ordered values, the smallest counting as the first.
 
     Definition 6 of Hyndman & Fan (Sample quantiles in statistical packages, 1996): of n draws, the next lies below the
     k-th smallest with chance k / (n + 1), whatever they are drawn from. So an interval between two of these holds what
     comes next as often as it says, with 20 replications as well.
+
+    Draws that are spread evenly lie one in each n-th part, the k-th smallest at (k - 1/2) / n (definition 5). `even`:
+    how much of the variance comes from such draws; the place lies between the two accordingly.
     """
     ordered = sorted(values)
-    place = min(max((len(ordered) + 1) * share - 1, 0.0), len(ordered) - 1.0)
+    place = ((len(ordered) + 1) * share - 1) * (1 - even) + (len(ordered) * share - 0.5) * even
+    place = min(max(place, 0.0), len(ordered) - 1.0)
     below = math.floor(place)
     above = min(below + 1, len(ordered) - 1)
     return ordered[below] + (ordered[above] - ordered[below]) * (place - below)
@@ -70,13 +74,15 @@ def interval(values: Sequence[float], errors: Mapping[str, Sequence[float]], con
     tail = (1 - confidence) / 2
     mean = math.fsum(values) / len(values)
     spread = math.fsum((value - mean) ** 2 for value in values)
+    known = shares(values, errors)
+    even = 0.0 if known is None else known.timing
     return Interval(
-        low=quantile(values, tail),
-        high=quantile(values, 1 - tail),
+        low=quantile(values, tail, even),
+        high=quantile(values, 1 - tail, even),
         median=quantile(values, 0.5),
         mean=mean,
         std=math.sqrt(spread / (len(values) - 1)),
-        shares=shares(values, errors),
+        shares=known,
     )
 
 

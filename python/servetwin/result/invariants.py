@@ -7,6 +7,7 @@
 4. A rejected request says why; a completed one has no reason.
 5. The counts of the summary, with no warm-up and no window, are those of the table.
 6. The times of each replica's series increase.
+7. What preemptions took of a request's outputs is no more than its outputs took, and nothing without one.
 """
 
 from __future__ import annotations
@@ -40,6 +41,11 @@ def _check_row(index: int, row: dict[str, Any]) -> None:
         _hold(2, earlier <= later, index, f"{before} {earlier} ≤ {after} {later}")
     _hold(3, (row["output_tokens"] > 0) == (row["first_token_ps"] is not None), index, "tokens have times")
     _hold(3, row["cached_tokens"] <= row["input_tokens"], index, "cached tokens are of the prompt")
+    lost_ps = row.get("preempted_ps", 0)
+    if lost_ps:
+        _hold(7, row["preemptions"] > 0, index, "time lost to a preemption that there was")
+    if lost_ps and row["last_token_ps"] is not None:
+        _hold(7, lost_ps <= row["last_token_ps"] - row["first_token_ps"], index, "time lost among its outputs")
     if status == "completed":
         _hold(4, row["reason"] == "", index, "no reason where it completed")
     if status == "rejected":

@@ -14,6 +14,7 @@ from ..describe_handover import describe_handover
 from ..spec import Spec
 from ..spec.router import PythonRouter
 from ..spec.workload import TraceWorkload
+from ..timing import front_end
 
 if TYPE_CHECKING:
     from .._core import Trace
@@ -82,8 +83,7 @@ def _timing(pool: PoolDeployment, times: tuple[int, int]) -> dict[str, Any]:
         "assumptions": pool.timing.assumptions,
         "lowering_error_ps": pool.lowered.error_ps,
     }
-    timing = pool.spec.timing
-    known["front_end"] = {name: getattr(timing, name) for name in ("request_ms", "prompt_token_us", "stream_ms")}
+    known["front_end"] = front_end(pool.spec)
     if pool.lowered.error_share:
         known["lowering_error_share"] = round(pool.lowered.error_share, 4)
     if pool.timing.spread:

@@ -54,6 +54,7 @@ def _did_you_mean(path: KeyPath) -> str:
 
 
 WANTED: dict[str, str] = {
+    "timing.profile": "a profile that `servetwin calibrate` wrote",
     "timing.path": "a file of passes or a folder of layers (docs/timing.md#table)",
     "router.object": "such as my_router.py:MyRouter",
     "acceptance": "such as 0.7, the chance of a draft, or {mean_length: 2.4}",

@@ -83,11 +83,14 @@ def _validated(data: dict[str, Any], source: Source) -> Spec:
 
 def _expanded(data: dict[str, Any]) -> dict[str, Any]:
     """With short forms written out: `router: random` is `router: {kind: random}`, a workload is a trace, an engine
-    vLLM."""
+    vLLM; `timing: {profile: file}` is of kind profile."""
     data = dict(data)
     for field in ("router", "timing"):
         if isinstance(data.get(field), str):
             data[field] = {"kind": data[field]}
+    timing = data.get("timing")
+    if isinstance(timing, dict) and "kind" not in timing and "profile" in timing:
+        data["timing"] = {"kind": "profile", **timing}
     if isinstance(data.get("workload"), dict) and "kind" not in data["workload"]:
         data["workload"] = {"kind": "trace", **data["workload"]}
     if isinstance(data.get("engine"), dict) and "name" not in data["engine"]:

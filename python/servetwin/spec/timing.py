@@ -93,6 +93,19 @@ class AiconfiguratorTiming(HostTiming):
     backend_version: str = "current"
 
 
-Timing = Annotated[
+class ProfileTiming(SpecModel):
+    """What `servetwin calibrate` wrote: another timing, its terms fitted to measurements. `{profile: file}` will do."""
+
+    kind: Literal["profile"]
+    profile: str
+
+
+BaseTiming = Annotated[
     LinearTiming | PolynomialTiming | AnalyticTiming | TableTiming | AiconfiguratorTiming, Field(discriminator="kind")
+]
+"""What a profile can stand on."""
+
+Timing = Annotated[
+    LinearTiming | PolynomialTiming | AnalyticTiming | TableTiming | AiconfiguratorTiming | ProfileTiming,
+    Field(discriminator="kind"),
 ]

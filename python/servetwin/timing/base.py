@@ -16,6 +16,8 @@ class Evidence(StrEnum):
     """A formula of someone else's, fitted to nothing of this deployment."""
     ANALYTIC = "analytic"
     """Computed from data sheets and stated efficiencies."""
+    CALIBRATED = "calibrated"
+    """Another's, its terms fitted to measurements of this deployment."""
     INTERPOLATED = "interpolated"
     """Between measured timings of just this model on this GPU."""
     FITTED = "fitted"

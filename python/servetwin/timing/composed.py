@@ -45,6 +45,10 @@ SMALL_KERNELS = 4
 LOGITS_BYTES = 12
 """Read and written for one logit on its way to a token, in 32 bits."""
 
+BESIDE_TOKENS = 256
+"""Up to so many tokens of a pass the shared expert runs beside the routed ones, on a stream of its own: vLLM's
+VLLM_SHARED_EXPERTS_STREAM_TOKEN_THRESHOLD; SGLang and TensorRT-LLM have the like."""
+
 USUAL = (64, 64 * 2048, 2048)
 """Decodes, their context, and tokens of a prompt: the pass by which operators are weighed."""
 
@@ -195,9 +199,11 @@ class Composed:
         every, inner = tokens * ranks.data, mlp.intermediate // ranks.expert_slices
         cost = priced.gemm(BF16, tokens, mlp.count, hidden)
         kind = experts_kind(self.stored, self._priced.like)
-        cost += priced.experts(kind, self.stored.experts, hidden, mlp, inner, ranks.expert, every, self.skew)
+        routed = priced.experts(kind, self.stored.experts, hidden, mlp, inner, ranks.expert, every, self.skew)
         if mlp.shared_intermediate:
-            cost += self._gated(self.stored.shared_experts, mlp.shared_intermediate, tokens)
+            shared = self._gated(self.stored.shared_experts, mlp.shared_intermediate, tokens)
+            routed = routed.beside(shared) if tokens <= BESIDE_TOKENS else routed + shared
+        cost += routed
         if mlp.shared_intermediate or ranks.data == 1:
             cost += priced.all_reduce(ranks.tensor, 2 * tokens * hidden)
         return cost + self._exchanged(mlp, tokens) if ranks.data > 1 else cost

@@ -21,6 +21,7 @@ from ..spec.engine import Drafting
 from ..spec.timing import AnalyticTiming
 from ..units import PS_PER_MS, PS_PER_S
 from .base import Lowered, PassLimits, affine, affine_limit
+from .effective import base_timing
 
 COMPUTE_EFFICIENCY, MEMORY_EFFICIENCY = 0.7, 0.8
 """As of a roofline."""
@@ -46,7 +47,7 @@ def with_drafting(spec: Spec, engine: ResolvedEngine, lowered: Lowered, limits: 
                 wanted="another timing, such as `timing: {kind: linear, …}`, or it left out",
             )
         return lowered
-    analytic = isinstance(spec.timing, AnalyticTiming)
+    analytic = isinstance(base_timing(spec), AnalyticTiming)
     if (analytic or kind == "tabulated") and drafting.options.verify_token_ms is not None:
         raise spec.source.problem(
             (*drafting.field, "verify_token_ms"),
@@ -71,7 +72,7 @@ def with_drafting(spec: Spec, engine: ResolvedEngine, lowered: Lowered, limits: 
 def _draft(spec: Spec, engine: ResolvedEngine, drafting: Drafting) -> dict[str, int]:
     options = drafting.options
     base, token = 0, 0
-    if drafting.head != "none" and isinstance(spec.timing, AnalyticTiming):
+    if drafting.head != "none" and isinstance(base_timing(spec), AnalyticTiming):
         base, token = _head(spec, engine, drafting)
     if options.draft_ms is not None:
         base = round(options.draft_ms * PS_PER_MS)

@@ -111,6 +111,12 @@ def scaled(lowered: Lowered, factor: float, limits: PassLimits) -> Lowered:
     )
 
 
+def lengthened(value: Any, factor: float) -> Any:
+    """A part of a lowered description, its times `factor` times as long, to the nearest whole unit."""
+    parts = round(factor * (1 << FRACTION_BITS))
+    return value if parts == 1 << FRACTION_BITS else _times(value, parts)
+
+
 def _times(value: Any, parts: int, is_time: bool = False) -> Any:
     """Names say which numbers are times: they end in their unit."""
     if isinstance(value, dict):

@@ -65,6 +65,11 @@ class Cost:
     def __mul__(self, count: float) -> Cost:
         return Cost(count * self.seconds, count * self.error_s, self.distance)
 
+    def beside(self, other: Cost) -> Cost:
+        """Both at once: as long as the longer one."""
+        longer = self if self.seconds >= other.seconds else other
+        return Cost(longer.seconds, longer.error_s, max(self.distance, other.distance))
+
     def beyond(self, other: Cost) -> Cost:
         """What this takes more than `other`, which is a part of it."""
         return Cost(max(self.seconds - other.seconds, 0.0), self.error_s, self.distance)

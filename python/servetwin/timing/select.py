@@ -10,11 +10,22 @@ from ..catalog.engine import check_fp8
 from ..catalog.parallel import ranks
 from ..catalog.stages import Stage, stages
 from ..spec import Spec
-from ..spec.timing import AiconfiguratorTiming, AnalyticTiming, HostTiming, LinearTiming, PolynomialTiming, TableTiming
+from ..spec.timing import (
+    AiconfiguratorTiming,
+    AnalyticTiming,
+    HostTiming,
+    LinearTiming,
+    PolynomialTiming,
+    ProfileTiming,
+    TableTiming,
+    Timing,
+)
 from ..units import HORIZON_PS
 from .base import Lowered, PassLimits, TimingModel
+from .calibrated import Calibrated
 from .composed import SKEW, Composed, lacking
 from .curves_model import Curves, CurvesModel
+from .effective import base_timing, spec_profile
 from .graphs import captured
 from .host import Host, Launches
 from .linear import Linear
@@ -22,6 +33,7 @@ from .operators import basis
 from .polynomial import Polynomial
 from .refuse import check_experts, check_knows_stages, check_links, check_without_effect, no_basis, without_effect
 from .roofline import Roofline
+from .terms import balance_tokens
 
 COMPUTE_EFFICIENCY, MEMORY_EFFICIENCY = 0.7, 0.8
 """Of a roofline, where none is given."""
@@ -52,15 +64,19 @@ def timing_model(spec: Spec, engine: ResolvedEngine, stage: Stage | None = None)
     """Of a pass, or of its way through one stage.
 
     Raises SpecError where the model needs something the spec does not give, or does not know stages."""
-    model = _model(spec, engine, stage)
-    if spec.parallel.pipeline > 1 and not isinstance(spec.timing, LinearTiming | PolynomialTiming | TableTiming):
+    options = base_timing(spec)
+    model = _model(spec, engine, options, stage)
+    if isinstance(spec.timing, ProfileTiming):
+        profile, _ = spec_profile(spec, spec.timing)
+        assert isinstance(options, HostTiming)
+        model = Calibrated(model, profile, profile.values, options.host_ms, balance_tokens(engine))
+    if spec.parallel.pipeline > 1:
         check_knows_stages(spec, model)
     _check_graphs(spec, model)
     return model
 
 
-def _model(spec: Spec, engine: ResolvedEngine, stage: Stage | None) -> TimingModel:
-    options = spec.timing
+def _model(spec: Spec, engine: ResolvedEngine, options: Timing, stage: Stage | None) -> TimingModel:
     match options:
         case LinearTiming():
             return Linear(spec, options)
@@ -76,6 +92,8 @@ def _model(spec: Spec, engine: ResolvedEngine, stage: Stage | None) -> TimingMod
             from .table import table_model
 
             return table_model(spec, engine, options, host(options), captured(spec, engine))
+        case ProfileTiming():
+            raise AssertionError("a profile stands on another timing")
         case _:
             assert_never(options)
 

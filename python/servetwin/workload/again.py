@@ -54,8 +54,15 @@ def source(spec: Spec, trace: Trace | None = None) -> Source:
 
 
 def _drawing(trace: Trace, blocks: dict[str, int] | None) -> Callable[[int], Trace]:
+    """Draws twice: what was seen is itself one sample of the traffic, and what comes is another.
+
+    Drawn once, workloads vary about the trace as the trace does about what is usual. So far from what is usual, too,
+    will be what comes, and the two add up.
+    """
+
     def draw(seed: int) -> Trace:
         with native_errors():
-            return trace.bootstrap(json.dumps({"blocks": blocks, "seed": seed}))
+            usual = trace.bootstrap(json.dumps({"blocks": blocks, "seed": seed}))
+            return usual.bootstrap(json.dumps({"blocks": blocks, "seed": seed + 1}))
 
     return draw

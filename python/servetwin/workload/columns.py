@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from array import array as array_of
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -89,3 +92,36 @@ def values(array: pa.Array | pa.ChunkedArray, kind: str) -> memoryview:
         return memoryview(b"").cast(CODES[kind])
     part = memoryview(buffer)[one.offset * width : (one.offset + len(one)) * width]
     return part.cast("B").cast(CODES[kind])
+
+
+def pack(trace: Trace) -> dict[str, Any]:
+    """A trace as bytes and plain values, to be sent to another process."""
+    absent = {"class": trace.class_names is None, "failed": not trace.has_failed}
+    return {
+        "columns": {name: trace.column(name) for name in TYPES if not absent.get(name)},
+        "block_tokens": trace.block_tokens,
+        "request_ids": trace.request_ids,
+        "class_names": trace.class_names,
+        "sha256": trace.sha256,
+        "notes": trace.notes,
+    }
+
+
+def unpack(packed: Mapping[str, Any]) -> Trace:
+    """The trace that `pack` was given."""
+    from .._core import Trace
+
+    columns = dict(packed["columns"])
+    columns["classes"] = columns.pop("class", None)
+    # Given, a request that waits for none says -1.
+    columns["after"] = array_of("q", (-1 if row == NONE else row for row in memoryview(columns["after"]).cast("I")))
+    if not columns["wait_offsets"]:
+        del columns["wait_for"], columns["wait_offsets"]
+    return Trace.from_columns(
+        **columns,
+        block_tokens=packed["block_tokens"],
+        request_ids=packed["request_ids"],
+        class_names=packed["class_names"],
+        sha256=packed["sha256"],
+        notes_json=json.dumps(packed["notes"]),
+    )

@@ -117,6 +117,8 @@ fn check_handover(run: &Run, handover: &Handover) -> Result<(), InputError> {
         let options = sglang(Role::Decode).map(|engine| engine.disaggregation.is_some());
         fault(options != Some(true), "both pools run SGLang, and the decode pool has its disaggregation options")?;
     }
+    let has_groups = |engine: &Engine| matches!(engine, Engine::Vllm(engine) if engine.groups.is_some());
+    fault(run.pools.iter().any(|pool| has_groups(&pool.engine)), "hand-overs of other groups")?;
     for pool in &run.pools {
         let ports = pool.ports.len();
         fault(ports != 0 && ports != pool.replicas as usize, "ports are none, or one a replica")?;

@@ -60,6 +60,20 @@ pub struct Vllm {
     pub id_ranks: Option<Vec<u32>>,
     #[serde(default)]
     pub offload: Option<Offload>,
+    #[serde(default)]
+    pub groups: Option<Groups>,
+}
+
+/// KV cache groups beside that of full attention.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Groups {
+    /// Tokens that layers with a sliding window look back, themselves among them.
+    pub window: u32,
+    /// Groups of such layers.
+    pub windows: u32,
+    /// Blocks of a request for the state of all groups that have one.
+    pub states: u32,
 }
 
 fn every_pass() -> u32 {
@@ -145,6 +159,11 @@ impl Vllm {
         fault(drafts == 0 && others, "options of speculation without it")?;
         fault(drafts > 0 && self.async_scheduling, "speculation runs without async scheduling")?;
         fault(self.prefill_schedule_interval == 0, "prefill_schedule_interval must be at least 1")?;
+        if let Some(groups) = &self.groups {
+            fault(self.enable_prefix_caching, "other groups with prefix caching")?;
+            fault(groups.window == 0, "groups.window must be at least 1")?;
+            fault(groups.windows.max(groups.states) > 1 << 12, "more groups than can be")?;
+        }
         let Some(offload) = &self.offload else { return Ok(()) };
         fault(offload.blocks == 0, "offload.blocks must be at least 1")?;
         fault(offload.block_bytes == 0, "offload.block_bytes must be at least 1")?;

@@ -271,6 +271,12 @@ impl BlockPool {
         self.take(count, None);
     }
 
+    /// Frees `count` blocks without a hash that no table knows of. Not where block numbers are followed.
+    pub fn give_back(&mut self, count: u32) {
+        debug_assert!(self.numbers.is_none());
+        self.free_anonymous(0, count);
+    }
+
     /// Tells `slot` of blocks taken for it by [`Self::take_unassigned`]: it now holds `held`.
     pub fn settle(&mut self, slot: u32, held: u32) {
         let table = &mut self.tables[slot as usize];

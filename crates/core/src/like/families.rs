@@ -4,10 +4,6 @@
 use crate::chain::Trie;
 use crate::trace::{Joined, NONE, Trace};
 
-/// A block that so many different ones follow is a common beginning, as a system prompt is. In
-/// Mooncake's conversations one block has 7,373 of them, the next 11.
-const COMMON_FROM: u32 = 16;
-
 pub struct Families {
     /// Of each row; numbered by their first rows.
     pub of_row: Vec<u32>,
@@ -19,7 +15,9 @@ pub struct Families {
 }
 
 impl Families {
-    pub fn new(trace: &Trace) -> Self {
+    /// A block that at least `common_from` different ones follow is a common beginning, as a system prompt is. In
+    /// Mooncake's conversations one block has 7,373 of them, the next 11.
+    pub fn new(trace: &Trace, common_from: u32) -> Self {
         let (mut trie, mut followers): (Trie, Vec<u32>) = (Trie::new(trace), Vec::new());
         for row in 0..trace.len() {
             let mut at = NONE;
@@ -34,7 +32,7 @@ impl Families {
                 at = node;
             }
         }
-        let mut common: Vec<bool> = followers.iter().map(|&count| count >= COMMON_FROM).collect();
+        let mut common: Vec<bool> = followers.iter().map(|&count| count >= common_from).collect();
         // A node stands after its parent.
         for node in (0..common.len()).rev() {
             if common[node] && trie.parent[node] != NONE {

@@ -12,7 +12,7 @@ mod run;
 mod slowest;
 mod stages;
 
-use crate::record::Series;
+use crate::record::{Holdup, Series};
 use crate::router::ReplicaView;
 use crate::scheduler::{AnyScheduler, Ledger, Results, Scheduler, Setting};
 use crate::worker::{Phase, Stop, Worker};
@@ -179,6 +179,17 @@ impl<'a> Replica<'a> {
         view
     }
 
+    /// What keeps requests waiting at `time_ps`, before decisions of that time.
+    fn holdup(&self, time_ps: i64) -> Holdup {
+        let mut found = Holdup::None;
+        self.each(time_ps, |scheduler, decided| {
+            if found == Holdup::None && scheduler.waiting() > 0 {
+                found = scheduler.holdup(decided);
+            }
+        });
+        found
+    }
+
     /// Whole blocks of the prompt of `request` that are cached at `time_ps`, before decisions of that
     /// time: on the rank that has most of it.
     pub fn cached_blocks(&self, request: u32, time_ps: i64) -> u32 {
@@ -236,6 +247,7 @@ impl<'a> Replica<'a> {
             self.series.running.push(view.running);
             self.series.waiting.push(view.waiting);
             self.series.used_blocks.push(view.used_blocks);
+            self.series.holdup.push(self.holdup(self.sample_ps + 1) as u8);
             self.sample_ps += self.interval_ps;
             if self.series.time_ps.len() >= self.series_limit {
                 self.series.thin();

@@ -16,7 +16,7 @@ use crate::config::{Data, Engine, Pipeline, Role};
 use crate::gaps::GapList;
 use crate::kv::tier::Tier;
 use crate::log::Log;
-use crate::record::{Loaded, PassTime, Reason, Requests, Speculated};
+use crate::record::{Holdup, Loaded, PassTime, Reason, Requests, Speculated};
 use crate::step_time::{Features, StepTime};
 use crate::trace::Trace;
 use sglang::Sglang;
@@ -321,9 +321,9 @@ pub trait Scheduler {
     /// Of a pipeline: `passes` quiet passes are decided, number `pass` first.
     fn skip(&mut self, _pass: u64, _passes: i64) {}
 
-    /// Of a pipeline: the results of pass number `pass`, a quiet one, are in at `results_ps`: `gap_ps` after those
-    /// of the last pass of its micro-batch.
-    fn skip_results(&mut self, _pass: u64, _results_ps: i64, _gap_ps: i64) {}
+    /// Of a pipeline: the results of pass number `pass`, a quiet one, are in: `gap_ps` after those of the last pass
+    /// of its micro-batch.
+    fn skip_results(&mut self, _pass: u64, _gap_ps: i64) {}
 
     /// Of a pipeline: when a pass starts in the first stage, and how long it takes to its results.
     fn log_times(&mut self, _pass: &Pass, _start_ps: i64, _time_ps: i64) {}
@@ -351,6 +351,10 @@ pub trait Scheduler {
 
     /// All blocks that requests can use.
     fn usable_blocks(&self) -> u32;
+
+    /// What keeps the first that waits out of the batch, once the first `passes` passes of an unsettled run are
+    /// scheduled. Asked only if some wait.
+    fn holdup(&self, passes: i64) -> Holdup;
 
     /// Whole blocks at the start of the prompt of `request` that the cache holds once the first
     /// `passes` passes of an unsettled run are scheduled. Changes nothing: no hit, no time of use.
@@ -464,8 +468,8 @@ impl Scheduler for AnyScheduler<'_> {
         each!(self, scheduler => scheduler.skip(pass, passes));
     }
 
-    fn skip_results(&mut self, pass: u64, results_ps: i64, gap_ps: i64) {
-        each!(self, scheduler => scheduler.skip_results(pass, results_ps, gap_ps));
+    fn skip_results(&mut self, pass: u64, gap_ps: i64) {
+        each!(self, scheduler => scheduler.skip_results(pass, gap_ps));
     }
 
     fn schedule(&mut self, now_ps: i64, start_ps: i64, results: &mut Results, pass: &mut Pass) -> bool {
@@ -498,6 +502,10 @@ impl Scheduler for AnyScheduler<'_> {
 
     fn usable_blocks(&self) -> u32 {
         each!(self, scheduler => scheduler.usable_blocks())
+    }
+
+    fn holdup(&self, passes: i64) -> Holdup {
+        each!(self, scheduler => scheduler.holdup(passes))
     }
 
     fn cached_blocks(&self, request: u32, passes: i64) -> u32 {

@@ -47,8 +47,12 @@ pub struct Measured {
 }
 
 impl Measured {
+    pub(super) fn is_whole(&self) -> bool {
+        self.rows.len() == self.contexts.len() && self.prompts.len() == self.reach.len()
+    }
+
     /// How many of `passes` passes lie within, the context growing by a token a row and pass.
-    fn passes_within(&self, features: &Features, passes: i64) -> i64 {
+    pub(super) fn passes_within(&self, features: &Features, passes: i64) -> i64 {
         let limit =
             |knots: &[i64], limits: &[i64], x: i64| limits.get(knots.partition_point(|&knot| knot < x)).copied();
         if features.tokens() > self.tokens {
@@ -327,10 +331,6 @@ impl Tabulated {
         Piece { first: host.saturating_add(floor), step: grown, limit: attention.limit.min(below) }
     }
 
-    pub(super) fn passes_measured(&self, features: &Features, passes: i64) -> i64 {
-        self.measured.as_ref().map_or(passes, |measured| measured.passes_within(features, passes))
-    }
-
     pub(super) fn check(&self) -> Result<(), &'static str> {
         let ascend = |knots: &[i64]| !knots.is_empty() && knots.windows(2).all(|two| two[0] < two[1]);
         let line = |line: &Line| {
@@ -367,8 +367,7 @@ impl Tabulated {
         {
             return Err("tables of step_time must have ascending knots and a time for each");
         }
-        let whole = |one: &Measured| one.rows.len() == one.contexts.len() && one.prompts.len() == one.reach.len();
-        if !measured.as_ref().is_none_or(whole) {
+        if !measured.as_ref().is_none_or(Measured::is_whole) {
             return Err("what step_time was measured over needs a limit for each knot");
         }
         if let Some(mixed) = mixed {

@@ -12,10 +12,23 @@ LEAST = 256
 """Of n and k: smaller matrices are in no model's layers."""
 
 
+SCATTERED = ("b200", "fp8")
+"""Where the table of vLLM jumps by up to a factor of 2.5 from one size to the next, and SGLang's does not."""
+
+
 def read_gemm(gpu: Gpu, row: Row) -> Timing | None:
     """Of all types but FP8 in blocks, where the table of vLLM times the launches: 57 µs on an H200 and 300 µs on a
-    GB300 for products that take 10 µs inside its own modules."""
-    return None if row["gemm_dtype"] == "fp8_block" else _gemm(gpu, row)
+    GB300 for products that take 10 µs inside its own modules; and but those where it scatters."""
+    return None if row["gemm_dtype"] == "fp8_block" or _scattered(gpu, row) else _gemm(gpu, row)
+
+
+def read_scattered(gpu: Gpu, row: Row) -> Timing | None:
+    """Those alone where the table of vLLM scatters."""
+    return _gemm(gpu, row) if _scattered(gpu, row) else None
+
+
+def _scattered(gpu: Gpu, row: Row) -> bool:
+    return (gpu.name, row["gemm_dtype"]) == SCATTERED
 
 
 def read_blocks(gpu: Gpu, row: Row) -> Timing | None:

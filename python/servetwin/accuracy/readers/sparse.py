@@ -54,6 +54,18 @@ def read_experts(gpu: Gpu, row: Row) -> Timing | None:
     )
 
 
+SLOW_LATENT = ("h100", "h200", "b300", "gb200")
+"""Where vLLM's table has latent modules that take 1.6 to 1.7 times as long as on the twins of the last two (B200 and
+GB300, on which it agrees with TensorRT-LLM's within 3 %), and 1.3 to 1.6 times as long as TensorRT-LLM's on Hopper.
+Runs of none of the engines on these GPUs are as slow."""
+
+
+def latent_reader(prompt: bool, slow: bool) -> Callable[[Gpu, Row], Timing | None]:
+    """Of latent modules on those GPUs alone, or on all others."""
+    read = module_reader(prompt)
+    return lambda gpu, row: read(gpu, row) if (gpu.name in SLOW_LATENT) == slow else None
+
+
 def module_reader(
     prompt: bool, ratio: int | None = None, tokens_within: tuple[int, int] = (1, 2**31)
 ) -> Callable[[Gpu, Row], Timing | None]:

@@ -56,7 +56,7 @@ function droppedCard() {
 }
 
 function spaceSection() {
-  const table = sortable([{ key: "path", title: "field", show: (row) => h("code", {}, row.path) }, { key: "values", title: "values", value: (row) => row.values.join(" "), show: (row) => row.values.join(", ") }], DATA.axes, { label: "What may vary" });
+  const table = sortable([{ key: "path", title: "field", show: (row) => h("code", {}, row.path) }, { key: "values", title: "values", value: (row) => row.in_full.join(" "), show: (row) => row.in_full.join(", ") }], DATA.axes, { label: "What may vary" });
   const text = DATA.spec_yaml;
   const element = h("div", { class: "grid" }, card("What may vary", null, copyMenu(table.data), table.element),
     card("The study's spec", null, h("button", { type: "button", class: "tool", onclick: () => copy(text, "the study's spec") }, "Copy YAML"), h("pre", { tabindex: "0", "aria-label": "The study's spec" }, text)));

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ...plan.finished import Finished
-from ...plan.space import labels, written
+from ...plan.space import labels, names_of, written
 from ..file import write_whole
 from ..page.document import COMMON, page
 from ..page.view import spec_yaml
@@ -57,7 +57,12 @@ def view(study: Finished) -> dict[str, Any]:
         "slo": None if spec.slo is None else spec.slo.model_dump(mode="json", exclude_none=True),
         "metrics": [asdict(metric) for metric in METRICS],
         "axes": [
-            {"path": path, "name": names[path], "values": [written(value) for value in values]}
+            {
+                "path": path,
+                "name": names[path],
+                "values": names_of(values),
+                "in_full": [written(value) for value in values],
+            }
             for path, values in axes.items()
         ],
         "account": account(answer),

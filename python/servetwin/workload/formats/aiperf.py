@@ -26,10 +26,11 @@ COUNTS = (
 
 def read_aiperf(source: Source, options: Options) -> Table:
     refuse_unit(source, options, "nanoseconds")
-    return table("aiperf", source, FIELDS, [_request(row) for row in json_lines(source)])
+    return table("aiperf", source, FIELDS, [request(row) for row in json_lines(source)])
 
 
-def _request(row: Row) -> Measured:
+def request(row: Row) -> Measured:
+    """One record. Raises InputError."""
     start_ps = row.units("metadata.request_start_ns", 3)
     end_ps = row.units("metadata.request_end_ns", 3)
     if end_ps < start_ps:

@@ -16,6 +16,11 @@ GROUPS = ("successful", "errored", "incomplete")
 def read_guidellm(source: Source, options: Options) -> Table:
     """All benchmarks of the file, each a class of its own if there are several."""
     refuse_unit(source, options, "seconds")
+    return table("guidellm", source, FIELDS, [request for request, _ in requests_of(source)])
+
+
+def requests_of(source: Source) -> list[tuple[Measured, Row]]:
+    """Each request, and its object in the file. Raises InputError."""
     data = parse(source, source.data, None)
     benchmarks = data.get("benchmarks") if isinstance(data, dict) else None
     if not isinstance(benchmarks, list) or not benchmarks:
@@ -28,10 +33,10 @@ def read_guidellm(source: Source, options: Options) -> Table:
         kind = f"benchmark {number + 1}" if len(benchmarks) > 1 else None
         for group in GROUPS:
             requests += _group(source, groups, group, f"benchmarks[{number}].requests.{group}", kind)
-    return table("guidellm", source, FIELDS, requests)
+    return requests
 
 
-def _group(source: Source, groups: dict[str, Any], group: str, at: str, kind: str | None) -> list[Measured]:
+def _group(source: Source, groups: dict[str, Any], group: str, at: str, kind: str | None) -> list[tuple[Measured, Row]]:
     rows = groups.get(group) or []
     if not isinstance(rows, list):
         raise source.problem("cannot be read", field=at, wanted="a list of requests")
@@ -40,7 +45,8 @@ def _group(source: Source, groups: dict[str, Any], group: str, at: str, kind: st
         where = f"{at}[{number}]."
         if not isinstance(data, dict):
             raise source.problem("is no object", field=where.rstrip("."), found=str(data))
-        found.append(_request(Row(source, None, data, where), where, group != "successful", kind))
+        row = Row(source, None, data, where)
+        found.append((_request(row, where, group != "successful", kind), row))
     return found
 
 

@@ -51,6 +51,7 @@ fn a_replica_that_lost_a_prompt_is_not_asked_for_it_again() {
         host: Affine { base_ps: 1000, ..Affine::default() },
         terms: Vec::new(),
         draft: Affine::default(),
+        measured: None,
     };
     let config: Config = serde_json::from_value(json!({
         "overlap_score_credit": 1.0, "overlap_score_credit_decay": 0.0, "prefill_load_scale": 1.0,

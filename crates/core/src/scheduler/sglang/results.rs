@@ -22,9 +22,13 @@ impl Sglang<'_> {
             let steady = pass.decoding - pass.returning.len() as i64 - pass.dead - dropped as i64;
             self.gaps.push_one(end_ps - self.last_decode_ps, steady);
             for &slot in &pass.returning {
-                let row = &self.rows[slot as usize];
+                let row = &mut self.rows[slot as usize];
                 if row.state != State::Waiting {
-                    self.gaps.push_one(end_ps - row.last_emit_ps, 1);
+                    let gap_ps = end_ps - row.last_emit_ps;
+                    self.gaps.push_one(gap_ps, 1);
+                    if std::mem::take(&mut row.preempted) {
+                        results.requests.resumed(row.request as usize, gap_ps);
+                    }
                 }
             }
         }
@@ -64,8 +68,13 @@ impl Sglang<'_> {
             results.requests.first_token_ps[request] = end_ps;
             results.first_tokens.push(request as u32);
         } else {
-            self.gaps.push_one(end_ps - row.last_emit_ps, 1);
+            let gap_ps = end_ps - row.last_emit_ps;
+            self.gaps.push_one(gap_ps, 1);
+            if row.preempted {
+                results.requests.resumed(request, gap_ps);
+            }
         }
+        row.preempted = false;
         row.last_emit_ps = end_ps;
         if row.given == row.target {
             self.draining.retain(|&other| other != slot);

@@ -91,6 +91,7 @@ impl Sglang<'_> {
         row.given = known;
         row.entered = 0;
         row.state = State::Waiting;
+        row.preempted = true;
         results.requests.preemptions[row.request as usize] += 1;
     }
 

@@ -71,6 +71,8 @@ pub(super) struct Row<'a> {
     /// Tokens that the engine has noted for it when it was admitted.
     pub(super) noted: u32,
     pub(super) last_emit_ps: i64,
+    /// Since its last token.
+    pub(super) preempted: bool,
 }
 
 impl<'a> Row<'a> {

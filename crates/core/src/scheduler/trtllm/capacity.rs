@@ -245,6 +245,7 @@ impl Trtllm<'_> {
         self.leave_batch(slot);
         let row = &mut self.rows[slot as usize];
         row.state = State::Paused;
+        row.preempted = true;
         row.computed = 0;
         let pending = Pending { order: row.order, request: row.request, slot: Some(slot) };
         let request = row.request;

@@ -22,7 +22,7 @@ use crate::decode_set::DecodeSet;
 use crate::gaps::GapList;
 use crate::kv::block_pool::{BlockPool, FreeRule};
 use crate::log::{Log, PassRecord};
-use crate::record::{PassTime, Reason, Speculated};
+use crate::record::{Holdup, PassTime, Reason, Speculated};
 use row::{Pending, Row, State};
 use std::collections::VecDeque;
 
@@ -201,6 +201,16 @@ impl Scheduler for Trtllm<'_> {
 
     fn used_blocks(&self, passes: i64) -> u32 {
         self.pool.usable() - self.pool.free() + self.demand(passes)
+    }
+
+    fn holdup(&self, _passes: i64) -> Holdup {
+        if self.batch.len() >= self.s.engine.max_batch_size as usize {
+            Holdup::Rows
+        } else if self.blocked {
+            Holdup::Cache
+        } else {
+            Holdup::Tokens
+        }
     }
 
     fn cached_blocks(&self, request: u32, passes: i64) -> u32 {

@@ -38,7 +38,7 @@ impl Trtllm<'_> {
 
     /// The first token after a context reaches its client.
     fn deliver(&mut self, slot: u32, end_ps: i64, logged: Option<usize>, results: &mut Results) {
-        let row = &self.rows[slot as usize];
+        let row = &mut self.rows[slot as usize];
         let request = row.request as usize;
         if self.s.trace.output_tokens[request] == 0 {
             return;
@@ -47,8 +47,13 @@ impl Trtllm<'_> {
             results.requests.first_token_ps[request] = end_ps;
             results.first_tokens.push(row.request);
         } else {
-            self.gaps.push_one(end_ps - row.last_emit_ps, 1);
+            let gap_ps = end_ps - row.last_emit_ps;
+            self.gaps.push_one(gap_ps, 1);
+            if row.preempted {
+                results.requests.resumed(request, gap_ps);
+            }
         }
+        row.preempted = false;
         if let Some(entry) = logged {
             self.log[entry].emitted.push((row.request, 1));
         }

@@ -33,6 +33,8 @@ pub(super) struct Row<'a> {
     pub(super) joined: u64,
     pub(super) verified: u64,
     pub(super) last_emit_ps: i64,
+    /// Since its last token.
+    pub(super) preempted: bool,
     /// The counter after the last pass it was left out of.
     pub(super) left_out_at: u64,
     /// The most tokens ever computed: that it grows is progress.

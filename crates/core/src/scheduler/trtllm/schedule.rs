@@ -300,6 +300,7 @@ impl Trtllm<'_> {
             joined: 0,
             verified: 0,
             last_emit_ps: NEVER,
+            preempted: false,
             left_out_at: u64::MAX,
             furthest: 0,
         };

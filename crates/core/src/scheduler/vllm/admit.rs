@@ -61,7 +61,7 @@ impl<'a> Vllm<'a> {
             let fits = |pool: &BlockPool, blocks: u64| {
                 blocks + u64::from(hit.unheld) + u64::from(watermark) <= u64::from(pool.free())
             };
-            let whole = u64::from(self.blocks_for(known).saturating_sub(has));
+            let whole = u64::from(self.blocks_for(known).saturating_sub(has)) + self.most_of_groups(known);
             let whole_fits = !engine.scheduler_reserve_full_isl || fits(&self.pool, whole);
             let outside = if loaded.is_some() { Outside::Nothing } else { self.look_outside(head, known, has, now_ps) };
             match outside {
@@ -113,7 +113,8 @@ impl<'a> Vllm<'a> {
             let looks_ahead = engine.version == Version::V0_32 || loaded.is_some() && cached > 0;
             let lookahead = if looks_ahead { engine.num_lookahead_tokens } else { 0 };
             let first = self.blocks_for(cached + new + lookahead).saturating_sub(has);
-            if !whole_fits || !fits(&self.pool, u64::from(first)) {
+            let extra = self.first_of_groups(request, known, new);
+            if !whole_fits || !fits(&self.pool, u64::from(first) + u64::from(extra)) {
                 self.head_blocked = self.stays_blocked(steady, whole_fits, now_ps);
                 break;
             }
@@ -126,12 +127,13 @@ impl<'a> Vllm<'a> {
                 self.pool.hold_found(slot);
             }
             self.pool.allocate(slot, first);
+            self.take_of_groups(slot, extra);
             if padded {
                 self.rows[slot as usize].drafts = drafts;
                 self.rows[slot as usize].padded = true;
             }
             self.hash_scheduled(slot, new);
-            self.admitted.push(Planned { slot, tokens: new, blocks: first });
+            self.admitted.push(Planned { slot, tokens: new, blocks: first, extra });
             budget -= i64::from(new);
         }
     }
@@ -226,12 +228,14 @@ impl<'a> Vllm<'a> {
             finish_at: 0,
             micro_batch: 0,
             last_emit_ps: NEVER,
+            preempted: false,
             last_pass: u64::MAX,
             left_out_at: u64::MAX,
             verified: 0,
             burst: None,
             joined: 0,
             furthest: 0,
+            extra: 0,
             logged_blocks: 0,
         }
     }

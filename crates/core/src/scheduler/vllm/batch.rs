@@ -43,9 +43,10 @@ impl Vllm<'_> {
             let tokens = self.wanted_tokens(row, threshold, left);
             if tokens > 0 {
                 let more = self.blocks_for_pass(row.computed + tokens).saturating_sub(self.pool.held(slot));
-                self.planned.push(Planned { slot, tokens, blocks: more });
+                let extra = self.more_of_groups(row, tokens);
+                self.planned.push(Planned { slot, tokens, blocks: more, extra });
                 used += i64::from(tokens);
-                blocks += more;
+                blocks += more + extra;
             }
         }
         if used + self.decoding.len() as i64 * each > budget || blocks > self.pool.free() {
@@ -53,8 +54,10 @@ impl Vllm<'_> {
         }
         self.pool.take_unassigned(due);
         self.decoding.take(self.k, 1);
-        for planned in &self.planned {
-            self.pool.allocate(planned.slot, planned.blocks);
+        for &Planned { slot, blocks, extra, .. } in &self.planned {
+            self.pool.allocate(slot, blocks);
+            self.pool.take_unassigned(extra);
+            self.rows[slot as usize].extra += extra;
         }
         Some(Batch::default())
     }
@@ -83,17 +86,18 @@ impl Vllm<'_> {
                 break;
             }
             let decodes = self.rows[slot as usize].state == State::Decoding;
-            let (tokens, blocks) = if decodes {
-                (1, 1)
+            let (tokens, blocks, extra) = if decodes {
+                (1, 1, 0)
             } else {
                 let row = &self.rows[slot as usize];
                 let tokens = self.wanted_tokens(row, threshold, left);
-                (tokens, self.blocks_for_pass(row.computed + tokens).saturating_sub(self.pool.held(slot)))
+                let more = self.blocks_for_pass(row.computed + tokens).saturating_sub(self.pool.held(slot));
+                (tokens, more, self.more_of_groups(row, tokens))
             };
             if tokens == 0 {
                 continue;
             }
-            while blocks > self.pool.free() {
+            while blocks + extra > self.pool.free() {
                 let victim = self.victim();
                 if self.keeps_blocks(victim) {
                     cut = order; // preempting it would free nothing yet
@@ -123,7 +127,8 @@ impl Vllm<'_> {
             }
             if !decodes {
                 self.hash_scheduled(slot, tokens); // at once: these hashes stay even if the row is preempted in this pass
-                self.planned.push(Planned { slot, tokens, blocks });
+                self.take_of_groups(slot, extra);
+                self.planned.push(Planned { slot, tokens, blocks, extra });
                 used += i64::from(tokens);
             }
         }
@@ -199,6 +204,7 @@ impl Vllm<'_> {
             self.bring_up_to_date(slot, computed, computed - unknown);
         }
         self.leave_batch(slot);
+        self.leave_groups(slot);
         self.pool.release(slot);
         if let Some(offload) = &mut self.offload {
             offload.preempt(slot);
@@ -208,6 +214,7 @@ impl Vllm<'_> {
         row.computed = 0;
         row.drafts = 0;
         row.prefilling = false;
+        row.preempted = true;
         if on_way > 0 {
             self.late.push((slot, self.k));
         }

@@ -9,12 +9,14 @@
 //!
 //! Files in the order of a pass: `schedule` (a stepped pass, or a run of passes), `batch` (the
 //! requests that run: budget, blocks, preemption), `admit` (the queue), `results`; `speculation` (rows
-//! that verify drafts); `micro_batches` (of pipeline stages); `pass` and `row` hold the data, `trail` the log of passes.
+//! that verify drafts); `groups` (layers that do not keep every token); `micro_batches` (of pipeline
+//! stages); `pass` and `row` hold the data, `trail` the log of passes.
 
 mod admit;
 mod batch;
 mod below;
 mod cadence;
+mod groups;
 mod handover;
 mod load;
 mod micro_batches;
@@ -32,7 +34,7 @@ use crate::decode_set::DecodeSet;
 use crate::gaps::GapList;
 use crate::kv::block_pool::{BlockPool, FreeRule};
 use crate::log::{Log, PassRecord};
-use crate::record::{PassTime, Reason, Speculated};
+use crate::record::{Holdup, PassTime, Reason, Speculated};
 use crate::step_time::Features;
 use crate::waiting::{Key, Queue, Waiting};
 use cadence::Cadence;
@@ -57,9 +59,7 @@ impl Setting<'_, config::Vllm> {
         let drafts = u64::from(engine.num_speculative_tokens + engine.num_lookahead_tokens);
         if prompt + limit > u64::from(engine.max_model_len) {
             Some(Reason::Context)
-        } else if (prompt + output - 1 + drafts)
-            .min(u64::from(engine.max_model_len))
-            .div_ceil(u64::from(engine.block_size))
+        } else if self.most_blocks((prompt + output - 1 + drafts).min(u64::from(engine.max_model_len)))
             > u64::from(engine.num_gpu_blocks - 1)
         {
             Some(Reason::Pool)
@@ -68,6 +68,19 @@ impl Setting<'_, config::Vllm> {
         } else {
             None
         }
+    }
+}
+
+impl Setting<'_, config::Vllm> {
+    /// The most blocks that a request of `tokens` tokens holds, at most max_model_len.
+    fn most_blocks(&self, tokens: u64) -> u64 {
+        let engine = self.engine;
+        let full = tokens.div_ceil(u64::from(engine.block_size));
+        let tokens = u32::try_from(tokens).unwrap_or(u32::MAX);
+        full + engine
+            .groups
+            .as_ref()
+            .map_or(0, |groups| u64::from(groups.most(engine.block_size, tokens, engine.max_num_batched_tokens)))
     }
 }
 
@@ -95,6 +108,8 @@ pub struct Vllm<'a> {
     late: Vec<(u32, u64)>,
     /// Rows left out of the last passes while decoding.
     left_out: Vec<u32>,
+    /// Explicit rows of the last passes, where other groups may give blocks back.
+    computed: Vec<u32>,
     cadence: Cadence,
     /// The order of the first decoding row that the pass being decided leaves out.
     cut: u64,
@@ -149,6 +164,7 @@ impl<'a> Vllm<'a> {
             by_priority: BTreeSet::new(),
             late: Vec::new(),
             left_out: Vec::new(),
+            computed: Vec::new(),
             cadence: Cadence::default(),
             cut: u64::MAX,
             k: 0,
@@ -226,6 +242,18 @@ impl Scheduler for Vllm<'_> {
 
     fn used_blocks(&self, passes: i64) -> u32 {
         self.pool.usable() - self.pool.free() + self.demand(passes)
+    }
+
+    fn holdup(&self, passes: i64) -> Holdup {
+        let Some(head) = self.waiting.head() else { return Holdup::Transfer };
+        if self.running.len() >= self.s.engine.max_num_seqs as usize {
+            return Holdup::Rows;
+        }
+        let given = head.slot.map_or(0, |slot| self.rows[slot as usize].delivered);
+        let whole = self.blocks_for(self.s.trace.input_tokens[head.request as usize] + given);
+        let missing = whole.saturating_sub(self.cached_blocks(head.request, passes)) + self.s.engine.watermark_blocks;
+        let free = self.pool.usable() - self.used_blocks(passes);
+        if missing > free { Holdup::Cache } else { Holdup::Tokens }
     }
 
     fn cached_blocks(&self, request: u32, passes: i64) -> u32 {
@@ -306,7 +334,7 @@ impl Scheduler for Vllm<'_> {
         self.skip_passes(pass, passes);
     }
 
-    fn skip_results(&mut self, pass: u64, _results_ps: i64, gap_ps: i64) {
+    fn skip_results(&mut self, pass: u64, gap_ps: i64) {
         self.skip_results_of(pass, gap_ps);
     }
 
@@ -365,7 +393,8 @@ impl Scheduler for Vllm<'_> {
                 self.decoding.held(slot, stored, self.s.engine.block_size) - self.pool.held(slot)
             })
             .sum();
-        self.pool.check(unassigned);
+        let extra: u32 = self.running.iter().map(|&slot| self.rows[slot as usize].extra).sum();
+        self.pool.check(unassigned + extra);
         if let Some(offload) = &self.offload {
             offload.check();
         }

@@ -82,7 +82,7 @@ impl Vllm<'_> {
 
     /// A row's token reaches its client; the row has `delivered` of them already.
     fn deliver(&mut self, slot: u32, end_ps: i64, tokens: u32, logged: Option<usize>, results: &mut Results) {
-        let row = &self.rows[slot as usize];
+        let row = &mut self.rows[slot as usize];
         let request = row.request as usize;
         if self.s.trace.output_tokens[request] == 0 || self.s.role == Role::Prefill {
             return;
@@ -91,8 +91,13 @@ impl Vllm<'_> {
             results.requests.first_token_ps[request] = end_ps;
             results.first_tokens.push(row.request);
         } else {
-            self.gaps.push_one(end_ps - row.last_emit_ps, 1);
+            let gap_ps = end_ps - row.last_emit_ps;
+            self.gaps.push_one(gap_ps, 1);
+            if row.preempted {
+                results.requests.resumed(request, gap_ps);
+            }
         }
+        row.preempted = false;
         if tokens > 1 {
             self.gaps.push_within_bursts(i64::from(tokens) - 1);
         }
@@ -147,6 +152,7 @@ impl Vllm<'_> {
 
     /// Frees the blocks of a row that decoded to its end.
     fn part_with(&mut self, slot: u32) {
+        self.leave_groups(slot);
         let row = &self.rows[slot as usize];
         if self.s.engine.enable_prefix_caching {
             let computed = match row.burst {
@@ -180,6 +186,7 @@ impl Vllm<'_> {
                     self.hold(slot, results);
                     return;
                 }
+                self.leave_groups(slot);
                 self.pool.release(slot);
                 self.vacant.push(slot);
             }

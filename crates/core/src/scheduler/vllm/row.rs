@@ -42,6 +42,8 @@ pub(super) struct Row<'a> {
     /// The micro-batch in which it decodes, of a pipeline.
     pub(super) micro_batch: u32,
     pub(super) last_emit_ps: i64,
+    /// Since its last token.
+    pub(super) preempted: bool,
     /// Explicit rows: the counter after the last pass it had a part in; of a pipeline, its number plus 1.
     pub(super) last_pass: u64,
     /// The counter after the last pass it was left out of while decoding.
@@ -53,6 +55,8 @@ pub(super) struct Row<'a> {
     pub(super) joined: u64,
     /// The most tokens ever computed: that it grows is progress.
     pub(super) furthest: u32,
+    /// Blocks of other groups than that of full attention.
+    pub(super) extra: u32,
     pub(super) logged_blocks: usize,
 }
 
@@ -100,4 +104,6 @@ pub(super) struct Planned {
     pub(super) slot: u32,
     pub(super) tokens: u32,
     pub(super) blocks: u32,
+    /// Of other groups.
+    pub(super) extra: u32,
 }

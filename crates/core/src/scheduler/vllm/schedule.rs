@@ -17,6 +17,7 @@ impl Vllm<'_> {
         pass.start_ps = start_ps;
         pass.decided_ps = now_ps;
         pass.waiting = (self.holding.len() + self.waiting.len()) as u32;
+        self.leave_windows();
         self.take_news();
         self.catch_up(now_ps);
         if self.s.engine.async_scheduling {
@@ -216,6 +217,10 @@ impl Vllm<'_> {
         }
         row.computed += new;
         row.last_pass = last_pass;
+        if self.s.engine.groups.is_some() {
+            self.computed.push(slot);
+        }
+        let row = &mut self.rows[slot as usize];
         row.prefilling = row.computed < known;
         features.context += i64::from(row.computed);
         features.sequences += 1;

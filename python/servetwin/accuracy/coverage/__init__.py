@@ -1,0 +1,1 @@
+"""How often intervals hold what they are for: in worlds whose truth is known, and on measured runs."""

@@ -1,0 +1,88 @@
+"""`servetwin explain`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..errors import InputError
+from .options import Settings, TraceFile
+
+
+def explain(
+    what: Annotated[
+        Path,
+        typer.Argument(help="A study's folder, or a spec.", metavar="STUDY|SPEC", readable=False, show_default=False),
+    ],
+    trial: Annotated[
+        int | None, typer.Argument(help="Of the study; the one it chose if left out.", show_default=False)
+    ] = None,
+    trace: TraceFile = None,
+    set_: Settings = None,
+    replications: Annotated[int, typer.Option(min=2, help="Of each run that is compared.")] = 20,
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON, for programs.")] = False,
+) -> None:
+    """Why a deployment does what it does: where the time goes, what binds, and what single changes would do.
+
+    Of a study it is kept in its folder, and shown on its page. Exit codes: 0 explained, 2 bad input.
+    """
+    import json
+
+    from ..explain import explain as run
+    from ..plan.finished import finished
+    from ..plan.folder import resume
+    from ..report.explain import print_explanation
+    from ..simulation import with_trace
+    from ..spec import load_spec
+
+    kept: Path | None = None
+    axes: dict[str, list[Any]] | None = None
+    workload = None
+    if what.is_dir():
+        for option, value in (("--trace", trace), ("--set", set_)):
+            if value:
+                raise InputError("has no effect on a study that was made", file=option, wanted="it left out")
+        study = finished(resume(what))
+        one = study.chosen if trial is None else study.trial(trial)
+        if one is None:
+            raise InputError("nothing meets the service level", file=str(what), wanted="a trial's number")
+        points = [study.answer.chosen] if trial is None else list(one.points[-1:])
+        if not points or points[0] is None:
+            raise InputError(f"was never run on the whole workload: {one.reason}", field="trial", found=str(trial))
+        spec, workload = study.question(points[0])
+        axes = {path: list(values) for path, values in study.answer.space.axes.items()}
+        kept = what / FOLDER / f"{one.number}.json"
+    else:
+        if trial is not None:
+            raise InputError("never read: a spec has no trials", field="trial", found=str(trial))
+        spec = load_spec(what, set_ or ())
+        if trace is not None:
+            spec = with_trace(spec, str(Path(trace).absolute()))
+    explanation = run(spec, workload, axes=axes, replications=replications)
+    told = explanation.as_json()
+    if as_json:
+        typer.echo(json.dumps(told, indent=1, ensure_ascii=False))
+    else:
+        print_explanation(explanation)
+    if kept is not None:
+        _keep(kept, told)
+
+
+FOLDER = "explanations"
+
+
+def _keep(file: Path, told: dict[str, Any]) -> None:
+    """Whole or not at all."""
+    import json
+    import os
+
+    beside = file.with_name(f".{file.name}.{os.getpid()}.part")
+    try:
+        file.parent.mkdir(exist_ok=True)
+        beside.write_text(json.dumps(told, indent=1, ensure_ascii=False), encoding="utf-8")
+        os.replace(beside, file)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise InputError(f"cannot be written: {error.strerror}", file=str(file)) from None

@@ -1,0 +1,259 @@
+"""Single changes of a deployment, and what each does: simulated, with intervals from paired replications."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..catalog import resolve_engine
+from ..describe import resolve
+from ..errors import InputError, SpecError
+from ..plan.derive import ROUTERS, TOKENS
+from ..plan.space import LOSSY
+from ..replication import replicate
+from ..result.intervals import quantile
+from ..simulation import simulate
+from ..spec import Spec, vary
+from ..spec.engine import SglangEngine, TrtllmEngine, VllmEngine
+
+if TYPE_CHECKING:
+    from .._core import Trace
+
+SHOWN = ("ttft_ms.p95", "itl_ms.p99", "output_tokens_per_s_per_gpu", "cost_per_million_output_tokens")
+"""Beside the figure that decides."""
+
+SAME = 0.002
+"""A smaller relative effect is none."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """One field set to another value."""
+
+    path: str
+    before: Any
+    after: Any
+    spec: Spec
+
+    @property
+    def lossy(self) -> bool:
+        return self.path in LOSSY
+
+
+@dataclass(frozen=True)
+class Effect:
+    """Relative, -0.31 being 31 % less.
+
+    Attributes:
+        value: between the runs without draws.
+        low, high: what the replications' pairs hold, with the confidence of `explain`.
+    """
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Changed:
+    """A change that was simulated.
+
+    Attributes:
+        gpus: more of them; fewer below 0.
+        figure: the effect on what decides.
+        effects: on other metrics, by name, as far as both runs have them.
+        trouble: why the run is none to compare: it stalls, or serves nothing. Then there are no effects.
+    """
+
+    change: Change
+    gpus: int
+    figure: Effect | None
+    effects: Mapping[str, Effect]
+    trouble: str | None
+
+
+def changes(spec: Spec, axes: Mapping[str, list[Any]]) -> list[Change]:
+    """What an engineer would try: neighbours on the axes of a study, and of each field that matters.
+
+    Values that no spec can have, and deployments that do not fit their GPUs, are left out.
+    """
+    found: dict[tuple[str, str], Change] = {}
+    for path, before, after in (*_neighbours(spec, axes), *_usual(spec)):
+        if after == before or (path, repr(after)) in found:
+            continue
+        try:
+            changed = vary(spec, {path: after})
+            resolve(changed)
+        except SpecError:
+            continue
+        found[path, repr(after)] = Change(path, before, after, changed)
+    return list(found.values())
+
+
+def _neighbours(spec: Spec, axes: Mapping[str, list[Any]]) -> Iterator[tuple[str, Any, Any]]:
+    """The values before and after a study's own on each of its axes."""
+    for path, values in axes.items():
+        now = _value(spec, path)
+        if now in values:
+            place = values.index(now)
+            yield from ((path, now, values[i]) for i in (place - 1, place + 1) if 0 <= i < len(values))
+
+
+def _usual(spec: Spec) -> Iterator[tuple[str, Any, Any]]:
+    pools = spec.by_pool
+    for role, seen in pools.items():
+        above = "" if role == "aggregated" else f"pools.{role}."
+        for more in (-1, 1):
+            if seen.replicas + more > 0:
+                yield f"{above}replicas", seen.replicas, seen.replicas + more
+        for path, now in _sizes(seen):
+            for size in (now // 2, now * 2):
+                if size > 0:
+                    yield f"{above}{path}", now, size
+        if seen.router.kind in ROUTERS and seen.replicas > 1:
+            other = next(kind for kind in ROUTERS if kind != seen.router.kind)
+            yield f"{above}router", seen.router.kind, other
+    for path, now, other in _lossless(spec):
+        yield path, now, other
+
+
+def _sizes(spec: Spec) -> Iterator[tuple[str, int]]:
+    """What a pass may hold, as it is resolved, and the ranks of a replica."""
+    engine = _limits(spec)
+    match spec.engine:
+        case VllmEngine():
+            names = ("max_num_seqs", "max_num_batched_tokens")
+        case SglangEngine():
+            names = ("max_running_requests", "chunked_prefill_size")
+        case TrtllmEngine():
+            names = ("max_batch_size", "max_num_tokens")
+    yield f"engine.{names[0]}", engine[0]
+    yield f"engine.{names[1]}", engine[1]
+    yield "parallel.tensor", spec.parallel.tensor
+
+
+def _limits(spec: Spec) -> tuple[int, int]:
+    """Requests and tokens of a pass, with the engine's defaults filled in."""
+    engine = resolve_engine(spec, "aggregated")
+    return engine.rows, engine.pass_tokens if engine.pass_tokens > 0 else TOKENS[1]
+
+
+def _lossless(spec: Spec) -> Iterator[tuple[str, Any, Any]]:
+    match spec.engine:
+        case VllmEngine():
+            yield (
+                "engine.enable_prefix_caching",
+                spec.engine.enable_prefix_caching,
+                not spec.engine.enable_prefix_caching,
+            )
+            yield "engine.kv_cache_dtype", spec.engine.kv_cache_dtype, "fp8"
+        case SglangEngine():
+            yield "engine.disable_radix_cache", spec.engine.disable_radix_cache, not spec.engine.disable_radix_cache
+            yield "engine.kv_cache_dtype", spec.engine.kv_cache_dtype, "fp8_e4m3"
+        case TrtllmEngine():
+            yield (
+                "engine.enable_chunked_prefill",
+                spec.engine.enable_chunked_prefill,
+                (not spec.engine.enable_chunked_prefill),
+            )
+            yield "engine.kv_cache_config.dtype", spec.engine.kv_cache_config.dtype, "fp8"
+    yield ".".join(map(str, spec.engine.quantization_option)), spec.engine.quantization, "fp8"
+
+
+def _value(spec: Spec, path: str) -> Any:
+    node: Any = spec.source.data
+    for name in path.split("."):
+        if not isinstance(node, Mapping) or name not in node:
+            return None
+        node = node[name]
+    return node.get("kind", node) if path.split(".")[-1] == "router" and isinstance(node, Mapping) else node
+
+
+def figure(spec: Spec, summary: Mapping[str, float]) -> str:
+    """The metric that decides: the statistic nearest to the service level's limit, or furthest beyond it.
+
+    A limit on requests counts at its attainment's percentile, taken as p95. Without a level, p95 of the latency.
+    """
+    nearest, figure = -math.inf, "e2e_ms.p95"
+    for name in ("ttft_ms", "tpot_ms", "e2e_ms"):
+        limit = None if spec.slo is None else getattr(spec.slo, name)
+        limits = (
+            {} if limit is None else {"p95": limit} if isinstance(limit, float) else limit.model_dump(exclude_none=True)
+        )
+        for statistic, most in limits.items():
+            value = summary.get(f"{name}.{statistic}")
+            if value is not None and value / most > nearest:
+                nearest, figure = value / most, f"{name}.{statistic}"
+    return figure
+
+
+def tried(
+    spec: Spec, trace: Trace, todo: list[Change], decides: str, base: Mapping[str, float], workers: int
+) -> list[tuple[Change, float | None, str | None]]:
+    """Each change on the whole workload: the relative effect on what decides, or the trouble."""
+
+    def one(change: Change) -> tuple[Change, float | None, str | None]:
+        try:
+            run = simulate(change.spec, trace)
+        except (SpecError, InputError) as error:
+            return change, None, error.message
+        if run.status == "stalled":
+            return change, None, "it stalls"
+        value, before = run.summary.get(decides), base[decides]
+        if value is None:
+            return change, None, "it serves nothing"
+        return change, value / before - 1 if before else 0.0, None
+
+    with ThreadPoolExecutor(workers, thread_name_prefix="servetwin-explain") as pool:
+        return list(pool.map(one, todo))
+
+
+def chosen(effects: list[tuple[Change, float | None, str | None]], most: int) -> list[Change]:
+    """Those that help most, the best first, and those that hurt most, the worst last; one of each field and side."""
+    known = sorted(
+        ((effect, index, change) for index, (change, effect, _) in enumerate(effects) if effect is not None),
+        key=lambda one: one[:2],
+    )
+    helps = _first_of_each_field([change for effect, _, change in known if effect < -SAME])[:most]
+    hurts = _first_of_each_field([change for effect, _, change in reversed(known) if effect > SAME])[:most]
+    return [*helps, *reversed(hurts)]
+
+
+def _first_of_each_field(ordered: list[Change]) -> list[Change]:
+    found: dict[str, Change] = {}
+    for change in ordered:
+        found.setdefault(change.path, change)
+    return list(found.values())
+
+
+def compared(
+    spec: Spec, trace: Trace, todo: list[Change], decides: str, *, replications: int, confidence: float
+) -> list[Changed]:
+    """With intervals: each replication of a change meets the same errors and requests as the same of the original."""
+    if not todo:
+        return []
+    base = replicate(spec, trace, replications=replications, confidence=confidence)
+    found = []
+    for change in todo:
+        run = replicate(change.spec, trace, replications=replications, confidence=confidence)
+        assert base.replications is not None
+        assert run.replications is not None
+        names = dict.fromkeys((decides, *SHOWN))
+        effects = {}
+        for name in names:
+            if name not in base.summary or name not in run.summary or not base.summary[name]:
+                continue
+            pairs = zip(base.replications.values.get(name, ()), run.replications.values.get(name, ()), strict=False)
+            ratios = [after / before - 1 for before, after in pairs if before and after is not None]
+            if len(ratios) == replications:
+                tail = (1 - confidence) / 2
+                effects[name] = Effect(
+                    run.summary[name] / base.summary[name] - 1, quantile(ratios, tail), quantile(ratios, 1 - tail)
+                )
+        figure = effects.pop(decides, None)
+        trouble = None if figure is not None else "its replications do not all serve requests"
+        found.append(Changed(change, change.spec.gpus - spec.gpus, figure, effects, trouble))
+    return found
