@@ -44,7 +44,7 @@ def from_log(log: dict[str, Any], order: Sequence[int]) -> RunRecord:
     return RunRecord(
         passes=passes,
         requests=[seen_by(last_turn_ps, one) for one in sorted(requests, key=lambda one: one.id)],
-        end_ps=max([*ends, *([stuck.t_ps] if stuck else [])], default=0),
+        end_ps=max([*ends, last_turn_ps]),  # a turn that waited for a copy comes after all that has ended
         stuck=stuck,
     )
 
