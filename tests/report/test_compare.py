@@ -76,7 +76,9 @@ def test_names_of_metrics_are_known_to_some_result() -> None:
         gpu="h100",
         workload={**CHAT, "sessions": {"turns": 2, "think_time_s": 1, "new_tokens": 100}},
     )
-    others = set(priced.summary) | set(limited.summary) | set(tiered.summary)
+    drafts = {"method": "eagle3", "num_speculative_tokens": 3, "acceptance": 0.7}
+    drafted = run(engine={"max_model_len": 4096, "num_gpu_blocks": 1200, "speculative": drafts})
+    others = set().union(*(one.summary for one in (priced, limited, tiered, drafted)))
     assert {metric.key for metric in METRICS} <= seen | others
 
 

@@ -23,6 +23,7 @@ REPOSITORIES = {
     "deepseek-r1": "deepseek-ai/DeepSeek-R1",
     "deepseek-v3.2": "deepseek-ai/DeepSeek-V3.2",
     "kimi-k2": "moonshotai/Kimi-K2-Instruct",
+    "kimi-k2.5": "moonshotai/Kimi-K2.5",
     "glm-5": "zai-org/GLM-5",
     "deepseek-v4-flash": "deepseek-ai/DeepSeek-V4-Flash",
     "deepseek-v4-pro": "deepseek-ai/DeepSeek-V4-Pro",
