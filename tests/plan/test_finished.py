@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+import yaml
+from typer.testing import CliRunner
 
 from servetwin import simulate
+from servetwin.cli import app
 from servetwin.errors import InputError
 from servetwin.plan.assurance import assured
 from servetwin.plan.finished import Finished, finished
@@ -18,7 +21,7 @@ from servetwin.plan.runs import WHOLE
 from servetwin.plan.table import FILE, trial_table, write_trials
 from servetwin.report.plan import said
 
-from .worlds import folder
+from .worlds import folder, spec
 
 
 @pytest.mark.parametrize("objective", ["cheapest", "frontier"])
@@ -118,3 +121,37 @@ def test_how_sure_a_choice_is(tmp_path: Path) -> None:
     again = assured(read, 6, workers=1)
     assert again is not None
     assert again.replications == 6
+
+
+def test_a_trial_is_judged_by_the_highest_load_at_which_it_meets_the_level(tmp_path: Path) -> None:
+    study = folder(tmp_path, "goodput_per_gpu")
+    read = Finished(study, plan(study, workers=2))
+    assert read.chosen is not None
+    chosen, point = read.shown(None)
+    assert (chosen, point) == (read.chosen, read.answer.chosen)
+    assert read.shown(chosen.number) == (chosen, point)
+    assert chosen.points[-1].misses is not None, "the next load, which it misses, was run as well"
+    unrun = [trial for trial in read.trials() if not trial.points]
+    assert unrun
+    assert {trial.best for trial in unrun} == {None}
+
+
+def test_a_study_that_ended_is_one_file_and_its_tables(tmp_path: Path) -> None:
+    path = tmp_path / "study"
+    question = tmp_path / "spec.yaml"
+    question.write_text(yaml.safe_dump(spec("cheapest").source.data))
+    ran = CliRunner().invoke(app, ["plan", str(question), "--out", str(path)])
+    assert ran.exit_code == 0, ran.output
+    assert {file.name for file in path.iterdir()} == {"study.sqlite", "trials.parquet", "plan.html"}
+    finished(resume(path))
+    assert not list(path.glob("study.sqlite-*"))
+
+
+def test_an_explanation_says_of_which_trial_and_load(tmp_path: Path) -> None:
+    study = folder(tmp_path, "cheapest", {"replicas": [1, 2, 3, 4]})
+    chosen = plan(study, workers=2).chosen
+    assert chosen is not None
+    ran = CliRunner().invoke(app, ["explain", str(study.path)])
+    assert ran.exit_code == 0, ran.output
+    name = f"Trial {chosen.candidate.number} (replicas {chosen.candidate.spec.replicas})"
+    assert ran.output.startswith(f"{name} at 1 × the workload\n")

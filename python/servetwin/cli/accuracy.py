@@ -110,9 +110,10 @@ def servingsim(
 
 def _servingsim(data: Path | None) -> RenderableType:
     from ..accuracy.servingsim import data_folder, servingsim_errors
+    from ..report.console import output
     from ..report.servingsim import servingsim_table
 
-    return servingsim_table(list(servingsim_errors(data_folder(data))))
+    return servingsim_table(list(servingsim_errors(data_folder(data))), output().width)
 
 
 def _compared(data: Path | None) -> Comparison:

@@ -115,11 +115,8 @@ def _chosen(what: Path, trial: int | None) -> tuple[Spec, Trace | None]:
             raise InputError("never read: a spec has no trials", field="trial", found=str(trial))
         return load_spec(what), None
     study = finished(resume(what))
-    one = study.chosen if trial is None else study.trial(trial)
-    if one is None:
-        raise InputError("nothing meets the service level", file=str(what), wanted="a trial's number")
-    points = [study.answer.chosen] if trial is None else list(one.points[-1:])
-    return study.question(points[0]) if points and points[0] is not None else (one.spec, None)
+    one, point = study.shown(trial)
+    return (one.spec, None) if point is None else study.question(point)
 
 
 def _save(out: Path, files: dict[str, str], spec: Spec, trace: Trace | None) -> None:

@@ -38,11 +38,13 @@ def explain(
     from ..plan.finished import finished
     from ..plan.folder import resume
     from ..report.explain import print_explanation
+    from ..report.plan import point_said
     from ..report.study.page import write_page
     from ..simulation import with_trace
     from ..spec import load_spec
 
     study: Finished | None = None
+    said: str | None = None
     about: dict[str, Any] = {}
     axes: dict[str, list[Any]] | None = None
     workload = None
@@ -51,15 +53,13 @@ def explain(
             if value:
                 raise InputError("has no effect on a study that was made", file=option, wanted="it left out")
         study = finished(resume(what))
-        one = study.chosen if trial is None else study.trial(trial)
-        if one is None:
-            raise InputError("nothing meets the service level", file=str(what), wanted="a trial's number")
-        points = [study.answer.chosen] if trial is None else list(one.points[-1:])
-        if not points or points[0] is None:
+        one, point = study.shown(trial)
+        if point is None:
             raise InputError(f"was never run on the whole workload: {one.reason}", field="trial", found=str(trial))
-        spec, workload = study.question(points[0])
+        spec, workload = study.question(point)
         axes = {path: list(values) for path, values in study.answer.space.axes.items()}
-        about = {"trial": one.number, "load": points[0].load}
+        about = {"trial": one.number, "load": point.load}
+        said = point_said(point, study.answer)
     else:
         if trial is not None:
             raise InputError("never read: a spec has no trials", field="trial", found=str(trial))
@@ -71,6 +71,8 @@ def explain(
     if as_json:
         typer.echo(json.dumps(told, indent=1, ensure_ascii=False))
     else:
+        if said is not None:
+            typer.echo(said)
         print_explanation(explanation)
     if study is not None:
         keep(study.folder.path, about | told)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -134,11 +135,12 @@ def carry_out(
     from ..report.study.page import write_page
 
     executor = None if cluster is None else cluster.hold(folder)
-    with Counter("runs", shown=not quiet) as progress:
-        answer = search(folder, workers=threads or os.cpu_count() or 1, executor=executor, progress=progress)
-    study = Finished(folder, answer)
-    write_trials(study)
-    sure = None if replications is None else assured(study, replications, threads or os.cpu_count() or 1)
+    with closing(folder.ledger):
+        with Counter("runs", shown=not quiet) as progress:
+            answer = search(folder, workers=threads or os.cpu_count() or 1, executor=executor, progress=progress)
+        study = Finished(folder, answer)
+        write_trials(study)
+        sure = None if replications is None else assured(study, replications, threads or os.cpu_count() or 1)
     page = write_page(study)
     if not quiet:
         print_answer(answer)

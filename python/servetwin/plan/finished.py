@@ -9,6 +9,7 @@ A *trial* is a candidate, by its number among all combinations of the study's sp
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
@@ -51,6 +52,12 @@ class Trial:
         """Whole, with the workload of the study and without its search."""
         return self.candidate.spec
 
+    @property
+    def best(self) -> Point | None:
+        """The highest load at which it meets the level, else the lowest; None if it ran only on parts."""
+        good = [point for point in self.points if point.misses is None]
+        return good[-1] if good else next(iter(self.points), None)
+
 
 @dataclass(frozen=True)
 class Finished:
@@ -90,6 +97,18 @@ class Finished:
                 found.setdefault(run.candidate, []).append(self.answer.point(run))
         return found
 
+    def shown(self, number: int | None) -> tuple[Trial, Point | None]:
+        """A trial and the load it is judged by: those chosen, or of the trial named, its best.
+
+        Raises InputError where nothing is chosen, or as `trial` does.
+        """
+        if number is not None:
+            trial = self.trial(number)
+            return trial, trial.best
+        if self.chosen is None:
+            raise InputError("nothing meets the service level", file=str(self.folder.path), wanted="a trial's number")
+        return self.chosen, self.answer.chosen
+
     def trials(self) -> Iterator[Trial]:
         """All that can be run and were looked at, by number."""
         return (self.trial(number) for number in self.answer.candidates)
@@ -117,4 +136,5 @@ class _Ended:
 
 def finished(folder: Folder) -> Finished:
     """The answer of a study from its ledger alone. Raises InputError if runs are missing."""
-    return Finished(folder, plan(folder, workers=1, executor=_Ended(folder)))
+    with closing(folder.ledger):
+        return Finished(folder, plan(folder, workers=1, executor=_Ended(folder)))

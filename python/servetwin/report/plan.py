@@ -121,8 +121,7 @@ def verdict(answer: Answer) -> str:
         least = f"{_price(chosen)}, the least at which any deployment meets the service level"
         alike = sum(point.misses is None for point in answer.points)
         return f"Run {name}: {least}{f' (the best of {alike:,})' if alike > 1 else ''}.{_doubt(answer)}"
-    unit = "× the workload" if answer.axis.users is None else "users"
-    figure = f"{chosen.throughput:,.0f} output tokens/s/GPU at {chosen.load:.3g} {unit}"
+    figure = f"{chosen.throughput:,.0f} output tokens/s/GPU at {_load(chosen, answer)}"
     if answer.objective == "frontier":
         fastest = answer.points[0]
         most = f"Most throughput: {name}, {figure} and {chosen.speed:,.0f} tokens/s for the median user"
@@ -149,6 +148,16 @@ def _beyond(point: Point, answer: Answer) -> str:
     following = min((run for run in runs if run.load > point.load), default=None)
     missed = None if following is None else answer.point(following).misses
     return "" if missed is None or following is None else f"; at {following.load:.3g} it {level(missed)}"
+
+
+def point_said(point: Point, answer: Answer) -> str:
+    """A trial and its load, to stand above what is said of them."""
+    name = _named(point, answer)
+    return f"{name[0].upper()}{name[1:]} at {_load(point, answer)}"
+
+
+def _load(point: Point, answer: Answer) -> str:
+    return f"{point.load:.3g} {'× the workload' if answer.axis.users is None else 'users'}"
 
 
 def _named(point: Point, answer: Answer) -> str:
