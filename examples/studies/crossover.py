@@ -116,9 +116,9 @@ def crossing(one: Sequence[Point], apart: Sequence[Point]) -> str:
     better = [b.tokens_per_s > a.tokens_per_s for a, b in zip(one, apart, strict=True)]
     where = [str(point.users) for point, is_better in zip(one, better, strict=True) if is_better]
     if not better[-1]:
-        return f"{', '.join(where)} only" if where else "never"
+        return f"at {', '.join(where)} only" if where else "never"
     first = len(better) - next((i for i, b in enumerate(reversed(better)) if not b), len(better))
-    return str(one[first].users)
+    return f"from {one[first].users}"
 
 
 def study(given: argparse.Namespace) -> Study:
@@ -149,7 +149,7 @@ def study(given: argparse.Namespace) -> Study:
             "one, peak/s",
             "pools, peak/s",
             "ratio",
-            "more from users",
+            "more, users",
             "ITL p99",
             "E2E p95",
             "prefill busy",
@@ -196,7 +196,7 @@ def said(done: Study, ratios: dict[tuple[int, int], list[float]], users: tuple[i
         tails, busy = ([float(row[place]) for row in rows] for place in (8, 9))
         starts = " or ".join(sorted({str(row[6]) for row in rows}))
         found.append(
-            f"{lengths[0]:,} tokens in: ratio {min(values):.2f} to {max(values):.2f}; pools give more from {starts} "
+            f"{lengths[0]:,} tokens in: ratio {min(values):.2f} to {max(values):.2f}; pools give more {starts} "
             f"users; at {users[-1]} users the monolithic p95 latency is {min(tails):.1f} to {max(tails):.1f} × "
             f"theirs; their prefill replica computes {min(busy):.0%} to {max(busy):.0%} of the time"
         )

@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
+
+from servetwin.report.columns import Column, fitted
 
 RESULTS = Path(__file__).parents[2] / "bench" / "results" / "studies"
 WIDTH = 118
@@ -46,13 +46,17 @@ class Study:
         console = Console(highlight=False)
         if not console.is_terminal:
             console.width = WIDTH
-        grid = Table(title=self.title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
+        console.print(self.title, style="bold")
+        columns = []
         for place, name in enumerate(self.columns):
-            text = self._is_text(place)
-            grid.add_column(name, justify="left" if text else "right", no_wrap=text)
-        for row in self.rows:
-            grid.add_row(*map(shown, row))
-        console.print(grid)
+            cells = [shown(row[place]) for row in self.rows]
+            columns.append(Column(name, cells, rank=place, figures=not self._is_text(place)))
+        table = fitted(columns, console.width)
+        for line in table.said():
+            console.print(line)
+        console.print(table.table)
+        if table.left_out:
+            console.print(f"Left out at this width: {', '.join(table.left_out)}.", style="dim")
         console.print(f"published: {self.published}", style="dim")
         for name, value in self.fixed.items():
             console.print(f"{name}: {value}", style="dim")

@@ -88,7 +88,7 @@ def test_where_curves_cross(monkeypatch: pytest.MonkeyPatch) -> None:
         return [crossover.Point(users, rate, 1.0, 1.0, 0.0) for users, rate in zip((1, 4, 16), rates, strict=True)]
 
     one = curve(10, 20, 30)
-    assert crossover.crossing(one, curve(5, 25, 40)) == "4"
-    assert crossover.crossing(one, curve(11, 25, 40)) == "1"
-    assert crossover.crossing(one, curve(5, 25, 20)) == "4 only"
+    assert crossover.crossing(one, curve(5, 25, 40)) == "from 4"
+    assert crossover.crossing(one, curve(11, 25, 40)) == "from 1"
+    assert crossover.crossing(one, curve(5, 25, 20)) == "at 4 only"
     assert crossover.crossing(one, curve(5, 10, 20)) == "never"
