@@ -46,7 +46,13 @@ def one_line(words: list[str]) -> str:
 
 
 def _script(plan: Plan, process: Process, name: str) -> str:
-    what = {"aggregated": "replicas", "prefill": "replicas that compute prompts", "decode": "replicas that decode"}
+    one = process.replicas == 1
+    replicas = "replica" if one else "replicas"
+    what = {
+        "aggregated": replicas,
+        "prefill": f"{replicas} that compute{'s' * one} prompts",
+        "decode": f"{replicas} that decode{'s' * one}",
+    }
     port = FIRST_PORT[process.role]
     words = [*process.command, *process.arguments(), "--port", '"$port"']
     if process.engine == "sglang":
@@ -63,7 +69,7 @@ def _script(plan: Plan, process: Process, name: str) -> str:
     inside = "\n".join(f"  {line}" for line in variables)
     return f"""#!/usr/bin/env bash
 # {process.replicas} {what[process.role]} of {plan.model}, {process.gpus} GPU{"s" * (process.gpus > 1)} each.
-# On one machine: ./{name}; replicas FIRST and on of a machine: ./{name} FIRST COUNT
+# All on this machine: ./{name}; or COUNT of them, from number FIRST: ./{name} FIRST COUNT
 set -euo pipefail
 first=${{1:-0}} count=${{2:-{process.replicas}}}
 trap 'kill 0' EXIT
