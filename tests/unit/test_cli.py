@@ -15,6 +15,12 @@ TRACE = "".join(
     for i in range(20)
 )
 SPEC = "timing: polynomial\nengine: {max_model_len: 2048, num_gpu_blocks: 200}\nworkload: {trace: trace.jsonl}\n"
+QUESTION = """model: llama-3.1-70b
+gpu: h100
+workload: {kind: poisson, requests: 10, rate_per_s: 1, input_tokens: 100, output_tokens: 10}
+slo: {ttft_ms: 1000}
+search: {max_gpus: 8}
+"""
 
 
 def servetwin(*arguments: object, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
@@ -54,6 +60,26 @@ def test_spec_check_refuses_with_line_and_path(spec: Path) -> None:
     assert run.returncode == 2
     assert run.stdout == ""
     assert run.stderr == f"servetwin: {spec}:2: engine.max_num_seq: unknown key, did you mean engine.max_num_seqs?\n"
+
+
+def test_a_question_for_plan_need_not_fit_as_it_stands(tmp_path: Path) -> None:
+    file = tmp_path / "spec.yaml"
+    file.write_text(QUESTION)
+    run = servetwin("spec", "check", file)
+    assert (run.returncode, run.stderr) == (0, "")
+    assert run.stdout.startswith(f"{file}: right as a question; `servetwin plan {file} --explain-space`")
+    assert "as it stands it cannot run: " in run.stdout
+    assert "does not fit" in run.stdout
+    file.write_text(QUESTION.replace("search: {max_gpus: 8}", ""))
+    run = servetwin("spec", "check", file)
+    assert run.returncode == 2
+    assert "does not fit" in run.stderr
+
+
+def test_plan_of_nothing_says_what_it_needs() -> None:
+    run = servetwin("plan")
+    assert run.returncode == 2
+    assert run.stderr == "servetwin: plan: needs either a spec or --resume FOLDER\n"
 
 
 def test_spec_schema_is_json() -> None:

@@ -24,7 +24,7 @@ class Command(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         found: list[str] = []
-        for arg, following in zip(args, [*args[1:], "-"], strict=True):
+        for arg, following in zip(args, [*args, "-"][1:], strict=True):
             found += [arg, "auto"] if arg == "--ray" and following.startswith("-") else [arg]
         return super().parse_args(ctx, found)
 

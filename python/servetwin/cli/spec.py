@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ..errors import InputError
+from ..errors import InputError, SpecError
 
 app = typer.Typer(no_args_is_help=True, help="Check a spec, print the schema of specs, or import one.")
 
@@ -21,13 +21,20 @@ def check(
 ) -> None:
     """Check a spec, with every default resolved, and whether it fits the GPU; the workload is not opened.
 
-    Exit codes: 0 right, 2 wrong, with file, line and field.
+    A question for `plan` need not fit as it stands. Exit codes: 0 right, 2 wrong, with file, line and field.
     """
     from ..describe import resolve
     from ..spec import load_spec
 
     spec = load_spec(file, set_ or ())
-    deployment = resolve(spec)
+    try:
+        deployment = resolve(spec)
+    except SpecError as error:
+        if spec.search is None:
+            raise
+        typer.echo(f"{file}: right as a question; `servetwin plan {file} --explain-space` says what can be")
+        typer.echo(f"as it stands it cannot run: {error}")
+        return
     typer.echo(f"{file}: right")
     for pool in deployment.pools:
         engine, seen = pool.engine, pool.spec
