@@ -84,7 +84,7 @@ function fateOf(trial) {
   if (chosen?.trial === trial) return ["chosen", "good", "The study's choice"];
   if (trial.fate === "pruned") return ["pruned", "", `Proved not to be the choice: ${trial.reason}`];
   if (trial.fate === "screened") return ["screened out", "warn", `Given up without proof: ${trial.reason}`];
-  if (DATA.objective === "frontier" && answer.some((run) => run.trial === trial)) return ["on the frontier", "good", "No other beats it in both figures"];
+  if (DATA.objective === "frontier" && answer.some((run) => run.trial === trial)) return ["frontier", "good", "No other beats it in both figures"];
   return ["decided", "", "Decided on the whole workload"];
 }
 
