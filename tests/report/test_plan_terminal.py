@@ -11,10 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console, Group, RenderableType
 
+from servetwin.accuracy.servingsim import Row
 from servetwin.plan.curve import curve
 from servetwin.report import capacity, plan
 from servetwin.report.columns import Column, fitted, level
 from servetwin.report.scatter import scatter
+from servetwin.report.servingsim import servingsim_table
 from servetwin.spec import make_spec
 from servetwin.workload import open_workload
 
@@ -110,3 +112,20 @@ def test_a_plot_is_as_wide_as_it_may_be() -> None:
     assert max(map(len, lines)) == 40
     assert "·" in "".join(lines)
     assert lines[1].endswith("2")
+
+
+def test_what_was_simulated_with_stays_where_the_terminal_is_narrow() -> None:
+    names = ("ttft", "tpot", "latency")
+    rows = [
+        Row(
+            "RTXPRO6000_Llama-3.1-8B", how, {**dict.fromkeys(names, off), "tpot": -0.02}, dict.fromkeys(names, off), off
+        )
+        for how, off in (("layers as timed, 35,577 blocks as we derive", 0.01), ("terms of RTX4090_Llama-3.1-8B", 0.2))
+    ]
+    for width, whole in ((80, False), (160, True)):
+        lines = printed([servingsim_table(rows, width)], width)
+        told = " ".join(lines)
+        assert all(word in told for word in ("layers as timed", "derive", "terms of", "+1.0%", "TPOT -2.0%"))
+        assert max(map(len, lines)) <= width
+        assert ("Left out at this width" in told) is not whole
+        assert "…" not in told

@@ -24,7 +24,7 @@ def explain(
     ] = None,
     trace: TraceFile = None,
     set_: Settings = None,
-    replications: Annotated[int, typer.Option(min=2, help="Of each run that is compared.")] = 20,
+    replications: Annotated[int, typer.Option(help="Of each run that is compared; 19 or more.")] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON, for programs.")] = False,
 ) -> None:
     """Why a deployment does what it does: where the time goes, what binds, and what single changes would do.

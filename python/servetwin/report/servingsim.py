@@ -40,7 +40,7 @@ def servingsim_table(rows: Sequence[Row], width: int) -> RenderableType:
         f"mean distance over time, in points of the cache. Wanted: {wanted}, KV {KV_TARGET:.0%}. LLMServingSim of "
         f"itself, {PUBLISHED}."
     )
-    return Group(found.table, Text("".join([*left_out, note]), "dim"))
+    return Group(*map(Text, found.said()), found.table, Text("".join([*left_out, note]), "dim"))
 
 
 def _use(row: Row) -> Text:
