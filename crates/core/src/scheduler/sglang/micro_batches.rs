@@ -111,8 +111,19 @@ impl<'a> Sglang<'a> {
         if self.micro.is_none() {
             return all;
         }
-        let share = (all / self.s.micro_batches() as usize).max(1);
-        share.min(all.saturating_sub(self.rows_elsewhere()))
+        self.share().min(all.saturating_sub(self.rows_elsewhere()))
+    }
+
+    fn share(&self) -> usize {
+        (self.s.engine.max_running_requests as usize / self.s.micro_batches() as usize).max(1)
+    }
+
+    /// Whether each micro-batch has all rows that it may have.
+    pub(super) fn no_place_anywhere(&self) -> bool {
+        let full = |other: &MicroBatch| other.running.len() + other.joining.len() >= self.share();
+        let rows = self.rows_taken();
+        rows + self.rows_elsewhere() >= self.s.engine.max_running_requests as usize
+            || rows >= self.share() && self.others().all(full)
     }
 
     /// Gaps of each micro-batch.

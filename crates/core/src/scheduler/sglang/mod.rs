@@ -422,11 +422,11 @@ impl Scheduler for Sglang<'_> {
     }
 
     fn holdup(&self, _passes: i64) -> Holdup {
-        if self.rows_taken() >= self.s.engine.max_running_requests as usize {
+        if self.no_place_anywhere() {
             Holdup::Rows
         } else if self.waiting.is_empty() {
             Holdup::Transfer
-        } else if self.batch_is_full {
+        } else if self.batch_is_full && self.others_are_full() {
             Holdup::Cache
         } else {
             Holdup::Tokens
