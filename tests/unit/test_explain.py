@@ -122,25 +122,13 @@ def test_what_binds_is_told(engine: dict[str, Any], workload: dict[str, Any], bi
     assert max(shares, key=lambda state: shares[state]) == binds
 
 
-def burst(engine: dict[str, Any], **more: Any) -> set[str]:
-    """What keeps requests out of the batch where 60 come at once."""
-    workload = {"kind": "poisson", "requests": 60, "rate_per_s": 1e6, "input_tokens": 300, "output_tokens": 200}
-    data = {"model": "llama-3.1-8b", "gpu": "h100", "timing": {"kind": "linear", "base_ms": PASS_MS}}
-    result = simulate(make_spec({**data, "engine": engine, "workload": workload, **more}))
-    table = result.series.to_pydict()
-    return {what for waiting, what in zip(table["waiting"], table["holdup"], strict=True) if waiting}
-
-
-def test_a_stage_has_its_share_of_the_batch_slots() -> None:
-    """SGLang runs 4 requests in each of two micro-batches, and the cache has room for all 60."""
-    engine = {"name": "sglang", "max_running_requests": 9, "max_total_tokens": 100_000}
-    assert burst(engine, parallel={"pipeline": 2}) == {"batch slots"}
-
-
 def test_layers_with_windows_fill_the_cache_as_well() -> None:
     """gpt-oss on vLLM: a request of 300 to 500 tokens holds up to 32 blocks of all and as many of windows."""
-    engine = {"name": "vllm", "enable_prefix_caching": False, "num_gpu_blocks": 150, "max_model_len": 600}
-    assert burst(engine, model="gpt-oss-20b") == {"kv cache"}
+    engine = {"enable_prefix_caching": False, "num_gpu_blocks": 150, "max_model_len": 600}
+    burst = {"requests": 60, "rate_per_s": 1e6, "input_tokens": 300, "output_tokens": 200}
+    table = simulate(spec_of(engine, burst, model="gpt-oss-20b")).series.to_pydict()
+    held = {what for waiting, what in zip(table["waiting"], table["holdup"], strict=True) if waiting}
+    assert held == {"kv cache"}
 
 
 def test_a_decode_pass_is_split_by_what_makes_it_longer() -> None:

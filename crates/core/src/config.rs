@@ -121,8 +121,6 @@ pub fn check(run: &Run) -> Result<(), InputError> {
     run.pools.iter().try_for_each(|pool| {
         fault(pool.replicas == 0, "replicas must be at least 1")?;
         fault(logs && pool.data.ranks > 1, "passes are logged of a single rank")?;
-        let sglang = matches!(pool.engine, Engine::Sglang(_));
-        fault(logs && sglang && pool.pipeline.is_some(), "passes of SGLang's pipeline are not logged")?;
         pool.data.check()?;
         pool.pipeline.as_ref().map_or(Ok(()), |pipeline| pipeline.check(pool))?;
         router::check(&pool.router, pool.instances)?;

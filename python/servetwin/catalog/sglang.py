@@ -63,7 +63,6 @@ RECORDED = "recorded: every step agrees with recordings of the real scheduler"
 OVERLAP = (
     "unrecorded for the overlap loop, SGLang's default (recorded with disable_overlap_schedule: true, step by step)"
 )
-PIPELINE = "unrecorded for pipeline stages (one stage without overlap recorded, step by step)"
 HANDED_OVER = "unrecorded for hand-overs (within a replica, recorded in the loop without overlap)"
 HICACHE = "unrecorded for HiCache (what is on the device only, recorded in the loop without overlap)"
 
@@ -97,13 +96,6 @@ def resolve_sglang(spec: Spec, engine: SglangEngine, role: str) -> ResolvedEngin
     page = engine.page_size
     kv = cache_of(model, engine.kv_cache_dtype, cache_format(model, engine.kv_cache_dtype))
     apart = window(spec, engine, model, kv, shared, chunk, role)
-    if apart is not None and spec.parallel.pipeline > 1:
-        raise spec.source.problem(
-            ("parallel", "pipeline"),
-            "pipeline stages of models with sliding windows are not yet modelled",
-            found=str(spec.parallel.pipeline),
-            wanted="1, or a model without windows",
-        )
     room = None
     if engine.max_total_tokens is None:
         room = _memory(spec, engine, *model_and_gpu(spec, model, gpu, "max_total_tokens"), whole_chunk, kv, apart)
@@ -118,7 +110,6 @@ def resolve_sglang(spec: Spec, engine: SglangEngine, role: str) -> ResolvedEngin
     _check_pool(spec, engine, pool, room)
     _check_windows(spec, apart, pool, page, chunk)
     rows = _max_running_requests(engine, pool, context, shared, V4_REQUESTS if is_v4(model) else None)
-    rules = _rules(engine, role, spec.parallel.pipeline)
     options = {
         "name": engine.name,
         "version": engine.version,
@@ -138,8 +129,7 @@ def resolve_sglang(spec: Spec, engine: SglangEngine, role: str) -> ResolvedEngin
         "disable_priority_preemption": engine.disable_priority_preemption,
         "schedule_low_priority_values_first": engine.schedule_low_priority_values_first,
         "priority_scheduling_preemption_threshold": engine.priority_scheduling_preemption_threshold,
-        # Stages turn overlap off (_pipeline_parallel_overlap_disable in arg_groups/overrides.py).
-        "disable_overlap_schedule": engine.disable_overlap_schedule or spec.parallel.pipeline > 1,
+        "disable_overlap_schedule": engine.disable_overlap_schedule,
         "ignore_eos": engine.ignore_eos,
         "hicache": sglang_hicache(spec, engine, model, gpu, kv, pool),
         "window": None if apart is None else apart.describe(pool, page),
@@ -148,7 +138,7 @@ def resolve_sglang(spec: Spec, engine: SglangEngine, role: str) -> ResolvedEngin
     }
     return ResolvedEngine(
         title="SGLang",
-        rules=rules if apart is None else WINDOWS.format(rules),
+        rules=_rules(engine, role) if apart is None else WINDOWS.format(_rules(engine, role)),
         options=options,
         model=model,
         gpu=gpu,
@@ -190,15 +180,13 @@ def _tokens_of_decode(engine: SglangEngine, drafting: Drafting) -> int:
     return max(pages * page * topk, verified)
 
 
-def _rules(engine: SglangEngine, role: str, stages: int) -> str:
+def _rules(engine: SglangEngine, role: str) -> str:
     if role != "aggregated":
         return HANDED_OVER if engine.drafting is None else f"{HANDED_OVER}; {SPECULATION}"
     if engine.drafting is not None:
         return SPECULATION
     if engine.enable_hierarchical_cache:
         return HICACHE
-    if stages > 1:
-        return PIPELINE
     return RECORDED if engine.disable_overlap_schedule else OVERLAP
 
 
@@ -266,7 +254,7 @@ def mem_fraction_static(engine: SglangEngine, gpu: Gpu, shared: Ranks, chunk: in
     # Prefill graphs are captured up to the chunk, or none where it is off, and never above a given pool.
     prefills = len(prefill_graph_sizes(min(chunk or 0, engine.max_total_tokens or chunk or 0)))
     computed = max(chunk or engine.max_prefill_tokens, 2048)
-    reserved = 512 + 1.5 * computed + shared.stage * shared.pipeline / 8 * 1024 + 2 * graphs + 8 * prefills
+    reserved = 512 + 1.5 * computed + shared.stage / 8 * 1024 + 2 * graphs + 8 * prefills
     if shared.data > 1:
         reserved += graphs * shared.data * (4.5 if graphs > 300 else 3)
     if gpu.smi_mib > 60 * 1024:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..spec import Spec
-from ..spec.engine import VllmEngine
 from .gpus import Gpu
 from .models import Model
 
@@ -38,16 +37,26 @@ def stages(spec: Spec, model: Model, gpu: Gpu) -> list[Stage]:
     return found
 
 
+def check_without_stages(spec: Spec) -> None:
+    """Raises SpecError for stages of a model whose layers do not all keep every token."""
+    if spec.parallel.pipeline > 1:
+        raise spec.source.problem(
+            ("parallel", "pipeline"),
+            f"pipeline stages of {spec.model}, whose layers do not all keep every token, are not yet modelled",
+            found=str(spec.parallel.pipeline),
+            wanted="1, or a model with full attention in every layer",
+        )
+
+
 def stage_layers(spec: Spec, layers: int) -> list[int]:
     """Layers of each stage.
 
-    Those left over go one each to the last stages, in vLLM not to the very last, which has the head
-    (`get_pp_indices` in vllm/distributed/utils.py and in SGLang's srt/distributed/utils.py).
+    Those left over go one each to the last stages but the very last, which has the head (`get_pp_indices` in
+    vllm/distributed/utils.py).
     """
     count = spec.parallel.pipeline
     each, over = divmod(layers, count)
-    end = count - 1 if isinstance(spec.engine, VllmEngine) else count
-    return [each + (end - over <= index < end) for index in range(count)]
+    return [each + (count - 1 - over <= index < count - 1) for index in range(count)]
 
 
 def link_domain(spec: Spec, gpu: Gpu) -> int:

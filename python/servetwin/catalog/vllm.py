@@ -24,6 +24,7 @@ from .memory import Memory, memory
 from .models import Model
 from .parallel import ranks
 from .speculation import acceptance, check_model_drafts
+from .stages import check_without_stages
 from .tiers import vllm_offload
 
 # Defaults of `vllm serve` by GPU (EngineArgs.get_batch_defaults): large, and all others.
@@ -57,6 +58,8 @@ def resolve_vllm(spec: Spec, engine: VllmEngine) -> ResolvedEngine:
     _check_budget(spec, engine, budget, sequences, max_model_len)
     kv = cache_format(model, engine.kv_cache_dtype)
     apart = groups(spec, engine, model, kv, ranks(spec, model))
+    if apart is not None:
+        check_without_stages(spec)
     extra = 0 if apart is None else apart.most(engine.block_size, max_model_len, budget)
     room = None
     blocks = engine.num_gpu_blocks

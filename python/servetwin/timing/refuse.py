@@ -31,14 +31,16 @@ def check_links(spec: Spec, engine: ResolvedEngine) -> None:
 
 def check_knows_stages(spec: Spec, model: object) -> None:
     """Raises SpecError for a model that prices whole passes only."""
-    if spec.timing.kind == "aiconfigurator" or isinstance(model, Roofline):
-        rough = "timing of kind aiconfigurator" if spec.timing.kind == "aiconfigurator" else "a roofline"
-        raise spec.source.problem(
-            ("parallel", "pipeline"),
-            f"{rough} does not say how long a pass stays in each stage",
-            found=str(spec.parallel.pipeline),
-            wanted="1, timing of kind analytic on a GPU with measured operators, or a timing of one stage of your own",
-        )
+    kind = spec.timing.kind
+    if kind not in ("aiconfigurator", "profile") and not isinstance(model, Roofline):
+        return
+    raise spec.source.problem(
+        ("parallel", "pipeline"),
+        f"{'a roofline' if isinstance(model, Roofline) else f'timing of kind {kind}'} does not say how long a pass "
+        "stays in each stage",
+        found=str(spec.parallel.pipeline),
+        wanted="1, timing of kind analytic on a GPU with measured operators, or a timing of one stage of your own",
+    )
 
 
 def no_basis(spec: Spec, engine: ResolvedEngine, missing: list[str]) -> SpecError:

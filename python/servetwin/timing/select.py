@@ -71,7 +71,7 @@ def timing_model(spec: Spec, engine: ResolvedEngine, stage: Stage | None = None)
         profile, _ = spec_profile(spec, spec.timing)
         assert isinstance(options, HostTiming)
         model = Calibrated(model, profile, profile.values, options.host_ms, balance_tokens(engine))
-    if spec.parallel.pipeline > 1 and not isinstance(spec.timing, LinearTiming | PolynomialTiming | TableTiming):
+    if spec.parallel.pipeline > 1:
         check_knows_stages(spec, model)
     _check_graphs(spec, model)
     return model

@@ -32,16 +32,10 @@ impl Pipeline {
             Engine::Vllm(engine) => {
                 fault(engine.version != Version::V0_32, "a pipeline is modelled for vLLM 0.32")?;
                 fault(engine.num_speculative_tokens > 0, "a pipeline runs without speculation")?;
-                fault(engine.groups.is_some(), "a pipeline runs with full attention alone")?;
+                fault(engine.groups.is_some(), "a pipeline runs without other groups")?;
                 fault(engine.offload.is_some(), "a pipeline runs without offload")
             }
-            Engine::Sglang(engine) => {
-                fault(!engine.disable_overlap_schedule, "SGLang's pipeline runs without overlap")?;
-                fault(engine.acceptance.is_some(), "a pipeline runs without speculation")?;
-                fault(engine.window.is_some(), "a pipeline runs with full attention alone")?;
-                fault(engine.hicache.is_some(), "a pipeline runs without HiCache")
-            }
-            Engine::Trtllm(_) => fault(true, "TensorRT-LLM's pipeline is not modelled"),
+            Engine::Sglang(_) | Engine::Trtllm(_) => fault(true, "a pipeline is modelled for vLLM"),
         }
     }
 }

@@ -4,12 +4,11 @@
 //! else it waits for the results of the oldest. A decision that finds nothing to do is a pass as well,
 //! that takes no time: so micro-batches take turns. vLLM: `step_with_batch_queue` in
 //! vllm/v1/engine/core.py, where the depth is the number of stages, and one more with async scheduling
-//! (`max_concurrent_batches` in vllm/config/vllm.py). SGLang: `event_loop_pp` in
-//! srt/managers/scheduler_pp_mixin.py, with as many as stages.
+//! (`max_concurrent_batches` in vllm/config/vllm.py).
 
 use super::forecast::{Forecast, Outset};
 use super::stages::Stages;
-use crate::config::{Engine, Pipeline};
+use crate::config::Pipeline;
 use crate::record::NEVER;
 use crate::scheduler::{AnyScheduler, Ledger, Pass, Results, Scheduler, Setting};
 use crate::worker::{Phase, Stop};
@@ -31,7 +30,6 @@ pub struct Pipelined<'a> {
     depth: usize,
     /// A pass may be decided before the results of the same micro-batch's last one are in.
     ahead: bool,
-    pause_ps: i64,
     /// When the loop goes on.
     loop_ps: i64,
     /// Passes under way, the oldest first.
@@ -79,7 +77,6 @@ impl<'a> Pipelined<'a> {
             stall_passes,
             depth: stages + setting.ahead() as usize,
             ahead: setting.ahead() > 0,
-            pause_ps: if matches!(setting.engine, Engine::Vllm(_)) { PAUSE_PS } else { 0 },
             loop_ps: 0,
             under_way: VecDeque::new(),
             number: 0,
@@ -203,7 +200,7 @@ impl<'a> Pipelined<'a> {
     fn pause(&mut self, ended: bool) {
         let known = self.scheduler.running() + self.scheduler.waiting() - self.newcomers;
         if !self.executed && (known > 0 || ended) {
-            self.loop_ps += self.pause_ps;
+            self.loop_ps += PAUSE_PS;
         }
         self.executed = true;
     }
@@ -265,8 +262,8 @@ impl<'a> Pipelined<'a> {
         let features = turns.clone().map(|pass| self.scheduler.quiet_features(pass)).collect();
         let under_way: Vec<i64> = self.under_way.iter().map(|other| other.end_ps).collect();
         let after_ps = self.ahead.then(|| turns.map(|pass| self.ends_ps[self.micro_batch(pass)]).collect());
-        let (config, pause_ps, free_ps) = (self.config, self.pause_ps, self.stages.free_ps.clone());
-        let outset = Outset { config, now_ps, pause_ps, under_way: &under_way, after_ps, free_ps };
+        let (config, free_ps) = (self.config, self.stages.free_ps.clone());
+        let outset = Outset { config, now_ps, pause_ps: PAUSE_PS, under_way: &under_way, after_ps, free_ps };
         self.forecast = Some(Forecast::of(self.number, passes as usize, features, outset));
         true
     }
@@ -297,7 +294,7 @@ impl<'a> Pipelined<'a> {
                 let batch = self.micro_batch(oldest.number);
                 let results_ps = forecast.results_ps[index];
                 let gap_ps = results_ps - self.results_ps[batch];
-                self.scheduler.skip_results(oldest.number, results_ps, gap_ps);
+                self.scheduler.skip_results(oldest.number, gap_ps);
                 self.results_ps[batch] = results_ps;
             }
             self.spare.extend(oldest.pass);

@@ -28,7 +28,7 @@ impl Sglang<'_> {
         }
         self.join_batch();
         pass.waiting = self.waiting.len() as u32;
-        let passes = if self.micro.is_some() { 0 } else { self.run_length() };
+        let passes = self.run_length();
         if passes > 0 {
             pass.begin_run(&self.decoding, self.s.step_time, self.k, passes);
         } else if !self.schedule_pass(results, pass) {

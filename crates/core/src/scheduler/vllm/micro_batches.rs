@@ -284,6 +284,7 @@ impl<'a> Vllm<'a> {
             || micro.others().any(|other| !other.draining.is_empty() || !other.left_out.is_empty())
             || self.decoding.is_empty() && micro.others().all(|other| other.decoding.is_empty())
             || self.s.log_passes
+            || self.s.log_blocks
             || self.s.chains.generated_is_shared()
         {
             return 0;
