@@ -19,6 +19,7 @@ WITHOUT = {
     "eagle_block_drop": False,
     "num_speculative_tokens_per_batch_size": [],
     "offload": None,
+    "groups": None,
 }
 """What vLLM leaves out to run in stages."""
 

@@ -122,6 +122,15 @@ def test_what_binds_is_told(engine: dict[str, Any], workload: dict[str, Any], bi
     assert max(shares, key=lambda state: shares[state]) == binds
 
 
+def test_layers_with_windows_fill_the_cache_as_well() -> None:
+    """gpt-oss on vLLM: a request of 300 to 500 tokens holds up to 32 blocks of all and as many of windows."""
+    engine = {"enable_prefix_caching": False, "num_gpu_blocks": 150, "max_model_len": 600}
+    burst = {"requests": 60, "rate_per_s": 1e6, "input_tokens": 300, "output_tokens": 200}
+    table = simulate(spec_of(engine, burst, model="gpt-oss-20b")).series.to_pydict()
+    held = {what for waiting, what in zip(table["waiting"], table["holdup"], strict=True) if waiting}
+    assert held == {"kv cache"}
+
+
 def test_a_decode_pass_is_split_by_what_makes_it_longer() -> None:
     timing = {"kind": "linear", "base_ms": 5, "decode_row_ms": 0.5, "context_token_ms": 0.002}
     (pool,) = resolve(make_spec({"model": "llama-3.1-8b", "gpu": "h100", "timing": timing})).pools

@@ -174,3 +174,10 @@ def test_stages_in_two_machines_send_over_a_nic() -> None:
     assert [stage.sends_bytes_per_s for stage in found] == [nvlink, 50e9, nvlink, 0]
     with pytest.raises(SpecError, match="lie in several domains of 8"):
         stages(staged(nodes=2), model, gpu)
+
+
+@pytest.mark.parametrize("host", [{"tiers": {"host": {"blocks": 100}}}, {"engine": {"kv_offloading_size": 1}}])
+def test_stages_and_offloading_are_refused_by_name(host: dict[str, Any]) -> None:
+    spec = {"engine": {"name": "vllm"} | host.get("engine", {}), "parallel": {"pipeline": 2}}
+    with pytest.raises(SpecError, match="pipeline stages together with offloading are not yet modelled"):
+        make_spec({"model": "llama-3.1-8b", "gpu": "h100", **host, **spec})

@@ -83,7 +83,11 @@ def _beside_stages(spec: Spec) -> list[tuple[bool, str, str]]:
             return [
                 *general,
                 (engine.version != "0.32", f"of vLLM {engine.version}", 'engine.version: "0.32"'),
-                (engine.offloads, "together with offloading", "no kv_offloading_size"),
+                (
+                    engine.offloads or spec.tiers.host.blocks is not None,
+                    "together with offloading",
+                    "no kv_offloading_size and no tiers.host.blocks",
+                ),
             ]
         case _:
             return general

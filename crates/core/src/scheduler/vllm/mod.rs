@@ -253,10 +253,11 @@ impl Scheduler for Vllm<'_> {
             return Holdup::Rows;
         }
         let given = head.slot.map_or(0, |slot| self.rows[slot as usize].delivered);
-        let whole = self.blocks_for(self.s.trace.input_tokens[head.request as usize] + given);
-        let missing = whole.saturating_sub(self.cached_blocks(head.request, passes)) + self.s.engine.watermark_blocks;
+        let known = self.s.trace.input_tokens[head.request as usize] + given;
+        let whole = self.blocks_for(known).saturating_sub(self.cached_blocks(head.request, passes));
+        let missing = u64::from(whole) + self.most_of_groups(known) + u64::from(self.s.engine.watermark_blocks);
         let free = self.pool.usable() - self.used_blocks(passes);
-        if missing > free { Holdup::Cache } else { Holdup::Tokens }
+        if missing > u64::from(free) { Holdup::Cache } else { Holdup::Tokens }
     }
 
     fn cached_blocks(&self, request: u32, passes: i64) -> u32 {
