@@ -18,9 +18,11 @@ ALONE = {"count": 1, "deal": "round_robin"}
 
 
 def caching(engine: dict[str, Any]) -> dict[str, Any]:
-    """The engine with its prefix cache on."""
-    name, on = ("disable_radix_cache", False) if engine["name"] == "sglang" else ("enable_prefix_caching", True)
-    return engine | {name: on}
+    """The engine with its prefix cache on, and so with full attention alone if it is vLLM."""
+    if engine["name"] == "sglang":
+        return engine | {"disable_radix_cache": False}
+    alone = {"groups": None} if "groups" in engine else {}
+    return engine | {"enable_prefix_caching": True} | alone
 
 
 def what_came_of_it(world: World, router: object | None = None) -> dict[str, Any]:
