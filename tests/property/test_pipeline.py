@@ -12,16 +12,26 @@ from .test_leap_is_step import LeastUsed
 from .worlds import World, outcome, step_times, worlds
 
 WITHOUT = {
-    "version": "0.32",
-    "num_speculative_tokens": 0,
-    "acceptance": None,
-    "num_lookahead_tokens": 0,
-    "eagle_block_drop": False,
-    "num_speculative_tokens_per_batch_size": [],
-    "offload": None,
-    "groups": None,
+    "vllm": {
+        "version": "0.32",
+        "num_speculative_tokens": 0,
+        "acceptance": None,
+        "num_lookahead_tokens": 0,
+        "eagle_block_drop": False,
+        "num_speculative_tokens_per_batch_size": [],
+        "offload": None,
+        "groups": None,
+    },
+    "sglang": {
+        "disable_overlap_schedule": True,
+        "speculative_num_draft_tokens": 0,
+        "acceptance": None,
+        "decode_reserve_tokens": 0,
+        "hicache": None,
+        "window": None,
+    },
 }
-"""What vLLM leaves out to run in stages."""
+"""What an engine leaves out to run in stages."""
 
 
 @st.composite
@@ -33,14 +43,16 @@ def pipelines(draw: st.DrawFn, first: dict[str, Any]) -> dict[str, Any]:
 
 @st.composite
 def pipelined_worlds(draw: st.DrawFn) -> World:
-    world = draw(worlds(replicas=3).filter(lambda world: world.run["engine"]["name"] == "vllm"))
+    world = draw(worlds(replicas=3).filter(lambda world: world.run["engine"]["name"] in WITHOUT))
     engine = world.run["engine"]
-    left_out = {name: value for name, value in WITHOUT.items() if name in engine}
+    left_out = {name: value for name, value in WITHOUT[engine["name"]].items() if name in engine}
+    if engine["name"] == "sglang":
+        left_out["pp_max_micro_batch_size"] = draw(st.none() | st.integers(1, 6))
     pipeline = draw(pipelines(world.run["step_time"]))
     return replace(world, run=world.run | {"engine": engine | left_out, "pipeline": pipeline})
 
 
-@settings(max_examples=60)
+@settings(max_examples=120)
 @given(pipelined_worlds())
 def test_leaping_changes_nothing(world: World) -> None:
     leapt, stepped = outcome(world, leap=True), outcome(world, leap=False)

@@ -108,9 +108,10 @@ def test_more_stages_hold_more_micro_batches(leap: bool) -> None:
     assert run.passes == 4 * 50
 
 
-def test_layers_that_are_left_over() -> None:
-    spec = make_spec({}).model_copy(update={"parallel": Parallel(pipeline=5)})
-    assert stage_layers(spec, 102) == [20, 20, 21, 21, 20]
+@pytest.mark.parametrize(("engine", "wanted"), [("vllm", [20, 20, 21, 21, 20]), ("sglang", [20, 20, 20, 21, 21])])
+def test_layers_that_are_left_over(engine: str, wanted: list[int]) -> None:
+    spec = make_spec({"engine": {"name": engine}}).model_copy(update={"parallel": Parallel(pipeline=5)})
+    assert stage_layers(spec, 102) == wanted
 
 
 def staged(**cluster: Any) -> Any:
