@@ -95,6 +95,7 @@ fn sglang(dice: &mut Dice, role: Role) -> Engine {
         ignore_eos: dice.chance(3),
         speculative_num_draft_tokens: 0,
         decode_reserve_tokens: 0,
+        pp_max_micro_batch_size: None,
         window,
         acceptance: None,
         hicache,

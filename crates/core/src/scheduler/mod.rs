@@ -328,6 +328,11 @@ pub trait Scheduler {
     /// Of a pipeline: when a pass starts in the first stage, and how long it takes to its results.
     fn log_times(&mut self, _pass: &Pass, _start_ps: i64, _time_ps: i64) {}
 
+    /// Of a pipeline: whether the last decision, though no pass came of it, took rows out of the batch.
+    fn has_taken_out(&self) -> bool {
+        false
+    }
+
     /// Decides the next pass, or run of passes, starting at `start_ps`. `now_ps` is the time of the
     /// decision. False if there is nothing to do.
     fn schedule(&mut self, now_ps: i64, start_ps: i64, results: &mut Results, pass: &mut Pass) -> bool;
@@ -462,6 +467,10 @@ impl Scheduler for AnyScheduler<'_> {
 
     fn log_times(&mut self, pass: &Pass, start_ps: i64, time_ps: i64) {
         each!(self, scheduler => scheduler.log_times(pass, start_ps, time_ps));
+    }
+
+    fn has_taken_out(&self) -> bool {
+        each!(self, scheduler => scheduler.has_taken_out())
     }
 
     fn skip(&mut self, pass: u64, passes: i64) {

@@ -40,7 +40,7 @@ impl<'a> Sglang<'a> {
             if self.batch_is_full || self.waiting.is_empty() {
                 return false;
             }
-            if self.rows_taken() >= engine.max_running_requests as usize && !engine.preempts() {
+            if self.rows_taken() >= self.places() && !engine.preempts() {
                 self.batch_is_full = true;
                 return false;
             }
@@ -108,7 +108,7 @@ impl<'a> Sglang<'a> {
             if budget.is_spent() && self.has_capacity(budget) {
                 break;
             }
-            if batch.len() + self.rows_taken() >= engine.max_running_requests as usize {
+            if batch.len() + self.rows_taken() >= self.places() {
                 self.batch_is_full = true;
             }
             if self.batch_is_full
@@ -345,6 +345,7 @@ impl<'a> Sglang<'a> {
                 self.joining.push(slot);
             } else {
                 pass.partial = Some((row.request, row.extend_end));
+                self.was_cut = true;
             }
         }
         self.send_cached(batch, pass, results);
