@@ -293,6 +293,10 @@ impl Scheduler for Vllm<'_> {
         true
     }
 
+    fn note_last_passes(&self, pass: &Pass, start_ps: i64, end_ps: i64, results: &mut Results) {
+        self.note_ending_prompts(pass, start_ps, end_ps, results);
+    }
+
     fn abort(&mut self, request: u32, _now_ps: i64) -> bool {
         self.news.push(News::Lost(request));
         true
