@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .deployment import Spec
-from .engine import SglangEngine, TrtllmEngine
+from .engine import SglangEngine, TrtllmEngine, VllmEngine
 from .router import KvAwareRouter
 
 FRONT_END = ("request_ms", "prompt_token_us", "stream_ms")
@@ -65,15 +65,28 @@ def _engines(spec: Spec) -> None:
         raise spec.source.problem(
             ("engine", "name"), "hand-overs of TensorRT-LLM are not yet modelled", wanted="vllm or sglang, or no pools"
         )
-    for pool in spec.by_pool.values():
-        if pool.parallel.pipeline > 1:
-            raise pool.source.problem(
-                ("parallel", "pipeline"),
-                "pipeline stages of prefill and decode pools are not yet modelled",
-                found=str(pool.parallel.pipeline),
-                wanted="1, or replicas without pools",
-            )
+    _stages(spec)
     _drafting(spec)
+
+
+def _stages(spec: Spec) -> None:
+    """vLLM's NixlPushConnector hands over from stages, but not to them (`NixlBaseConnectorWorker` in
+    vllm/distributed/kv_transfer/kv_connector/v1/nixl/base_worker.py)."""
+    for role, pool in spec.by_pool.items():
+        if pool.parallel.pipeline == 1:
+            continue
+        if not isinstance(pool.engine, VllmEngine):
+            what = f"pipeline stages of {pool.engine.name} in pools are not yet modelled"
+        elif role == "decode":
+            what = "vLLM's connector refuses pipeline stages where KV is handed over to"
+        else:
+            continue
+        raise pool.source.problem(
+            ("parallel", "pipeline"),
+            what,
+            found=str(pool.parallel.pipeline),
+            wanted="1, or replicas without pools",
+        )
 
 
 def _drafting(spec: Spec) -> None:
