@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from servetwin import Trace, _core
 from servetwin.workload import read_trace, write_trace
 
+from .. import small
 from .worlds import MS, World, outcome, traces, worlds
 
 COMPLETED, REJECTED, UNFINISHED = range(3)
@@ -154,60 +155,16 @@ def edges(trace: Trace) -> list[Any]:
 
 def test_time_of_a_trajectory_is_from_its_first_arrival_to_its_last_token() -> None:
     """Two roots a second apart, a join, and a single request: by hand."""
-    trace = {
-        "arrival_ps": [0, 1000 * MS, 50 * MS, 3000 * MS],
-        "input_tokens": [8] * 4,
-        "output_tokens": [3] * 4,
-        "max_output_tokens": [3] * 4,
-        "priority": [0] * 4,
-        "after": [-1, -1, 0, -1],
-        "wait_for": [1],
-        "wait_offsets": [0, 0, 0, 1, 1],
-        "block_tokens": 16,
-        "block_ids": [0, 1, 2, 3],
-        "block_offsets": [0, 1, 2, 3, 4],
-    }
-    run = {
-        "replicas": 1,
-        "engine": ENGINE,
-        "step_time": {
-            "kind": "affine",
-            "host": dict.fromkeys(("prefill_token_ps", "work_fps", "decode_row_ps", "context_ps", "sequence_ps"), 0)
-            | {"base_ps": 10 * MS},
-            "terms": [],
-        },
-        "router": {"kind": "round_robin"},
-        "seed": 0,
-        "leap": True,
-        "stall_passes": 400,
-        "users": None,
-        "check_admission": False,
-        "max_passes": 20_000,
-        "series_interval_ps": 10**12,
-    }
-    ran = World(trace, run).simulate()
+    trace = small.trace(
+        [0, 1000 * MS, 50 * MS, 3000 * MS],
+        [8] * 4,
+        [3] * 4,
+        after=[-1, -1, 0, -1],
+        wait_for=[1],
+        wait_offsets=[0, 0, 0, 1, 1],
+    )
+    ran = small.simulate([{"engine": small.VLLM, "step_time": small.affine(10 * MS)}], trace)
     summary = json.loads(ran.summary("{}"))
     # 30 ms each: the second root ends at 1,030, its follower arrives at 1,080 and ends at 1,110.
     assert (summary["trajectories"], summary["trajectories_completed"]) == (2, 2)
     assert (summary["trajectory_ms.max"], summary["trajectory_ms.min"]) == (1110.0, 30.0)
-
-
-ENGINE = {
-    "name": "vllm",
-    "version": "0.32",
-    "max_num_seqs": 16,
-    "max_num_batched_tokens": 512,
-    "max_model_len": 4096,
-    "block_size": 16,
-    "num_gpu_blocks": 2000,
-    "enable_prefix_caching": True,
-    "enable_chunked_prefill": True,
-    "long_prefill_token_threshold": 0,
-    "long_prefill_token_threshold_adaptive": False,
-    "scheduling_policy": "fcfs",
-    "watermark_blocks": 0,
-    "scheduler_reserve_full_isl": True,
-    "async_scheduling": False,
-    "num_speculative_tokens": 0,
-    "acceptance": None,
-}

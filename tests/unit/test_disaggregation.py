@@ -5,18 +5,15 @@ Every pass takes 10 ms. A prompt of 16 tokens is one block of 16 MB, which the l
 
 from __future__ import annotations
 
-import json
-from array import array
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from servetwin import _core
+from .. import small
+from ..small import LEAPS, MS, Ran, affine
+from ..small import VLLM as ENGINE
 
-from .small import VLLM as ENGINE
-
-MS = 10**9
 PASS = 10 * MS
 NEVER, NONE = -1, 2**32 - 1
 REJECTED = 1
@@ -29,18 +26,6 @@ HANDOVER: dict[str, Any] = {
     "bytes_per_token": 10**6,
     "links": [0],
 }
-LEAPS = pytest.mark.parametrize("leap", [True, False], ids=["leap", "step"])
-
-
-class Ran:
-    """A run's columns as lists of numbers."""
-
-    def __init__(self, run: Any) -> None:
-        self._run = run
-
-    def __getattr__(self, name: str) -> list[int]:
-        code = "q" if name.endswith("_ps") else "B" if name in ("status", "reason") else "I"
-        return array(code, self._run.column(name)).tolist()
 
 
 def run(
@@ -60,47 +45,23 @@ def run(
     priority: Sequence[int] | None = None,
     stages: int = 1,
 ) -> Ran:
-    count = len(arrivals_ps)
-    prompts = prompts or [16] * count
-    trace = _core.Trace.from_columns(
-        arrival_ps=list(arrivals_ps),
-        input_tokens=list(prompts),
-        output_tokens=list(outputs),
-        max_output_tokens=list(outputs),
-        priority=list(priority or [0] * count),
-        after=[-1] * count,
-        block_tokens=1024,
-        block_ids=list(range(count)),
-        block_offsets=list(range(count + 1)),
-    )
-    flat = dict.fromkeys(("prefill_token_ps", "work_fps", "decode_row_ps", "context_ps", "sequence_ps"), 0)
-    step_time = {"kind": "affine", "host": {"base_ps": PASS, **flat}, "terms": []}
-    staged = {"pipeline": {"kinds": [step_time], "stages": [0] * stages}} if stages > 1 else {}
     routers = routers or ({"kind": "round_robin"}, {"kind": "least_requests"})
-    config = {
-        "pools": [
-            {
-                "role": role,
-                "replicas": replicas[index],
-                "engine": ENGINE | ((prefill, decode)[index] or {}),
-                "step_time": step_time,
-                "router": routers[index],
-                "ports": list(ports[index]),
-                **(staged if role == "prefill" else {}),
-            }
-            for index, role in enumerate(("prefill", "decode"))
-        ],
-        "links": [link or {"bytes_per_s": 1_600_000_000, "latency_ps": 0}, *links],
-        "handover": HANDOVER | (handover or {}),
-        "seed": 0,
-        "leap": leap,
-        "stall_passes": 100,
-        "users": None,
-        "check_admission": True,
-        "max_passes": None,
-        "series_interval_ps": 1000 * MS,
-    }
-    return Ran(_core.simulate(trace, json.dumps(config)))
+    pools = [
+        {
+            "role": role,
+            "replicas": replicas[index],
+            "engine": ENGINE | ((prefill, decode)[index] or {}),
+            "step_time": affine(PASS),
+            "router": routers[index],
+            "ports": list(ports[index]),
+        }
+        for index, role in enumerate(("prefill", "decode"))
+    ]
+    if stages > 1:
+        pools[0]["pipeline"] = {"kinds": [affine(PASS)], "stages": [0] * stages}
+    requests = small.trace(arrivals_ps, prompts or [16] * len(arrivals_ps), outputs, priority=priority)
+    links = [link or {"bytes_per_s": 1_600_000_000, "latency_ps": 0}, *links]
+    return Ran(small.simulate(pools, requests, leap=leap, links=links, handover=HANDOVER | (handover or {})))
 
 
 @LEAPS
