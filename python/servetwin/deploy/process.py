@@ -156,6 +156,13 @@ def _handover(spec: Spec, role: str) -> list[Flag]:
     if role == "aggregated":
         return []
     table = table_of(spec)
+    if spec.handover is not None and spec.handover.layerwise:
+        raise InputError(
+            "no hand-over layer by layer is written: MoRIIOConnector has to be told the addresses of its proxy",
+            field="handover.layerwise",
+            found="true",
+            wanted="false",
+        )
     if spec.engine.name == "vllm":
         return [Flag(checked(table, "kv-transfer-config"), NIXL, "handover")]
     if spec.engine.name == "sglang":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .deployment import Spec
-from .engine import SglangEngine, TrtllmEngine
+from .engine import TITLES, SglangEngine, TrtllmEngine, VllmEngine
 from .router import KvAwareRouter
 
 FRONT_END = ("request_ms", "prompt_token_us", "stream_ms")
@@ -36,7 +36,25 @@ def check_pools(spec: Spec) -> None:
         raise problem(
             ("handover", "local_prefill_tokens"), "SGLang's decode replicas compute no prompts", wanted="it left out"
         )
+    _layerwise(spec)
     _decode_router(spec.by_pool["decode"])
+
+
+def _layerwise(spec: Spec) -> None:
+    if spec.handover is None or not spec.handover.layerwise:
+        return
+    engine = spec.by_pool["prefill"].engine
+    if not isinstance(engine, VllmEngine):
+        raise spec.source.problem(
+            ("handover", "layerwise"),
+            f"{TITLES[engine.name]} {engine.version} sends what a pass has computed when the pass is over",
+            found="true",
+            wanted="false, or vLLM, whose MoRIIOConnector sends each layer as it is computed",
+        )
+    if spec.model is None:
+        raise spec.source.problem(
+            ("model",), "missing: how many layers there are is not known", wanted="a model, or no handover.layerwise"
+        )
 
 
 def _front_end(spec: Spec) -> None:

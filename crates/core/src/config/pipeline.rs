@@ -35,7 +35,13 @@ impl Pipeline {
                 fault(engine.groups.is_some(), "a pipeline runs without other groups")?;
                 fault(engine.offload.is_some(), "a pipeline runs without offload")
             }
-            Engine::Sglang(_) | Engine::Trtllm(_) => fault(true, "a pipeline is modelled for vLLM"),
+            Engine::Sglang(engine) => {
+                fault(!engine.disable_overlap_schedule, "SGLang's pipeline runs without overlap")?;
+                fault(engine.acceptance.is_some(), "a pipeline runs without speculation")?;
+                fault(engine.window.is_some(), "a pipeline runs without windows")?;
+                fault(engine.hicache.is_some(), "a pipeline runs without HiCache")
+            }
+            Engine::Trtllm(_) => fault(true, "a pipeline is modelled for vLLM and SGLang"),
         }
     }
 }
