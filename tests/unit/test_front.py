@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from .test_core_edges import MS, numbers, simulate
+from ..small import MS, numbers
+from .test_core_edges import simulate
 
 FRONT = {"request_ps": 2 * MS, "prompt_token_ps": MS, "stream_ps": 7 * MS}
 """2 ms and 1 ms a token on the way in, 7 ms on the way out; a pass takes 5 ms."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..spec.timing import HostTiming
 from ..units import PS_PER_MS, PS_PER_US, nearest_ps
 
 
@@ -40,3 +41,8 @@ class Host:
     @property
     def row_ps(self) -> int:
         return nearest_ps(self.row_us, PS_PER_US)
+
+
+def host(options: HostTiming) -> Host:
+    """As a spec gives it."""
+    return Host(options.host_ms, options.host_row_us, Launches(options.eager_layer_us, options.piecewise_layer_us))
