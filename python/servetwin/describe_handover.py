@@ -8,6 +8,7 @@ from typing import Any
 
 from .catalog import ResolvedEngine
 from .catalog.speculation import head_bytes
+from .catalog.stages import stage_layers
 from .spec import Spec
 from .spec.deployment import Cluster
 from .spec.pools import Handover
@@ -23,7 +24,8 @@ LAYERWISE_TIMEOUT_S = 60.0
 """Likewise."""
 
 ORDER = {"vllm": "source_first", "sglang": "destination_first"}
-"""vLLM's decode replica fetches what is computed (NixlConnector); SGLang's reserves room before the prompt starts."""
+"""vLLM's decode replica fetches what is computed (NixlConnector), or has it sent by stages (NixlPushConnector);
+SGLang's reserves room before the prompt starts."""
 
 
 @dataclass(frozen=True)
@@ -112,16 +114,17 @@ def _placed(spec: Spec, engines: Mapping[str, ResolvedEngine], size: int) -> Net
         gpu, ranks = gpus[name], pool.gpus // pool.replicas
         widest = cluster.gpus_per_node if gpu is None else min(gpu.link.domain, cluster.gpus_per_node)
         size_of_domain = cluster.nvlink_domain or widest
+        senders = ranks * _evenness(pool, engines[name])
         own = []
         for first in (next(places) for _ in range(pool.replicas)):
             domain, last = first // size_of_domain, (first + ranks - 1) // size_of_domain
             port: dict[str, Any] = {"nvlink_domain": domain, "nvlink": None, "nic": None}
             if gpu is not None and alike and domain == last:
                 port["nvlink"] = len(links)
-                links.append(_link(gpu.link.bytes_per_s * ranks, PORT_LATENCY_PS))
+                links.append(_link(gpu.link.bytes_per_s * senders, PORT_LATENCY_PS))
             if cluster.nic_gbps is not None:
                 port["nic"] = len(links)
-                links.append(_link(cluster.nic_gbps / 8 * 1e9 * ranks, PORT_LATENCY_PS))
+                links.append(_link(cluster.nic_gbps / 8 * 1e9 * senders, PORT_LATENCY_PS))
             own.append(port)
         ports[name] = own
     _check_reach(spec, ports)
@@ -130,6 +133,13 @@ def _placed(spec: Spec, engines: Mapping[str, ResolvedEngine], size: int) -> Net
     ways = [gpus["prefill"].link.name] if joined and gpus["prefill"] is not None else []
     ways += [f"NICs of {cluster.nic_gbps:g} Gbit/s"] if cluster.nic_gbps is not None else []
     return Network(size, None, ports, links, " or ".join(ways))
+
+
+def _evenness(spec: Spec, engine: ResolvedEngine) -> float:
+    """Each stage sends its own layers, and all at once: how much of that is as fast as if they had equally many."""
+    if engine.model is None:
+        return 1.0
+    return engine.model.layers / (spec.parallel.pipeline * max(stage_layers(spec, engine.model.layers)))
 
 
 def _places(spec: Spec, cluster: Cluster) -> Iterator[int]:
@@ -188,6 +198,7 @@ def describe_handover(described: dict[str, Any], spec: Spec, crossed: Network) -
         "setup_ps": nearest_ps(handover.setup_ms, PS_PER_MS),
         "timeout_ps": nearest_ps(handover.timeout_s or timeout_s, PS_PER_S),
         "local_prefill_tokens": handover.local_prefill_tokens,
+        "pushes": spec.pushes,
         "bytes_per_token": crossed.bytes_per_token,
         "tail": crossed.tail,
         "links": [] if crossed.link is None else [0],

@@ -16,8 +16,10 @@ from .worlds import (
     ONE_RANK,
     ROUTERS,
     SERIES,
+    STAGED,
     data_ranks,
     instances,
+    pipelines,
     sglang_engines,
     step_times,
     traces,
@@ -103,6 +105,12 @@ def disaggregated(draw: st.DrawFn, name: str) -> Disaggregated:
         draw(pool("prefill", draw(engines()) | handed)),
         draw(pool("decode", draw(engines()) | OF_DECODE[name] | handed)),
     ]
+    staged = name == "vllm" and draw(st.integers(0, 3)) == 0
+    if staged:
+        prefill = pools[0]
+        apart = prefill["data"] | {"in_step": False}
+        prefill |= {"engine": prefill["engine"] | STAGED, "data": apart}
+        prefill["pipeline"] = draw(pipelines(prefill["step_time"]))
     speeds = st.sampled_from([10**6, 10**7, 10**9, 10**12])
     links = [{"bytes_per_s": draw(speeds), "latency_ps": draw(_TIMES)}]
     crossed = [0] if draw(st.booleans()) else []
@@ -122,6 +130,7 @@ def disaggregated(draw: st.DrawFn, name: str) -> Disaggregated:
             "setup_ps": draw(_TIMES),
             "timeout_ps": draw(st.sampled_from([MS, 20 * MS, 300 * MS, 10**15])),
             "local_prefill_tokens": None if name == "sglang" else draw(st.none() | st.integers(0, 80)),
+            "pushes": staged or (name == "vllm" and draw(st.integers(0, 3)) == 0),
             "bytes_per_token": draw(st.sampled_from([1, 1000, 10**6])),
             "links": crossed,
         },

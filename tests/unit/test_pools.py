@@ -59,6 +59,16 @@ def test_replicas_of_a_node_are_joined_by_nvlink_and_others_by_the_network() -> 
     assert speeds == {"nvlink": 900 * 10**9, "nic": 100 * 10**9}
 
 
+def test_stages_send_their_layers_at_once_and_the_fullest_ends_last() -> None:
+    """Of 32 layers in three stages, one has 10 and two have 11."""
+    pools = {"prefill": {"parallel": {"pipeline": 3}}, "decode": {}}
+    described = description(make_spec(SMALL | {"model": "llama-3.1-8b", "pools": pools}))
+    prefill, decode = (described["links"][pool["ports"][0]["nvlink"]] for pool in described["pools"])
+    assert prefill["bytes_per_s"] == round(decode["bytes_per_s"] * 32 / 11)
+    assert described["handover"]["pushes"] is True
+    assert description(make_spec(SMALL))["handover"]["pushes"] is False
+
+
 def test_a_replica_that_fits_into_a_node_does_not_straddle_two() -> None:
     pools = {"prefill": {"parallel": {"tensor": 3}}, "decode": {"parallel": {"tensor": 3}}}
     cluster = {"nodes": 2, "gpus_per_node": 5, "nic_gbps": 400, "nvlink_domain": 5}
@@ -103,6 +113,11 @@ def test_a_cluster_in_which_replicas_fit_only_across_nodes_is_refused() -> None:
             {"pools": {"prefill": {}, "decode": {"router": {"kind": "kv_aware", "track_prefill_tokens": True}}}},
             None,
             "computed|compute",
+        ),
+        (
+            {"pools": {"prefill": {"parallel": {"pipeline": 2}}, "decode": {"parallel": {"pipeline": 2}}}},
+            None,
+            "connector refuses pipeline stages",
         ),
         ({"handover": {"timeout_s": 0}}, "handover.timeout_s", "greater than 0"),
         ({"handover": {}}, "handover.kv_bytes_per_token", "missing"),
@@ -170,8 +185,12 @@ def test_layers_are_those_of_the_model() -> None:
     [
         ({"engine": {"name": "sglang", "max_total_tokens": 20000}}, "sends what a pass has computed when the pass is"),
         ({"model": None, "handover": {"layerwise": True, "kv_bytes_per_token": 1000}}, "how many layers there are"),
+        (
+            {"pools": {"prefill": {"parallel": {"pipeline": 2}}, "decode": {}}, "timing": "analytic"},
+            "layers that leave stages",
+        ),
     ],
-    ids=["SGLang", "without a model"],
+    ids=["SGLang", "without a model", "stages"],
 )
 def test_layers_need_an_engine_that_sends_them_and_a_model(changes: dict[str, Any], message: str) -> None:
     options = {name: value for name, value in (LAYERWISE | changes).items() if value is not None}

@@ -51,6 +51,10 @@ def _layerwise(spec: Spec) -> None:
             found="true",
             wanted="false, or vLLM, whose MoRIIOConnector sends each layer as it is computed",
         )
+    if spec.by_pool["prefill"].parallel.pipeline > 1:
+        raise spec.source.problem(
+            ("handover", "layerwise"), "layers that leave stages are not yet modelled", found="true", wanted="false"
+        )
     if spec.model is None:
         raise spec.source.problem(
             ("model",), "missing: how many layers there are is not known", wanted="a model, or no handover.layerwise"
@@ -83,15 +87,28 @@ def _engines(spec: Spec) -> None:
         raise spec.source.problem(
             ("engine", "name"), "hand-overs of TensorRT-LLM are not yet modelled", wanted="vllm or sglang, or no pools"
         )
-    for pool in spec.by_pool.values():
-        if pool.parallel.pipeline > 1:
-            raise pool.source.problem(
-                ("parallel", "pipeline"),
-                "pipeline stages of prefill and decode pools are not yet modelled",
-                found=str(pool.parallel.pipeline),
-                wanted="1, or replicas without pools",
-            )
+    _stages(spec)
     _drafting(spec)
+
+
+def _stages(spec: Spec) -> None:
+    """vLLM's NixlPushConnector hands over from stages, but not to them (`NixlBaseConnectorWorker` in
+    vllm/distributed/kv_transfer/kv_connector/v1/nixl/base_worker.py)."""
+    for role, pool in spec.by_pool.items():
+        if pool.parallel.pipeline == 1:
+            continue
+        if not isinstance(pool.engine, VllmEngine):
+            what = f"pipeline stages of {pool.engine.name} in pools are not yet modelled"
+        elif role == "decode":
+            what = "vLLM's connector refuses pipeline stages where KV is handed over to"
+        else:
+            continue
+        raise pool.source.problem(
+            ("parallel", "pipeline"),
+            what,
+            found=str(pool.parallel.pipeline),
+            wanted="1, or replicas without pools",
+        )
 
 
 def _drafting(spec: Spec) -> None:

@@ -1,6 +1,6 @@
 //! Links, and how a prompt's KV gets from a prefill replica to a decode replica.
 
-use super::{Engine, Role, Router, Run, fault};
+use super::{Engine, Pool, Role, Router, Run, fault};
 use crate::error::InputError;
 use crate::workload::HORIZON_PS;
 use serde::Deserialize;
@@ -60,6 +60,10 @@ pub struct Handover {
     /// Prompts with no more tokens than this to compute stay with the decode replica.
     #[serde(default)]
     pub local_prefill_tokens: Option<u32>,
+    /// Source first: the destination tells the source when it has reserved room, which then sends (vLLM's
+    /// `NixlPushConnector`); else it fetches (`NixlConnector`).
+    #[serde(default)]
+    pub pushes: bool,
     /// Of KV on a decode replica.
     pub bytes_per_token: u64,
     /// What goes with the last part of a prompt.
@@ -113,9 +117,11 @@ fn check_handover(run: &Run, handover: &Handover) -> Result<(), InputError> {
     fault(handover.tail.is_some_and(|tail| tail.page_tokens == 0), "tail.page_tokens must be at least 1")?;
     let in_parts = handover.order == Order::DestinationFirst;
     fault(handover.tail.is_some() && !in_parts, "a tail where the destination asks for what it wants")?;
+    fault(handover.pushes && handover.order != Order::SourceFirst, "who reserves first is always sent to")?;
     fault(handover.order == Order::Layerwise { layers: 0 }, "layers must be at least 1")?;
-    let staged = handover.order.is_layerwise() && run.pools[0].pipeline.is_some();
-    fault(staged, "layers that leave stages of a pipeline")?;
+    let staged = |pool: &Pool| pool.pipeline.is_some();
+    fault(staged(&run.pools[0]) && !handover.pushes, "prefill replicas with stages push")?;
+    fault(staged(&run.pools[1]), "a decode replica has no stages")?;
     let keeps_back = |router: &Router| matches!(router, Router::KvAware(options) if options.queue_threshold.is_some());
     fault(keeps_back(&run.pools[1].router), "the router of a decode pool keeps nothing back")?;
     let sglang = |role: Role| {

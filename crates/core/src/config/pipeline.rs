@@ -1,6 +1,6 @@
 //! Pipeline stages: each holds a share of the layers, and passes go through them one behind the other.
 
-use super::{Data, Engine, Pool, Role, fault};
+use super::{Data, Engine, Pool, fault};
 use crate::config::vllm::Version;
 use crate::error::InputError;
 use crate::step_time::StepTime;
@@ -25,9 +25,8 @@ impl Pipeline {
         let known = |&kind: &u32| (kind as usize) < self.kinds.len();
         fault(!self.stages.iter().all(known), "pipeline.stages names a kind that is not there")?;
         self.kinds.iter().try_for_each(|kind| kind.check().or_else(|wrong| fault(true, wrong)))?;
-        let Data { ranks, .. } = pool.data;
-        fault(ranks > 1, "a pipeline runs without data ranks")?;
-        fault(pool.role != Role::Aggregated, "a pipeline runs without hand-overs")?;
+        let Data { ranks, in_step, .. } = pool.data;
+        fault(ranks > 1 && in_step, "a pipeline runs without data ranks in step")?;
         match &pool.engine {
             Engine::Vllm(engine) => {
                 fault(engine.version != Version::V0_32, "a pipeline is modelled for vLLM 0.32")?;

@@ -1,7 +1,8 @@
 //! What happens between a prefill and a decode replica.
 //!
 //! Source first (vLLM): the prompt is computed; the router hears of it and chooses a decode replica,
-//! which reserves room for the whole prompt and fetches it; the source hears that it may let go.
+//! which reserves room for the whole prompt and fetches it; the source hears that it may let go. Or the
+//! destination says that it has reserved room, and the source pushes.
 //! Destination first (SGLang): both replicas are chosen on arrival; the source gets the request when
 //! the destination has reserved room, and sends what each pass has computed. Layer by layer (vLLM's
 //! other way): see [`super::layerwise`].
@@ -292,7 +293,10 @@ impl<'a> Events<'_, 'a, '_> {
                     self.handover(request).waits = false;
                     self.moves.at(now_ps + config.control_ps, Due::Release(request));
                 }
-                Order::SourceFirst => self.prepare(request, wanted.tokens, met_ps),
+                Order::SourceFirst => {
+                    let told_ps = if config.pushes { config.control_ps } else { 0 };
+                    self.prepare(request, wanted.tokens, met_ps + told_ps);
+                }
                 Order::Layerwise { .. } => {
                     // All of a prompt is written, in whole blocks, those that the destination has as well.
                     let block = scheduler::block_size(self.pools[1].setting.engine);
@@ -345,9 +349,13 @@ impl<'a> Events<'_, 'a, '_> {
         match self.handovers().config.order {
             Order::Layerwise { .. } => self.send_layers(request, now_ps),
             Order::SourceFirst => {
-                let control_ps = self.handovers().config.control_ps;
+                let config = self.handovers().config;
                 self.arrived(request, now_ps);
-                self.moves.at(now_ps + control_ps, Due::Release(request));
+                if config.pushes {
+                    self.release_source(request, now_ps);
+                } else {
+                    self.moves.at(now_ps + config.control_ps, Due::Release(request));
+                }
             }
             Order::DestinationFirst => self.send_more(request, now_ps),
         }
@@ -366,6 +374,12 @@ impl<'a> Events<'_, 'a, '_> {
         let decode = handover.decode;
         self.s.requests.handovers.transfer_end_ps[request as usize] = now_ps;
         self.tell_replica(decode, request, now_ps, |scheduler| scheduler.transferred(request, Move::Handover, now_ps));
+    }
+
+    /// All is where it is decoded, and the source knows it.
+    fn release_source(&mut self, request: u32, now_ps: i64) {
+        self.let_go(request, now_ps);
+        self.handovers().forget(request);
     }
 
     /// The source frees what it holds.
@@ -429,10 +443,7 @@ impl<'a> Events<'_, 'a, '_> {
                 self.arrived(request, now_ps);
                 self.handovers().forget(request);
             }
-            Due::Release(request) if self.is_wanted(request) => {
-                self.let_go(request, now_ps);
-                self.handovers().forget(request);
-            }
+            Due::Release(request) if self.is_wanted(request) => self.release_source(request, now_ps),
             Due::Timeout(request, wait) => self.timed_out(request, wait, now_ps)?,
             Due::Prefilled(_) | Due::Ready(_) | Due::Arrived(_) | Due::Release(_) => {}
         }
