@@ -120,18 +120,17 @@ def disaggregated(draw: st.DrawFn, name: str) -> Disaggregated:
             ports.append({"nvlink_domain": draw(st.integers(0, 1)), "nvlink": len(links), "nic": len(links) + 1})
             links += [{"bytes_per_s": draw(speeds), "latency_ps": 0}, {"bytes_per_s": draw(speeds), "latency_ps": 1}]
         one["ports"] = ports
-    order = draw(orders)
     run = {
         "pools": pools,
         "links": links,
         "handover": {
-            "order": order,
+            "order": draw(orders),
             "bootstrap_ps": draw(_TIMES),
             "control_ps": draw(_TIMES),
             "setup_ps": draw(_TIMES),
             "timeout_ps": draw(st.sampled_from([MS, 20 * MS, 300 * MS, 10**15])),
             "local_prefill_tokens": None if name == "sglang" else draw(st.none() | st.integers(0, 80)),
-            "pushes": staged or (order == "source_first" and draw(st.integers(0, 3)) == 0),
+            "pushes": staged or (name == "vllm" and draw(st.integers(0, 3)) == 0),
             "bytes_per_token": draw(st.sampled_from([1, 1000, 10**6])),
             "links": crossed,
         },

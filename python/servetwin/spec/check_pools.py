@@ -53,10 +53,7 @@ def _layerwise(spec: Spec) -> None:
         )
     if spec.by_pool["prefill"].parallel.pipeline > 1:
         raise spec.source.problem(
-            ("handover", "layerwise"),
-            "layers that leave pipeline stages are not modelled",
-            found="true",
-            wanted="false",
+            ("handover", "layerwise"), "layers that leave stages are not yet modelled", found="true", wanted="false"
         )
     if spec.model is None:
         raise spec.source.problem(
