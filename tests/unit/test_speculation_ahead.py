@@ -53,7 +53,7 @@ def test_a_token_that_is_certain_to_be_the_last_is_waited_for(leap: bool) -> Non
 def test_blocks_are_taken_as_if_the_drafts_under_way_were_accepted(
     leap: bool, asynchronous: bool, preemptions: int
 ) -> None:
-    """The third pass ends at 11 + 4 + 3 of the head = 18 tokens, 5 blocks; 3 more with the second's drafts, 6 blocks."""
+    """The third pass ends at 11 + 4 + 3 of the head = 18 tokens, 5 blocks; 6 if the second's drafts count."""
     engine = {"async_scheduling": asynchronous, "num_gpu_blocks": 11, "enable_prefix_caching": False}
     result = run(specified(0, **engine), [10, 10], [3, 3], [0, 0], leap=leap)
     assert sum(result.requests["preemptions"].to_pylist()) == preemptions
