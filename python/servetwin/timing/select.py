@@ -24,14 +24,14 @@ from ..units import HORIZON_PS
 from .base import Lowered, PassLimits, TimingModel
 from .calibrated import Calibrated
 from .composed import SKEW, Composed, lacking
-from .curves_model import Curves, CurvesModel
+from .curves_model import Curves, CurvesModel, OfStage
 from .effective import base_timing, spec_profile
 from .graphs import captured
 from .host import Host, Launches
 from .linear import Linear
 from .operators import basis
 from .polynomial import Polynomial
-from .refuse import check_experts, check_knows_stages, check_links, check_without_effect, no_basis, without_effect
+from .refuse import check_experts, check_links, check_without_effect, no_basis, without_effect
 from .roofline import Roofline
 from .terms import balance_tokens
 
@@ -52,7 +52,8 @@ class StageModels:
 def stage_models(spec: Spec, engine: ResolvedEngine) -> StageModels:
     """Raises SpecError as `timing_model` does. A timing that is given is that of each stage."""
     count = spec.parallel.pipeline
-    if count == 1 or not isinstance(spec.timing, AnalyticTiming) or engine.model is None or engine.gpu is None:
+    prices_layers = isinstance(base_timing(spec), AnalyticTiming | AiconfiguratorTiming)
+    if count == 1 or not prices_layers or engine.model is None or engine.gpu is None:
         return StageModels((timing_model(spec, engine),), (0,) * count)
     every = stages(spec, engine.model, engine.gpu)
     kinds = list(dict.fromkeys(every))
@@ -61,18 +62,15 @@ def stage_models(spec: Spec, engine: ResolvedEngine) -> StageModels:
 
 
 def timing_model(spec: Spec, engine: ResolvedEngine, stage: Stage | None = None) -> TimingModel:
-    """Of a pass, or of its way through one stage.
-
-    Raises SpecError where the model needs something the spec does not give, or does not know stages.
-    """
+    """Of a pass, or of its way through one stage. Raises SpecError where the model needs something the spec does not
+    give."""
     options = base_timing(spec)
     model = _model(spec, engine, options, stage)
     if isinstance(spec.timing, ProfileTiming):
         profile, _ = spec_profile(spec, spec.timing)
         assert isinstance(options, HostTiming)
-        model = Calibrated(model, profile, profile.values, options.host_ms, balance_tokens(engine))
-    if spec.parallel.pipeline > 1:
-        check_knows_stages(spec, model)
+        later = stage is not None and not stage.is_first
+        model = Calibrated(model, profile, profile.values, options.host_ms, balance_tokens(engine), later)
     _check_graphs(spec, model)
     return model
 
@@ -86,7 +84,7 @@ def _model(spec: Spec, engine: ResolvedEngine, options: Timing, stage: Stage | N
         case AiconfiguratorTiming():
             from .aiconfigurator import aiconfigurator
 
-            return _curves(spec, engine, aiconfigurator(spec, engine, options), options)
+            return _curves(spec, engine, aiconfigurator(spec, engine, options), options, stage)
         case AnalyticTiming():
             return _analytic(spec, engine, options, stage)
         case TableTiming():
@@ -114,21 +112,26 @@ def _check_graphs(spec: Spec, model: TimingModel) -> None:
             )
 
 
-def _curves(spec: Spec, engine: ResolvedEngine, curves: Curves, options: HostTiming) -> CurvesModel:
-    assert engine.model is not None
-    return CurvesModel(curves, host(options), captured(spec, engine), engine.model.layers)
+def _curves(
+    spec: Spec, engine: ResolvedEngine, curves: Curves, options: HostTiming, stage: Stage | None
+) -> CurvesModel:
+    model = engine.model
+    assert model is not None
+    layers = model.layers
+    if stage is not None:
+        curves = OfStage(curves, stage, stage.layers / layers, model.hidden, spec.parallel.tensor)
+        layers = stage.layers
+    return CurvesModel(curves, host(options, stage), captured(spec, engine), layers)
 
 
 def _composed(spec: Spec, engine: ResolvedEngine, curves: Composed, options: AnalyticTiming) -> CurvesModel:
+    return CurvesModel(curves, host(options, curves.stage), captured(spec, engine), curves.stage_layers)
+
+
+def host(options: HostTiming, stage: Stage | None = None) -> Host:
     """The host prepares a pass for later stages while it is in the first, but launches each stage's kernels."""
-    stage, own = curves.stage, host(options)
-    if stage is not None and not stage.is_first:
-        own = replace(own, pass_ms=0.0, row_us=0.0)
-    return CurvesModel(curves, own, captured(spec, engine), curves.stage_layers)
-
-
-def host(options: HostTiming) -> Host:
-    return Host(options.host_ms, options.host_row_us, Launches(options.eager_layer_us, options.piecewise_layer_us))
+    own = Host(options.host_ms, options.host_row_us, Launches(options.eager_layer_us, options.piecewise_layer_us))
+    return own if stage is None or stage.is_first else replace(own, pass_ms=0.0, row_us=0.0)
 
 
 def pass_limits(engine: ResolvedEngine) -> PassLimits:
@@ -165,12 +168,12 @@ def _analytic(
     given = options.compute_efficiency is not None or options.memory_efficiency is not None
     if given:
         check_without_effect(spec, "an efficiency of the whole pass is given")
-        return _roofline(spec, engine, options)
+        return _roofline(spec, engine, options, stage)
     missing = lacking(engine.model, engine.gpu, ranks(spec, engine.model), engine.stored)
     if missing and not options.allow_extrapolation:
         if basis(engine.gpu.name) is None and not engine.model.beyond_roofline():
             check_without_effect(spec, f"nothing was measured on {engine.gpu.title}")
-            return _roofline(spec, engine, options)
+            return _roofline(spec, engine, options, stage)
         raise no_basis(spec, engine, missing)
     if options.allow_extrapolation and not missing:
         raise without_effect(spec, "allow_extrapolation", "everything was measured")
@@ -181,7 +184,7 @@ def _analytic(
     return _composed(spec, engine, curves, options)
 
 
-def _roofline(spec: Spec, engine: ResolvedEngine, options: AnalyticTiming) -> Roofline:
+def _roofline(spec: Spec, engine: ResolvedEngine, options: AnalyticTiming, stage: Stage | None) -> Roofline:
     """Raises SpecError for a model that it does not price."""
     assert engine.model is not None
     assert engine.gpu is not None
@@ -201,5 +204,6 @@ def _roofline(spec: Spec, engine: ResolvedEngine, options: AnalyticTiming) -> Ro
         engine.kv,
         options.compute_efficiency or COMPUTE_EFFICIENCY,
         options.memory_efficiency or MEMORY_EFFICIENCY,
-        host(options),
+        host(options, stage),
+        stage,
     )
