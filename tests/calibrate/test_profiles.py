@@ -20,8 +20,9 @@ from servetwin.errors import InputError, SpecError
 from servetwin.reference import Tabulated, step_time
 from servetwin.simulation import simulate
 from servetwin.spec import load_spec, make_spec
-from servetwin.timing import ErrorDraw, drawn, pass_limits
+from servetwin.timing import pass_limits
 from servetwin.timing.calibrated import Calibrated, cholesky
+from servetwin.timing.draws import ErrorDraw, drawn
 from servetwin.timing.profile import Domain, Profile, read_profile, write_profile
 from servetwin.timing.tables import Measured
 from servetwin.timing.terms import computed_share, with_terms

@@ -13,7 +13,7 @@ from servetwin.errors import ServetwinError
 from servetwin.reference.sglang import EngineConfig, RunRecord
 
 from .choosers import SeededChooser, tabulated
-from .sglang_scenarios import random_scenario, scenarios
+from .sglang_scenarios import random_scenario, scenarios, staged_scenario
 
 
 def check(scenario: Scenario[EngineConfig]) -> None:
@@ -35,6 +35,12 @@ def outcome(replayer: object, scenario: Scenario[EngineConfig]) -> RunRecord | s
 def test_seeded_scenarios(first: int) -> None:
     for seed in range(first, first + 50):
         check(random_scenario(seed))
+
+
+@pytest.mark.parametrize("first", range(0, 100, 25))
+def test_seeded_scenarios_in_pipeline_stages(first: int) -> None:
+    for seed in range(first, first + 25):
+        check(staged_scenario(seed))
 
 
 @pytest.mark.parametrize("first", range(0, 60, 20))

@@ -169,3 +169,35 @@ def test_the_same_pools_without_handovers_between_nodes_are_faster() -> None:
     near, far = simulate(SMALL), simulate(SMALL | slow)
     assert far.summary["transfer_ms.p50"] > 40 > near.summary["transfer_ms.p50"]
     assert far.summary["ttft_ms.mean"] > near.summary["ttft_ms.mean"] + 40
+
+
+LAYERWISE: dict[str, Any] = {**SMALL, "model": "llama-3.1-8b", "handover": {"layerwise": True}}
+
+
+def test_layers_are_those_of_the_model() -> None:
+    handover = description(make_spec(LAYERWISE))["handover"]
+    assert (handover["order"], handover["timeout_ps"]) == ({"layerwise": {"layers": 32}}, 60 * 10**12)
+    assert description(make_spec(SMALL))["handover"]["order"] == "source_first"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"engine": {"name": "sglang", "max_total_tokens": 20000}}, "sends what a pass has computed when the pass is"),
+        ({"model": None, "handover": {"layerwise": True, "kv_bytes_per_token": 1000}}, "how many layers there are"),
+    ],
+    ids=["SGLang", "without a model"],
+)
+def test_layers_need_an_engine_that_sends_them_and_a_model(changes: dict[str, Any], message: str) -> None:
+    options = {name: value for name, value in (LAYERWISE | changes).items() if value is not None}
+    if options["engine"].get("name") == "sglang":
+        options["pools"] = {"prefill": {"replicas": 2}, "decode": {"replicas": 3}}
+    with pytest.raises(SpecError, match=message):
+        resolve(make_spec(options))
+
+
+def test_layers_hide_hand_overs_but_for_the_last() -> None:
+    spec = {**LAYERWISE, "timing": "analytic", "engine": {"max_model_len": 2048}, "seed": 3}
+    apart, hidden = (simulate(make_spec({**spec, "handover": {"layerwise": layers}})) for layers in (False, True))
+    assert hidden.summary["handover_ms.mean"] < apart.summary["handover_ms.mean"]
+    assert hidden.summary["output_tokens"] == apart.summary["output_tokens"]

@@ -150,9 +150,7 @@ class Simulator:
         pool = self.deployment.first
         balance = balance_tokens(pool.engine)
         first = with_terms(pool.lowered, terms, self.timing.host_ms, balance).description
-        later = [
-            with_terms(lowered, without_host(terms), 0.0, balance).description for _, lowered in pool.later
-        ]
+        later = [with_terms(lowered, without_host(terms), 0.0, balance).description for _, lowered in pool.later]
         front = dict(self._config["front"])
         if not load.measurement.front_end:
             front = dict.fromkeys(FRONT_END, 0)

@@ -157,6 +157,13 @@ def _handover(spec: Spec, role: str, *, pushes: bool) -> list[Flag]:
     if role == "aggregated":
         return []
     table = table_of(spec)
+    if spec.handover is not None and spec.handover.layerwise:
+        raise InputError(
+            "no hand-over layer by layer is written: MoRIIOConnector has to be told the addresses of its proxy",
+            field="handover.layerwise",
+            found="true",
+            wanted="false",
+        )
     if spec.engine.name == "vllm":
         return [Flag(checked(table, "kv-transfer-config"), NIXL_PUSH if pushes else NIXL, "handover")]
     if spec.engine.name == "sglang":

@@ -1,6 +1,6 @@
 //! Pipeline stages: each holds a share of the layers, and passes go through them one behind the other.
 
-use super::{Data, Engine, Pool, fault};
+use super::{Data, Engine, Pool, Role, fault};
 use crate::config::vllm::Version;
 use crate::error::InputError;
 use crate::step_time::StepTime;
@@ -34,7 +34,14 @@ impl Pipeline {
                 fault(engine.groups.is_some(), "a pipeline runs without other groups")?;
                 fault(engine.offload.is_some(), "a pipeline runs without offload")
             }
-            Engine::Sglang(_) | Engine::Trtllm(_) => fault(true, "a pipeline is modelled for vLLM"),
+            Engine::Sglang(engine) => {
+                fault(pool.role != Role::Aggregated, "SGLang's pipeline runs without hand-overs")?;
+                fault(!engine.disable_overlap_schedule, "SGLang's pipeline runs without overlap")?;
+                fault(engine.acceptance.is_some(), "a pipeline runs without speculation")?;
+                fault(engine.window.is_some(), "a pipeline runs without windows")?;
+                fault(engine.hicache.is_some(), "a pipeline runs without HiCache")
+            }
+            Engine::Trtllm(_) => fault(true, "a pipeline is modelled for vLLM and SGLang"),
         }
     }
 }

@@ -4,11 +4,12 @@
 //! else it waits for the results of the oldest. A decision that finds nothing to do is a pass as well,
 //! that takes no time: so micro-batches take turns. vLLM: `step_with_batch_queue` in
 //! vllm/v1/engine/core.py, where the depth is the number of stages, and one more with async scheduling
-//! (`max_concurrent_batches` in vllm/config/vllm.py).
+//! (`max_concurrent_batches` in vllm/config/vllm.py). SGLang: `event_loop_pp` in
+//! srt/managers/scheduler_pp_mixin.py, where it is the number of stages.
 
 use super::forecast::{Forecast, Outset};
 use super::stages::Stages;
-use crate::config::Pipeline;
+use crate::config::{Engine, Pipeline};
 use crate::record::NEVER;
 use crate::scheduler::{AnyScheduler, Ledger, Pass, Results, Scheduler, Setting};
 use crate::worker::{Phase, Stop};
@@ -28,6 +29,8 @@ pub struct Pipelined<'a> {
     stages: Stages<'a>,
     stall_passes: u64,
     depth: usize,
+    /// After a decision that found nothing.
+    pause_ps: i64,
     /// A pass may be decided before the results of the same micro-batch's last one are in.
     ahead: bool,
     /// When the loop goes on.
@@ -76,6 +79,7 @@ impl<'a> Pipelined<'a> {
             stages: Stages::new(config),
             stall_passes,
             depth: stages + setting.ahead() as usize,
+            pause_ps: if matches!(setting.engine, Engine::Vllm(_)) { PAUSE_PS } else { 0 },
             ahead: setting.ahead() > 0,
             loop_ps: 0,
             under_way: VecDeque::new(),
@@ -160,7 +164,7 @@ impl<'a> Pipelined<'a> {
         self.newcomers = 0;
         self.executed = found && pass.features.sequences > 0;
         self.number += 1;
-        self.idle = if found { 0 } else { self.idle + 1 };
+        self.idle = if found || self.scheduler.has_taken_out() { 0 } else { self.idle + 1 };
         if !found {
             self.spare.push(pass);
             if let Some(error) = self.scheduler.failure() {
@@ -204,7 +208,7 @@ impl<'a> Pipelined<'a> {
     fn pause(&mut self, ended: bool) {
         let known = self.requests() - self.newcomers;
         if !self.executed && (known > 0 || ended) {
-            self.loop_ps += PAUSE_PS;
+            self.loop_ps += self.pause_ps;
         }
         self.executed = true;
     }
@@ -268,7 +272,7 @@ impl<'a> Pipelined<'a> {
         let under_way: Vec<i64> = self.under_way.iter().map(|other| other.end_ps).collect();
         let after_ps = self.ahead.then(|| turns.map(|pass| self.ends_ps[self.micro_batch(pass)]).collect());
         let (config, free_ps) = (self.config, self.stages.free_ps.clone());
-        let outset = Outset { config, now_ps, pause_ps: PAUSE_PS, under_way: &under_way, after_ps, free_ps };
+        let outset = Outset { config, now_ps, pause_ps: self.pause_ps, under_way: &under_way, after_ps, free_ps };
         self.forecast = Some(Forecast::of(self.number, passes as usize, features, outset));
         true
     }

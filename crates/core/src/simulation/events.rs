@@ -215,6 +215,10 @@ impl<'a> Events<'_, 'a, '_> {
         if !self.s.wanted.is_empty() {
             self.asked(replica, now_ps);
         }
+        for index in 0..self.s.last_passes.len() {
+            self.last_pass(self.s.last_passes[index], now_ps);
+        }
+        self.s.last_passes.clear();
         Ok(())
     }
 
