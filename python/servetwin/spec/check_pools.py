@@ -94,6 +94,7 @@ def _engines(spec: Spec) -> None:
 def _stages(spec: Spec) -> None:
     """vLLM's NixlPushConnector hands over from stages, but not to them (`NixlBaseConnectorWorker` in
     vllm/distributed/kv_transfer/kv_connector/v1/nixl/base_worker.py)."""
+    layerwise = spec.handover is not None and spec.handover.layerwise
     for role, pool in spec.by_pool.items():
         if pool.parallel.pipeline == 1:
             continue
@@ -101,6 +102,8 @@ def _stages(spec: Spec) -> None:
             what = f"pipeline stages of {pool.engine.name} in pools are not yet modelled"
         elif role == "decode":
             what = "vLLM's connector refuses pipeline stages where KV is handed over to"
+        elif layerwise:
+            what = "pipeline stages that send layer by layer are not yet modelled"
         else:
             continue
         raise pool.source.problem(
