@@ -332,6 +332,7 @@ fn holds_in(engine: fn(&mut Dice) -> Engine, least_preemptions: u32, staged: boo
             store: store.as_ref(),
             log_passes: false,
             log_blocks: dice.chance(3) && !matches!(&engine, Engine::Vllm(engine) if engine.groups.is_some()),
+            layerwise: false,
         };
         let limits = Limits { stall_passes: 300, interval_ps: 10 * MS, gap_limit: 50, series_limit: 8 };
         let mut worker = Replica::new(0, setting, limits);
@@ -347,8 +348,9 @@ fn holds_in(engine: fn(&mut Dice) -> Engine, least_preemptions: u32, staged: boo
                 now = next;
                 let first_tokens = &mut first_tokens;
                 let (requests, ended) = (&mut requests, &mut ended);
-                let (wanted, prefilled) = (&mut Vec::new(), &mut Vec::new());
-                worker.process(next, &mut Results { requests, first_tokens, ended, wanted, prefilled });
+                let (wanted, prefilled, last_passes) = (&mut Vec::new(), &mut Vec::new(), &mut Vec::new());
+                let mut results = Results { requests, first_tokens, ended, wanted, prefilled, last_passes };
+                worker.process(next, &mut results);
                 // Where the engine itself fails, it fails in the middle of a decision.
                 if !matches!(worker.stopped(), Some(Stop::Engine(_))) {
                     worker.check();

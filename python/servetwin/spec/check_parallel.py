@@ -75,7 +75,6 @@ def _beside_stages(spec: Spec) -> list[tuple[bool, str, str]]:
     engine = spec.engine
     general = [
         (isinstance(engine, TrtllmEngine), "of TensorRT-LLM", "engine.name: vllm or sglang"),
-        (spec.parallel.data > 1, "together with data ranks", "parallel.data: 1"),
         (engine.drafting is not None, "together with speculative decoding", "a spec without it"),
     ]
     match engine:

@@ -43,7 +43,7 @@ pub struct Pipelined<'a> {
     executed: bool,
     /// Decisions in a row that found nothing.
     idle: usize,
-    /// What came from outside since: the loop does not know of it yet.
+    /// Requests that came from outside since: the loop does not know of them yet.
     newcomers: u32,
     /// The loop waits for the oldest results, though it could decide.
     waits: bool,
@@ -200,9 +200,13 @@ impl<'a> Pipelined<'a> {
         }
     }
 
+    fn requests(&self) -> u32 {
+        self.scheduler.running() + self.scheduler.waiting()
+    }
+
     /// After a decision that found nothing to do, if requests are there or have just `ended`.
     fn pause(&mut self, ended: bool) {
-        let known = self.scheduler.running() + self.scheduler.waiting() - self.newcomers;
+        let known = self.requests() - self.newcomers;
         if !self.executed && (known > 0 || ended) {
             self.loop_ps += self.pause_ps;
         }
@@ -224,7 +228,8 @@ impl<'a> Pipelined<'a> {
         let Some(UnderWay { number, start_ps, pass, .. }) = self.under_way.pop_front() else { return };
         self.waits = false;
         self.loop_ps = now_ps;
-        let ended = results.ended.len();
+        let ended = |results: &Results| results.ended.len() + results.prefilled.len();
+        let before = ended(results);
         if let Some(mut pass) = pass {
             let batch = self.micro_batch(number);
             (pass.start_ps, pass.end_ps) = (self.results_ps[batch], now_ps);
@@ -238,7 +243,7 @@ impl<'a> Pipelined<'a> {
             self.scheduler.update(&mut pass, next.and_then(|next| next.pass.as_deref_mut()), results);
             self.spare.push(pass);
         }
-        self.pause(results.ended.len() > ended);
+        self.pause(ended(results) > before);
         if !self.scheduler.has_work() {
             while self.under_way.front().is_some_and(|oldest| oldest.pass.is_none()) {
                 self.under_way.pop_front();
@@ -317,9 +322,9 @@ impl<'a> Pipelined<'a> {
     /// Something comes from outside at `time_ps`; all events before it have been processed. `act`
     /// tells the scheduler, and whether the next pass could now differ from those that are forecast.
     pub fn outside(&mut self, time_ps: i64, act: impl FnOnce(&mut AnyScheduler<'a>) -> bool) {
-        let had_work = self.scheduler.has_work();
+        let (had_work, known) = (self.scheduler.has_work(), self.requests());
         let matters = act(&mut self.scheduler);
-        self.newcomers += 1;
+        self.newcomers += self.requests().saturating_sub(known);
         if let Some(forecast) = &mut self.forecast {
             if matters {
                 forecast.passes = forecast.decided_before(time_ps);

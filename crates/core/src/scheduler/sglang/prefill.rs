@@ -341,7 +341,7 @@ impl<'a> Sglang<'a> {
                 features.ready_context += past + new;
                 features.ready_rows += 1;
                 row.given += 1;
-                pass.sampling.push(Sample { slot, drafts: 0 });
+                pass.sampling.push(Sample::single(slot));
                 self.joining.push(slot);
             } else {
                 pass.partial = Some((row.request, row.extend_end));
