@@ -54,7 +54,8 @@ impl Vllm<'_> {
     /// passes will be whole ones.
     pub(super) fn join_verifying(&mut self, sampling: &[Sample], ending: &[u32], end_ps: i64) {
         let engine = self.s.engine;
-        if table(engine, 0).is_none() || self.s.log_blocks || self.s.chains.generated_is_shared() {
+        let slides = self.groups.as_ref().is_some_and(|groups| groups.slides());
+        if table(engine, 0).is_none() || self.s.log_blocks || slides || self.s.chains.generated_is_shared() {
             return;
         }
         let mut joining: Vec<u32> = sampling.iter().map(|sample| sample.slot).collect();
