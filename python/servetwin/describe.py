@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .catalog import ResolvedEngine, describe_data, resolve_engine
 from .describe_handover import Network, describe_handover, network
 from .describe_router import describe_instances, describe_router
 from .spec import Spec
 from .timing import (
-    ErrorDraw,
     Lowered,
     StageModels,
     TimingModel,
-    drawn,
     front_end,
     lower,
     pass_limits,
@@ -22,6 +20,9 @@ from .timing import (
     with_drafting,
 )
 from .units import PS_PER_MS, PS_PER_S, PS_PER_US, nearest_ps
+
+if TYPE_CHECKING:
+    from .timing.draws import ErrorDraw
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,8 @@ def resolve(spec: Spec) -> Deployment:
 
 def with_error(deployment: Deployment, draw: ErrorDraw) -> Deployment:
     """The same, its pass times drawn from what is known of their errors. Raises SpecError as `resolve` does."""
+    from .timing.draws import drawn
+
     pools = []
     for pool in deployment.pools:
         kinds = [pool.timing, *(timing for timing, _ in pool.later)]

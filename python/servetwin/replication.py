@@ -21,7 +21,8 @@ from .result.result import Result
 from .simulation import carry_out, given_spec, own_routers, simulate
 from .spec import Spec, vary
 from .spec.router import PythonRouter
-from .timing import ErrorDraw, Evidence, drawn
+from .timing import Evidence
+from .timing.draws import ErrorDraw, drawn
 from .workload.again import Source, source
 
 if TYPE_CHECKING:

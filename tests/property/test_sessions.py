@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from servetwin import _core
 
-from .worlds import COLUMNS, MS, World, described, records, worlds
+from .. import small
+from ..small import VLLM, affine
+from .worlds import COLUMNS, MS, World, records, worlds
 
 PER_REQUEST = tuple(name for name in COLUMNS)
 FAR_PS = 10**16
@@ -118,51 +120,11 @@ def test_conversations_are_leapt_over() -> None:
         ],
     }
     trace = _core.Trace.generate(json.dumps(config))
-    run = {
-        "replicas": 1,
-        "engine": {
-            "name": "vllm",
-            "version": "0.32",
-            "max_num_seqs": 16,
-            "max_num_batched_tokens": 512,
-            "max_model_len": 4096,
-            "block_size": 16,
-            "num_gpu_blocks": 2000,
-            "enable_prefix_caching": True,
-            "enable_chunked_prefill": True,
-            "long_prefill_token_threshold": 0,
-            "long_prefill_token_threshold_adaptive": False,
-            "scheduling_policy": "fcfs",
-            "watermark_blocks": 0,
-            "scheduler_reserve_full_isl": True,
-            "async_scheduling": False,
-            "num_speculative_tokens": 0,
-            "acceptance": None,
-        },
-        "step_time": {
-            "kind": "affine",
-            "host": {
-                "base_ps": 5 * MS,
-                "prefill_token_ps": 0,
-                "work_fps": 0,
-                "decode_row_ps": 0,
-                "context_ps": 0,
-                "sequence_ps": 0,
-            },
-            "terms": [],
-        },
-        "router": {"kind": "round_robin"},
-        "seed": 0,
-        "leap": True,
-        "stall_passes": 400,
-        "users": None,
-        "check_admission": False,
-        "max_passes": 20_000,
-        "series_interval_ps": 10**12,
-    }
-    ran = _core.simulate(trace, described(run))
+    engine = VLLM | {"max_num_batched_tokens": 512, "max_model_len": 4096, "num_gpu_blocks": 2000}
+    pool = {"engine": engine | {"enable_prefix_caching": True, "max_num_seqs": 16}, "step_time": affine(5 * MS)}
+    ran = small.simulate([pool], trace)
     assert ran.leaps > 0
     assert ran.passes > 20 * ran.leaps
-    cached = memoryview(ran.column("cached_tokens")).cast("I").tolist()
+    cached = small.numbers(ran, "cached_tokens")
     # A later turn finds its predecessor's prompt and answer, but for the last block and the last token.
     assert cached[1] == (100 + 200 - 1) // 16 * 16

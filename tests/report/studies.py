@@ -11,26 +11,8 @@ from servetwin.plan.folder import create
 from servetwin.plan.make import plan
 from servetwin.spec import make_spec
 
-BASE: dict[str, Any] = {
-    "model": "llama-3.1-8b",
-    "gpu": "h100",
-    "engine": {"name": "vllm", "max_model_len": 8192},
-    "timing": {"kind": "linear", "base_ms": 5, "prefill_token_ms": 0.05, "decode_row_ms": 0.1},
-    "workload": {
-        "kind": "poisson",
-        "requests": 4000,
-        "rate_per_s": 20,
-        "input_tokens": {"p50": 300, "p99": 2000, "max": 4000},
-        "output_tokens": {"p50": 30, "p99": 100, "max": 200},
-    },
-    "slo": {"ttft_ms": {"p95": 400}, "tpot_ms": {"p95": 20}},
-    "seed": 3,
-}
-VARY: dict[str, list[Any]] = {
-    "replicas": [1, 2, 3, 4],
-    "engine.max_num_seqs": [4, 16, 64],
-    "engine.max_num_batched_tokens": [512, 2048],
-}
+from ..plan.worlds import BASE, VARY
+
 CLOSED = {
     "kind": "closed",
     "users": 8,

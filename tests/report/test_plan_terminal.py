@@ -20,7 +20,8 @@ from servetwin.report.servingsim import servingsim_table
 from servetwin.spec import make_spec
 from servetwin.workload import open_workload
 
-from .studies import BASE, STUDIES, study
+from ..plan.worlds import BASE
+from .studies import STUDIES, study
 
 
 def printed(parts: list[RenderableType], width: int) -> list[str]:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from servetwin import InputError, Result
-from servetwin.report.file import write_whole
+from servetwin.files import write_whole
 from servetwin.report.timeline.document import nanoseconds, timeline
 from servetwin.report.timeline.lanes import lanes
 from servetwin.report.timeline.window import Window

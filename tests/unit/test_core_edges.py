@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import array
-import json
 from itertools import pairwise
 from typing import Any
 
@@ -11,94 +9,31 @@ import pytest
 
 from servetwin import _core
 
-MS = 10**9
+from .. import small
+from ..small import MS, VLLM, affine, numbers, series, trace
+
 HOUR = 3600 * 10**12
-
-ENGINE: dict[str, Any] = {
-    "name": "vllm",
-    "version": "0.32",
-    "max_num_seqs": 8,
-    "max_num_batched_tokens": 64,
-    "max_model_len": 4096,
-    "block_size": 16,
-    "num_gpu_blocks": 65,
-    "enable_prefix_caching": True,
-    "enable_chunked_prefill": True,
-    "long_prefill_token_threshold": 0,
-    "long_prefill_token_threshold_adaptive": False,
-    "scheduling_policy": "fcfs",
-    "watermark_blocks": 0,
-    "scheduler_reserve_full_isl": True,
-    "async_scheduling": False,
-    "num_speculative_tokens": 0,
-}
-
-
-def step_time(base_ps: int) -> dict[str, Any]:
-    host = dict.fromkeys(("base_ps", "prefill_token_ps", "work_fps", "decode_row_ps", "context_ps", "sequence_ps"), 0)
-    return {"kind": "affine", "host": host | {"base_ps": base_ps}, "terms": []}
-
-
-def run_of(**changes: Any) -> dict[str, Any]:
-    engine = ENGINE | changes.pop("engine", {})
-    pool: dict[str, Any] = {
-        "role": "aggregated",
-        "replicas": 1,
-        "engine": engine,
-        "step_time": step_time(5 * MS),
-        "router": {"kind": "round_robin"},
-    }
-    pool |= {name: changes.pop(name) for name in (*pool, "instances") if name in changes}
-    run: dict[str, Any] = {
-        "pools": [pool],
-        "seed": 0,
-        "leap": True,
-        "stall_passes": 10_000,
-        "users": None,
-        "check_admission": True,
-        "max_passes": None,
-        "series_interval_ps": 10**12,
-    }
-    return run | changes
-
-
-def trace_of(rows: list[tuple[int, int, int]], after: list[int] | None = None) -> _core.Trace:
-    """Rows of arrival_ps, prompt, output; contents all different."""
-    offsets = [0]
-    for _, prompt, _ in rows:
-        offsets.append(offsets[-1] - (-prompt // 16))
-    return _core.Trace.from_columns(
-        arrival_ps=[row[0] for row in rows],
-        input_tokens=[row[1] for row in rows],
-        output_tokens=[row[2] for row in rows],
-        max_output_tokens=[row[2] for row in rows],
-        priority=[0] * len(rows),
-        after=after or [-1] * len(rows),
-        block_tokens=16,
-        block_ids=list(range(offsets[-1])),
-        block_offsets=offsets,
-    )
+ENGINE = VLLM | {"max_model_len": 4096, "num_gpu_blocks": 65, "enable_prefix_caching": True}
 
 
 def simulate(rows: list[tuple[int, int, int]], *, after: list[int] | None = None, **changes: Any) -> _core.Run:
+    """Rows of arrival_ps, prompt, output; a pass takes 5 ms."""
+    pool: dict[str, Any] = {"step_time": affine(5 * MS), "engine": ENGINE | changes.pop("engine", {})}
+    pool |= {name: changes.pop(name) for name in ("step_time", "replicas", "router", "instances") if name in changes}
     router, progress = changes.pop("object", None), changes.pop("progress", None)
-    return _core.simulate(trace_of(rows, after), json.dumps(run_of(**changes)), router=router, progress=progress)
-
-
-def numbers(run: _core.Run, name: str) -> list[int]:
-    code = {"status": "B", "reason": "B"}.get(name, "q" if name.endswith("_ps") else "I")
-    return array.array(code, run.column(name)).tolist()
+    run = {"stall_passes": 10_000, "series_interval_ps": 10**12} | changes
+    return small.simulate([pool], trace(*zip(*rows, strict=True), after=after), router=router, progress=progress, **run)
 
 
 @pytest.mark.parametrize("leap", [True, False])
 def test_a_run_of_over_a_hundred_days_is_refused(leap: bool) -> None:
     with pytest.raises(_core.InputError, match="100 days"):
-        simulate([(0, 10, 300)], step_time=step_time(10 * HOUR), leap=leap)
+        simulate([(0, 10, 300)], step_time=affine(10 * HOUR), leap=leap)
     with pytest.raises(_core.InputError, match="100 days"):
-        simulate([(0, 10, 3)], step_time=step_time(2**62), leap=leap)
+        simulate([(0, 10, 3)], step_time=affine(2**62), leap=leap)
     engine = {"max_model_len": 2_000_000, "num_gpu_blocks": 200_000}
     with pytest.raises(_core.InputError, match="100 days"):
-        simulate([(0, 10, 100_000)], step_time=step_time(HOUR), leap=leap, engine=engine)
+        simulate([(0, 10, 100_000)], step_time=affine(HOUR), leap=leap, engine=engine)
 
 
 def test_turns_delayed_beyond_the_horizon_are_refused() -> None:
@@ -148,7 +83,7 @@ def drawn(*counts: int) -> dict[str, object]:
         ({"engine": {"num_lookahead_tokens": 1}}, "speculation"),
         ({"engine": {"id_ranks": [0]}}, "id_ranks"),
         ({"engine": {"id_ranks": [0, 0]}}, "id_ranks"),
-        ({"step_time": step_time(-1)}, "negative"),
+        ({"step_time": affine(-1)}, "negative"),
         ({"router": {"kind": "python", "interval_ps": 10, "delay_ps": 0}}, "microsecond"),
         ({"replicas": 0}, "replicas"),
         ({"stall_passes": 0}, "stall_passes"),
@@ -161,8 +96,8 @@ def test_an_impossible_description_is_refused(changes: dict[str, Any], message: 
 
 def test_a_fine_time_series_is_thinned_and_stays_even() -> None:
     run = simulate([(0, 10, 300), (HOUR, 10, 300)], replicas=256, series_interval_ps=10**6)
-    times = array.array("q", run.series("time_ps")).tolist()
-    replicas = array.array("I", run.series("replica")).tolist()
+    times = series(run, "time_ps")
+    replicas = series(run, "replica")
     first = [time for time, replica in zip(times, replicas, strict=True) if replica == 0]
     assert 2 < len(first) < 20_000
     assert len({later - earlier for earlier, later in pairwise(first)}) == 1

@@ -5,45 +5,17 @@ A pass takes 10, 1 a prompt token and 2 a row that decodes, unless a test says o
 
 from __future__ import annotations
 
-import json
-from array import array
 from typing import Any
 
 import pytest
 
 from servetwin import _core
 
-from .small import VLLM
+from .. import small
+from ..small import LEAPS, MS, NO_TIME, SGLANG, VLLM, affine, gaps, numbers, series, times
 
-MS = 10**9
-ZEROS = dict.fromkeys(("base_ps", "prefill_token_ps", "work_fps", "decode_row_ps", "context_ps", "sequence_ps"), 0)
-TIMES = {
-    "kind": "affine",
-    "host": ZEROS | {"base_ps": 10 * MS, "prefill_token_ps": MS, "decode_row_ps": 2 * MS},
-    "terms": [],
-}
-SGLANG: dict[str, Any] = {
-    "name": "sglang",
-    "version": "0.5.23",
-    "page_size": 1,
-    "max_total_tokens": 4096,
-    "max_running_requests": 8,
-    "context_length": 1024,
-    "chunked_prefill_size": None,
-    "max_prefill_tokens": 1024,
-    "enable_mixed_chunk": False,
-    "schedule_policy": "fcfs",
-    "schedule_conservativeness": 0.3,
-    "disable_radix_cache": True,
-    "enable_priority_scheduling": False,
-    "disable_priority_preemption": False,
-    "schedule_low_priority_values_first": False,
-    "priority_scheduling_preemption_threshold": 10,
-    "disable_overlap_schedule": False,
-    "ignore_eos": False,
-}
+TIMES = affine(10 * MS, prefill_token_ps=MS, decode_row_ps=2 * MS)
 ASYNC = VLLM | {"async_scheduling": True}
-LEAPS = pytest.mark.parametrize("leap", [True, False], ids=["leap", "step"])
 
 
 def simulate(
@@ -59,48 +31,14 @@ def simulate(
     """Rows of arrival in ms, prompt, output."""
     kinds = {"round_robin": {"kind": "round_robin"}, "score": {"kind": "score", "interval_ps": 100 * MS}}
     data = {"ranks": ranks, "in_step": in_step, "balance": kinds[balance], "sync_passes": sync_passes}
-    pool = {"role": "aggregated", "replicas": 1, "engine": engine, "step_time": times, "data": data}
-    run = {
-        "pools": [pool | {"router": {"kind": "round_robin"}}],
-        "seed": 0,
-        "leap": leap,
-        "stall_passes": 100,
-        "users": None,
-        "check_admission": True,
-        "max_passes": None,
-        "series_interval_ps": 5 * MS,
-    }
-    trace = _core.Trace.from_columns(
-        arrival_ps=[row[0] * MS for row in rows],
-        input_tokens=[row[1] for row in rows],
-        output_tokens=[row[2] for row in rows],
-        max_output_tokens=[row[2] for row in rows],
-        priority=[0] * len(rows),
-        after=[-1] * len(rows),
-        block_tokens=64,
-        block_ids=list(range(len(rows))),
-        block_offsets=list(range(len(rows) + 1)),
-    )
-    return _core.simulate(trace, json.dumps(run))
-
-
-def times(run: _core.Run, column: str) -> list[float]:
-    return [ps / MS for ps in array("q", run.column(f"{column}_ps"))]
-
-
-def gaps(run: _core.Run) -> list[float]:
-    """In order of size."""
-    found = [
-        (start + step * index) / MS
-        for start, step, count, weight in run.itl()
-        for index in range(count)
-        for _ in range(weight)
-    ]
-    return sorted(found)
+    pool = {"engine": engine, "step_time": times, "data": data}
+    arrivals_ms, prompts, outputs = zip(*rows, strict=True)
+    requests = small.trace([at * MS for at in arrivals_ms], prompts, outputs)
+    return small.simulate([pool], requests, leap=leap, series_interval_ps=5 * MS)
 
 
 def ranks(run: _core.Run) -> list[int]:
-    return array("I", run.column("rank")).tolist()
+    return numbers(run, "rank")
 
 
 @LEAPS
@@ -163,7 +101,7 @@ def test_graphs_are_padded_to_the_rank_with_most_rows(leap: bool) -> None:
     none = {"at": [0], "start_ps": [0], "slope_fps": [0]}
     tabulated = {
         "kind": "tabulated",
-        "host": ZEROS,
+        "host": NO_TIME,
         "graphs": {"decode_sizes": [1, 4], "piecewise_sizes": [], "padded": True, "piecewise_ps": 0, "eager_ps": 0},
         "tokens": line,
         "sequences": none,
@@ -217,6 +155,5 @@ def test_a_cadence_is_left_while_a_pass_cannot_take_in_all(leap: bool) -> None:
 @LEAPS
 def test_views_and_series_add_up_the_ranks(leap: bool) -> None:
     run = simulate((0, 5, 4), (0, 20, 2), leap=leap)
-    running = array("I", run.series("running")).tolist()
     # Every 5 ms: both run until 42, one until 66.
-    assert running == [2] * 9 + [1] * 5
+    assert series(run, "running") == [2] * 9 + [1] * 5

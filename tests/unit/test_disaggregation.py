@@ -5,18 +5,15 @@ Every pass takes 10 ms. A prompt of 16 tokens is one block of 16 MB, which the l
 
 from __future__ import annotations
 
-import json
-from array import array
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from servetwin import _core
+from .. import small
+from ..small import LEAPS, MS, Ran, affine
+from ..small import VLLM as ENGINE
 
-from .small import VLLM as ENGINE
-
-MS = 10**9
 PASS = 10 * MS
 NEVER, NONE = -1, 2**32 - 1
 REJECTED = 1
@@ -29,18 +26,6 @@ HANDOVER: dict[str, Any] = {
     "bytes_per_token": 10**6,
     "links": [0],
 }
-LEAPS = pytest.mark.parametrize("leap", [True, False], ids=["leap", "step"])
-
-
-class Ran:
-    """A run's columns as lists of numbers."""
-
-    def __init__(self, run: Any) -> None:
-        self._run = run
-
-    def __getattr__(self, name: str) -> list[int]:
-        code = "q" if name.endswith("_ps") else "B" if name in ("status", "reason") else "I"
-        return array(code, self._run.column(name)).tolist()
 
 
 def run(
@@ -58,46 +43,25 @@ def run(
     replicas: tuple[int, int] = (1, 1),
     routers: tuple[dict[str, Any], dict[str, Any]] | None = None,
     priority: Sequence[int] | None = None,
+    stages: int = 1,
 ) -> Ran:
-    count = len(arrivals_ps)
-    prompts = prompts or [16] * count
-    trace = _core.Trace.from_columns(
-        arrival_ps=list(arrivals_ps),
-        input_tokens=list(prompts),
-        output_tokens=list(outputs),
-        max_output_tokens=list(outputs),
-        priority=list(priority or [0] * count),
-        after=[-1] * count,
-        block_tokens=1024,
-        block_ids=list(range(count)),
-        block_offsets=list(range(count + 1)),
-    )
-    flat = dict.fromkeys(("prefill_token_ps", "work_fps", "decode_row_ps", "context_ps", "sequence_ps"), 0)
-    step_time = {"kind": "affine", "host": {"base_ps": PASS, **flat}, "terms": []}
     routers = routers or ({"kind": "round_robin"}, {"kind": "least_requests"})
-    config = {
-        "pools": [
-            {
-                "role": role,
-                "replicas": replicas[index],
-                "engine": ENGINE | ((prefill, decode)[index] or {}),
-                "step_time": step_time,
-                "router": routers[index],
-                "ports": list(ports[index]),
-            }
-            for index, role in enumerate(("prefill", "decode"))
-        ],
-        "links": [link or {"bytes_per_s": 1_600_000_000, "latency_ps": 0}, *links],
-        "handover": HANDOVER | (handover or {}),
-        "seed": 0,
-        "leap": leap,
-        "stall_passes": 100,
-        "users": None,
-        "check_admission": True,
-        "max_passes": None,
-        "series_interval_ps": 1000 * MS,
-    }
-    return Ran(_core.simulate(trace, json.dumps(config)))
+    pools = [
+        {
+            "role": role,
+            "replicas": replicas[index],
+            "engine": ENGINE | ((prefill, decode)[index] or {}),
+            "step_time": affine(PASS),
+            "router": routers[index],
+            "ports": list(ports[index]),
+        }
+        for index, role in enumerate(("prefill", "decode"))
+    ]
+    if stages > 1:
+        pools[0]["pipeline"] = {"kinds": [affine(PASS)], "stages": [0] * stages}
+    requests = small.trace(arrivals_ps, prompts or [16] * len(arrivals_ps), outputs, priority=priority)
+    links = [link or {"bytes_per_s": 1_600_000_000, "latency_ps": 0}, *links]
+    return Ran(small.simulate(pools, requests, leap=leap, links=links, handover=HANDOVER | (handover or {})))
 
 
 @LEAPS
@@ -112,6 +76,22 @@ def test_the_way_of_one_request(leap: bool) -> None:
     assert ran.first_token_ps == [ran.transfer_end_ps[0] + PASS]
     assert ran.end_ps == [ran.first_token_ps[0] + 3 * PASS]
     assert (ran.prefill_replica, ran.replica, ran.output_tokens, ran.transferred_tokens) == ([0], [1], [4], [16])
+
+
+@LEAPS
+def test_stages_push_once_they_are_told_where_to(leap: bool) -> None:
+    """A pass in each of two stages; the decode replica answers with a message, and the source needs none after."""
+    times = {"control_ps": 2 * MS, "bootstrap_ps": 5 * MS, "setup_ps": MS, "pushes": True}
+    rows = {"prefill": {"num_gpu_blocks": 2}, "stages": 2}
+    ran = run(
+        [0, 0], [4, 1], leap=leap, handover=times, link={"bytes_per_s": 1_600_000_000, "latency_ps": 3 * MS}, **rows
+    )
+    assert ran.prefilled_ps[0] == 2 * PASS
+    assert ran.decode_routed_ps[0] == 2 * PASS + 2 * MS
+    assert ran.transfer_start_ps[0] == 2 * PASS + 2 * MS + 5 * MS + 2 * MS + MS + 3 * MS
+    assert ran.transfer_end_ps[0] == ran.transfer_start_ps[0] + PASS
+    assert ran.first_token_ps[0] == ran.transfer_end_ps[0] + PASS
+    assert ran.scheduled_ps[1] == ran.transfer_end_ps[0], "the block is free as soon as it is sent"
 
 
 @LEAPS

@@ -16,9 +16,9 @@ from servetwin.describe import resolve, with_error
 from servetwin.reference.lowered import step_time
 from servetwin.reference.step_time import Features
 from servetwin.spec import make_spec
-from servetwin.timing import ErrorDraw, Scaled, drawn, pass_limits, timing_model
+from servetwin.timing import pass_limits, timing_model
 from servetwin.timing.base import Lowered, PassLimits
-from servetwin.timing.draws import scaled
+from servetwin.timing.draws import ErrorDraw, Scaled, drawn, scaled
 
 OWN: dict[str, Any] = {"num_gpu_blocks": 4096, "max_model_len": 8192}
 ANALYTIC = {"model": "llama-3.1-8b", "gpu": "h100"}

@@ -5,8 +5,6 @@ In each of two stages a pass takes 10, 1 a prompt token and 2 a row that decodes
 
 from __future__ import annotations
 
-import json
-from array import array
 from typing import Any
 
 import pytest
@@ -14,24 +12,21 @@ import pytest
 from servetwin import _core
 from servetwin.catalog import GPUS, MODELS
 from servetwin.catalog.stages import stage_layers, stages
+from servetwin.describe import resolve
 from servetwin.errors import SpecError
 from servetwin.spec import make_spec
 from servetwin.spec.deployment import Parallel
 
-from .small import VLLM
-
-MS = 10**9
-ZEROS = dict.fromkeys(("base_ps", "prefill_token_ps", "work_fps", "decode_row_ps", "context_ps", "sequence_ps"), 0)
+from .. import small
+from ..small import LEAPS, MS, VLLM, gaps, times
 
 
 def affine(base: int, prompt_token: int) -> dict[str, Any]:
-    terms = {"base_ps": base * MS, "prefill_token_ps": prompt_token * MS, "decode_row_ps": 2 * MS}
-    return {"kind": "affine", "host": ZEROS | terms, "terms": []}
+    return small.affine(base * MS, prefill_token_ps=prompt_token * MS, decode_row_ps=2 * MS)
 
 
 TIMES = affine(10, 1)
 ASYNC = VLLM | {"async_scheduling": True}
-LEAPS = pytest.mark.parametrize("leap", [True, False], ids=["leap", "step"])
 ENGINES = pytest.mark.parametrize("engine", [VLLM, ASYNC], ids=["sync", "async"])
 
 
@@ -41,54 +36,16 @@ def simulate(
     engine: dict[str, Any],
     kinds: tuple[dict[str, Any], ...] = (TIMES,),
     stages: tuple[int, ...] = (0, 0),
+    ranks: int = 1,
     **options: Any,
 ) -> _core.Run:
     """Rows of arrival in ms, prompt, output."""
-    pool = {
-        "role": "aggregated",
-        "replicas": 1,
-        "engine": engine | options,
-        "step_time": kinds[0],
-        "pipeline": {"kinds": kinds, "stages": stages},
-        "router": {"kind": "round_robin"},
-    }
-    run = {
-        "pools": [pool],
-        "seed": 0,
-        "leap": leap,
-        "stall_passes": 100,
-        "users": None,
-        "check_admission": True,
-        "max_passes": None,
-        "series_interval_ps": 5 * MS,
-    }
-    trace = _core.Trace.from_columns(
-        arrival_ps=[row[0] * MS for row in rows],
-        input_tokens=[row[1] for row in rows],
-        output_tokens=[row[2] for row in rows],
-        max_output_tokens=[row[2] for row in rows],
-        priority=[0] * len(rows),
-        after=[-1] * len(rows),
-        block_tokens=64,
-        block_ids=list(range(len(rows))),
-        block_offsets=list(range(len(rows) + 1)),
-    )
-    return _core.simulate(trace, json.dumps(run))
-
-
-def times(run: _core.Run, column: str) -> list[float]:
-    return [ps / MS for ps in array("q", run.column(f"{column}_ps"))]
-
-
-def gaps(run: _core.Run) -> list[float]:
-    """In order of size."""
-    found = [
-        (start + step * index) / MS
-        for start, step, count, weight in run.itl()
-        for index in range(count)
-        for _ in range(weight)
-    ]
-    return sorted(found)
+    data = {"ranks": ranks, "in_step": False, "balance": {"kind": "round_robin"}, "sync_passes": 0}
+    pipeline = {"kinds": kinds, "stages": stages}
+    pool = {"engine": engine | options, "step_time": kinds[0], "pipeline": pipeline, "data": data}
+    arrivals_ms, prompts, outputs = zip(*rows, strict=True)
+    requests = small.trace([at * MS for at in arrivals_ms], prompts, outputs)
+    return small.simulate([pool], requests, leap=leap)
 
 
 @LEAPS
@@ -155,6 +112,17 @@ def test_more_stages_hold_more_micro_batches(leap: bool) -> None:
     assert run.passes == 4 * 50
 
 
+@LEAPS
+@ENGINES
+def test_data_ranks_apart_have_stages_of_their_own(leap: bool, engine: dict[str, Any]) -> None:
+    rows = [(0, 5, 4), (0, 20, 3)]
+    run = simulate(*rows, leap=leap, engine=engine, ranks=2)
+    alone = [simulate(row, leap=leap, engine=engine) for row in rows]
+    assert small.numbers(run, "rank") == [0, 1]
+    for column in ("first_token", "last_token"):
+        assert times(run, column) == [times(one, column)[0] for one in alone]
+
+
 def test_layers_that_are_left_over() -> None:
     spec = make_spec({}).model_copy(update={"parallel": Parallel(pipeline=5)})
     assert stage_layers(spec, 102) == [20, 20, 21, 21, 20]
@@ -174,6 +142,14 @@ def test_stages_in_two_machines_send_over_a_nic() -> None:
     assert [stage.sends_bytes_per_s for stage in found] == [nvlink, 50e9, nvlink, 0]
     with pytest.raises(SpecError, match="lie in several domains of 8"):
         stages(staged(nodes=2), model, gpu)
+
+
+def test_stages_of_data_ranks_in_step_are_refused_by_name() -> None:
+    parallel = {"data": 2, "pipeline": 2}
+    assert resolve(make_spec({"model": "llama-3.1-70b", "gpu": "h200", "parallel": parallel})).first.stages == (0, 1)
+    with pytest.raises(SpecError, match="stages of data ranks in step") as error:
+        resolve(make_spec({"model": "qwen3-235b-a22b", "gpu": "h200", "parallel": parallel}))
+    assert error.value.field == "parallel.pipeline"
 
 
 @pytest.mark.parametrize("host", [{"tiers": {"host": {"blocks": 100}}}, {"engine": {"kv_offloading_size": 1}}])

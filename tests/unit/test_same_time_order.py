@@ -6,17 +6,16 @@ In every world here each pass takes exactly 10 ms, so that everything falls on t
 from __future__ import annotations
 
 import json
-from array import array
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from .small import VLLM as ENGINE
+from .. import small
+from ..small import LEAPS, MS, Ran, affine
+from ..small import VLLM as ENGINE
 
-MS = 10**9
 PASS = 10 * MS
-LEAPS = pytest.mark.parametrize("leap", [True, False], ids=["leap", "step"])
 
 NOW: dict[str, Any] = {"kind": "python", "interval_ps": 0, "delay_ps": 0}
 """A router that is shown the present."""
@@ -32,19 +31,6 @@ KV_AWARE = """{
 def ticking(interval_ps: int, *, delay_ps: int = 0) -> dict[str, Any]:
     """A router that is shown what was sampled every `interval_ps`, `delay_ps` later."""
     return {"kind": "python", "interval_ps": interval_ps, "delay_ps": delay_ps}
-
-
-class Ran:
-    """A run's columns as lists of numbers."""
-
-    def __init__(self, run: Any) -> None:
-        self._run = run
-
-    def __getattr__(self, name: str) -> list[int]:
-        return array("q" if name.endswith("_ps") else "I", self._run.column(name)).tolist()
-
-    def series(self, name: str) -> list[int]:
-        return array("q" if name.endswith("_ps") else "I", self._run.series(name)).tolist()
 
 
 class Witness:
@@ -83,40 +69,11 @@ def run(
     **engine: Any,
 ) -> Ran:
     """Requests of 8 prompt tokens; `outputs` tokens come one a pass, the first with the prompt's own pass."""
-    from servetwin import _core
-
-    count = len(arrivals_ps)
-    trace = _core.Trace.from_columns(
-        arrival_ps=list(arrivals_ps),
-        input_tokens=[8] * count,
-        output_tokens=list(outputs),
-        max_output_tokens=list(outputs),
-        priority=list(priority or [0] * count),
-        after=list(after or [-1] * count),
-        block_tokens=16,
-        block_ids=list(range(count)),
-        block_offsets=list(range(count + 1)),
-    )
-    flat = dict.fromkeys(("prefill_token_ps", "work_fps", "decode_row_ps", "context_ps", "sequence_ps"), 0)
-    config = {
-        "pools": [
-            {
-                "role": "aggregated",
-                "replicas": replicas,
-                "engine": ENGINE | engine,
-                "step_time": {"kind": "affine", "host": {"base_ps": PASS, **flat}, "terms": []},
-                "router": router or {"kind": "round_robin"},
-            }
-        ],
-        "seed": 0,
-        "leap": leap,
-        "stall_passes": 100,
-        "users": users,
-        "check_admission": True,
-        "max_passes": None,
-        "series_interval_ps": series_interval_ps,
-    }
-    return Ran(_core.simulate(trace, json.dumps(config), router=witness))
+    pool = {"replicas": replicas, "engine": ENGINE | engine, "step_time": affine(PASS)}
+    pool |= {} if router is None else {"router": router}
+    requests = small.trace(arrivals_ps, [8] * len(arrivals_ps), outputs, priority=priority, after=after)
+    every = {"series_interval_ps": series_interval_ps}
+    return Ran(small.simulate([pool], requests, router=witness, leap=leap, users=users, **every))
 
 
 @LEAPS

@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-import json
-from array import array
 from typing import Any
 
 from servetwin import _core
 
-MS = 10**9
-ENGINE = {
-    "name": "sglang",
-    "version": "0.5.23",
-    "page_size": 1,
+from ..small import MS, SGLANG, affine, numbers, simulate
+from ..small import trace as trace_of
+
+ENGINE = SGLANG | {
     "max_total_tokens": 1000,
-    "max_running_requests": 8,
     "context_length": 4096,
     "chunked_prefill_size": 100,
     "max_prefill_tokens": 16384,
-    "enable_mixed_chunk": False,
-    "schedule_policy": "fcfs",
     "schedule_conservativeness": 1.0,
     "disable_radix_cache": False,
-    "enable_priority_scheduling": False,
-    "disable_priority_preemption": False,
-    "schedule_low_priority_values_first": False,
-    "priority_scheduling_preemption_threshold": 10,
     "disable_overlap_schedule": True,
-    "ignore_eos": False,
 }
 DECODE = ENGINE | {
     "disable_radix_cache": True,
@@ -36,52 +25,16 @@ DECODE = ENGINE | {
 
 
 def step_time(base_ms: int, token_us: int = 0) -> dict[str, Any]:
-    nothing = dict.fromkeys(("work_fps", "decode_row_ps", "context_ps", "sequence_ps"), 0)
-    return {
-        "kind": "affine",
-        "host": {"base_ps": base_ms * MS, "prefill_token_ps": token_us * 10**6, **nothing},
-        "terms": [],
-    }
+    return affine(base_ms * MS, prefill_token_ps=token_us * 10**6)
 
 
 def trace(arrivals_ms: list[float], prompts: list[int], outputs: list[int], blocks: list[list[int]]) -> _core.Trace:
     """Blocks of ten tokens."""
-    ids = [block for own in blocks for block in own]
-    dense = {block: index for index, block in enumerate(dict.fromkeys(ids))}
-    offsets = [0]
-    for own in blocks:
-        offsets.append(offsets[-1] + len(own))
-    return _core.Trace.from_columns(
-        arrival_ps=[round(at * MS) for at in arrivals_ms],
-        input_tokens=prompts,
-        output_tokens=outputs,
-        max_output_tokens=outputs,
-        priority=[0] * len(prompts),
-        after=[-1] * len(prompts),
-        block_tokens=10,
-        block_ids=[dense[block] for block in ids],
-        block_offsets=offsets,
-    )
-
-
-def simulate(pools: list[dict[str, Any]], requests: _core.Trace, **more: Any) -> _core.Run:
-    pools = [{"replicas": 1, "router": {"kind": "round_robin"}, **pool} for pool in pools]
-    run = {
-        "pools": pools,
-        "seed": 0,
-        "leap": True,
-        "stall_passes": 300,
-        "users": None,
-        "check_admission": True,
-        "max_passes": None,
-        "series_interval_ps": 10**12,
-        **more,
-    }
-    return _core.simulate(requests, json.dumps(run))
+    return trace_of([round(at * MS) for at in arrivals_ms], prompts, outputs, blocks=blocks, block_tokens=10)
 
 
 def milliseconds(run: _core.Run, name: str) -> list[float]:
-    return [at / MS for at in array("q", run.column(name))]
+    return [at / MS for at in numbers(run, name)]
 
 
 def handed_over(requests: _core.Trace, decode: dict[str, Any] = DECODE) -> _core.Run:
@@ -134,7 +87,7 @@ def test_memory_for_some_decodes_is_kept_for_each_request() -> None:
 
 def test_a_prompt_that_a_decode_replica_could_never_reserve_is_rejected() -> None:
     run = handed_over(trace([0], [250], [3], [list(range(25))]), DECODE | {"max_total_tokens": 300})
-    assert list(array("B", run.column("status"))) == [1]
+    assert numbers(run, "status") == [1]
 
 
 def cached(requests: _core.Trace, write_policy: str, **engine: Any) -> _core.Run:
@@ -149,7 +102,7 @@ def cached(requests: _core.Trace, write_policy: str, **engine: Any) -> _core.Run
         "store": speed,
     }
     engine = ENGINE | {"max_total_tokens": 60, "hicache": hicache} | engine
-    return simulate([{"role": "aggregated", "engine": engine, "step_time": step_time(10, 100)}], requests)
+    return simulate([{"engine": engine, "step_time": step_time(10, 100)}], requests)
 
 
 OTHERS = trace([0, 1000, 2000], [40, 40, 40], [1, 1, 1], [[1, 2, 3, 4], [5, 6, 7, 8], [1, 2, 3, 4]])
@@ -158,7 +111,7 @@ OTHERS = trace([0, 1000, 2000], [40, 40, 40], [1, 1, 1], [[1, 2, 3, 4], [5, 6, 7
 
 def test_write_through_loads_back_what_was_evicted() -> None:
     run = cached(OTHERS, "write_through")
-    assert list(array("I", run.column("cached_tokens"))) == [0, 0, 39]
+    assert numbers(run, "cached_tokens") == [0, 0, 39]
     # The first 39 tokens are loaded in 40 ms, while the last is computed in 10.1: one layer of it comes after.
     assert milliseconds(run, "end_ps") == [14.0, 1014.0, 2000 + 40 + 1.01]
 
@@ -170,16 +123,16 @@ def test_write_back_makes_the_pass_wait_that_needs_the_room() -> None:
 
 
 def test_write_through_selective_copies_what_comes_twice() -> None:
-    assert list(array("I", cached(OTHERS, "write_through_selective").column("cached_tokens"))) == [0, 0, 0]
+    assert numbers(cached(OTHERS, "write_through_selective"), "cached_tokens") == [0, 0, 0]
     twice = trace([0, 500, 1000, 2000], [40] * 4, [1] * 4, [[1, 2, 3, 4], [1, 2, 3, 4], [5, 6, 7, 8], [1, 2, 3, 4]])
-    assert list(array("I", cached(twice, "write_through_selective").column("cached_tokens"))) == [0, 39, 0, 39]
+    assert numbers(cached(twice, "write_through_selective"), "cached_tokens") == [0, 39, 0, 39]
 
 
 def test_a_pool_that_is_smaller_than_a_prompt_keeps_nothing() -> None:
     hicache = {"write_policy": "write_through", "tokens": 39, "layers": 1, "token_bytes": 1}
     speed = {"bytes_per_s": 10**9, "latency_ps": 0}
     run = cached(OTHERS, "write_through", hicache={**hicache, "load": speed, "store": speed})
-    assert list(array("I", run.column("cached_tokens"))) == [0, 0, 0]
+    assert numbers(run, "cached_tokens") == [0, 0, 0]
 
 
 def test_memory_that_is_being_copied_is_not_there_for_others() -> None:

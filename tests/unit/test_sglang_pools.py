@@ -8,13 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import pytest
-
-from servetwin import Result, _core, check_invariants, simulate
+from servetwin import Result, check_invariants, simulate
 from servetwin.spec import make_spec
 
-MS = 10**9
-LEAPS = pytest.mark.parametrize("leap", [True, False], ids=["leap", "step"])
+from ..small import LEAPS, MS, TEN_MS, trace
+
 ENGINE = {
     "name": "sglang",
     "max_running_requests": 2,
@@ -22,7 +20,6 @@ ENGINE = {
     "context_length": 1000,
     "disable_overlap_schedule": True,
 }
-PASSES = {"kind": "linear", "base_ms": 10, "request_ms": 0, "prompt_token_us": 0, "stream_ms": 0}
 
 
 def run(
@@ -41,29 +38,26 @@ def run(
     timeout_s: float = 100.0,
     **more: Any,
 ) -> Result:
-    count = len(arrivals_ms)
-    contents = blocks or [[row] for row in range(count)]
-    trace = _core.Trace.from_columns(
-        arrival_ps=[int(arrival * MS) for arrival in arrivals_ms],
-        input_tokens=list(prompts),
-        output_tokens=list(outputs),
-        max_output_tokens=list(limits or outputs),
-        priority=list(priority or [0] * count),
-        after=list(after or [-1] * count),
-        block_tokens=1024 if blocks is None else 10,
-        block_ids=[block for row in contents for block in row],
-        block_offsets=[sum(map(len, contents[:row])) for row in range(count + 1)],
-    )
     spec = {
         "engine": ENGINE | (engine or {}),
         "pools": {"prefill": prefill or {}, "decode": {"engine": {"num_reserved_decode_tokens": 0} | (decode or {})}},
         "handover": {"link": "wire", "control_ms": 0, "setup_ms": 0, "timeout_s": timeout_s, "kv_bytes_per_token": 1},
         "cluster": {"nodes": 4, "links": {"wire": {"gbytes_per_s": 100}}},
-        "timing": PASSES,
+        "timing": TEN_MS,
         "workload": {"trace": "given"},
         **more,
     }
-    result = simulate(make_spec(spec), trace, leap=leap)
+    requests = trace(
+        [int(arrival * MS) for arrival in arrivals_ms],
+        prompts,
+        outputs,
+        max_output_tokens=limits,
+        priority=priority,
+        after=after,
+        blocks=blocks,
+        block_tokens=1024 if blocks is None else 10,
+    )
+    result = simulate(make_spec(spec), requests, leap=leap)
     check_invariants(result)
     return result
 

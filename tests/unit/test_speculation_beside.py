@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from servetwin import Result, _core, check_invariants, simulate
+from servetwin import Result, check_invariants, simulate
 from servetwin.describe import resolve, run_description
 from servetwin.errors import SpecError
 from servetwin.spec import Spec, make_spec
 
-MS = 10**9
-LEAPS = pytest.mark.parametrize("leap", [True, False], ids=["leap", "step"])
+from ..small import LEAPS, MS, TEN_MS, trace
+
 EAGLE = {
     "speculative_algorithm": "EAGLE",
     "speculative_num_steps": 3,
@@ -41,6 +41,8 @@ VLLM: dict[str, Any] = {
     "speculative": {"method": "eagle", "num_speculative_tokens": 3, "acceptance": 1},
 }
 WIRE = {"link": "wire", "control_ms": 0, "setup_ms": 0, "kv_bytes_per_token": 1}
+AGAIN: dict[str, Any] = {"arrivals_ms": [0, 1000, 2000], "blocks": [[0], [1], [0]]}
+"""The third prompt is the first again."""
 
 
 def specified(engine: dict[str, Any], **more: Any) -> Spec:
@@ -50,7 +52,7 @@ def specified(engine: dict[str, Any], **more: Any) -> Spec:
         "pools": pools,
         "handover": WIRE,
         "cluster": {"nodes": 4, "links": {"wire": {"gbytes_per_s": 1000, "latency_us": 0}}},
-        "timing": {"kind": "linear", "base_ms": 10, "request_ms": 0, "prompt_token_us": 0, "stream_ms": 0},
+        "timing": TEN_MS,
         "workload": {"trace": "given"},
     }
     return make_spec(given | more)
@@ -58,24 +60,20 @@ def specified(engine: dict[str, Any], **more: Any) -> Spec:
 
 def alone(engine: dict[str, Any], **more: Any) -> Spec:
     """One replica."""
-    timing = {"kind": "linear", "base_ms": 10, "request_ms": 0, "prompt_token_us": 0, "stream_ms": 0}
-    return make_spec({"engine": engine, "timing": timing, "workload": {"trace": "given"}} | more)
+    return make_spec({"engine": engine, "timing": TEN_MS, "workload": {"trace": "given"}} | more)
 
 
-def run(spec: Spec, prompts: list[int], outputs: list[int], *, leap: bool) -> Result:
-    count = len(prompts)
-    trace = _core.Trace.from_columns(
-        arrival_ps=[0] * count,
-        input_tokens=prompts,
-        output_tokens=outputs,
-        max_output_tokens=outputs,
-        priority=[0] * count,
-        after=[-1] * count,
-        block_tokens=1024,
-        block_ids=list(range(count)),
-        block_offsets=list(range(count + 1)),
-    )
-    result = simulate(spec, trace, leap=leap)
+def run(
+    spec: Spec,
+    prompts: list[int],
+    outputs: list[int],
+    *,
+    leap: bool,
+    arrivals_ms: list[int] | None = None,
+    blocks: list[list[int]] | None = None,
+) -> Result:
+    arrival_ps = [at * MS for at in arrivals_ms or [0] * len(prompts)]
+    result = simulate(spec, trace(arrival_ps, prompts, outputs, blocks=blocks, block_tokens=1024), leap=leap)
     check_invariants(result)
     return result
 
@@ -194,19 +192,7 @@ def test_vllm_loads_less_for_multi_token_prediction(leap: bool, method: str, loa
         VLLM | {"num_gpu_blocks": 7, "speculative": drafts},
         tiers={"host": host, "kv_bytes_per_token": 1000},
     )
-    trace = _core.Trace.from_columns(
-        arrival_ps=[0, 1000 * MS, 2000 * MS],
-        input_tokens=[40, 90, 40],
-        output_tokens=[1, 1, 1],
-        max_output_tokens=[1, 1, 1],
-        priority=[0, 0, 0],
-        after=[-1, -1, -1],
-        block_tokens=1024,
-        block_ids=[0, 1, 0],
-        block_offsets=[0, 1, 2, 3],
-    )
-    result = simulate(spec, trace, leap=leap)
-    check_invariants(result)
+    result = run(spec, [40, 90, 40], [1, 1, 1], leap=leap, **AGAIN)
     assert result.requests["host_tokens"].to_pylist() == [0, 0, loaded]
 
 
@@ -214,18 +200,6 @@ def test_vllm_loads_less_for_multi_token_prediction(leap: bool, method: str, loa
 def test_hicache_loads_a_prefix_for_rows_that_verify_drafts(leap: bool) -> None:
     host = {"tiers": {"host": {"store_gbytes_per_s": 1, "load_gbytes_per_s": 1}, "kv_bytes_per_token": 1000}}
     engine = SGLANG | {"max_total_tokens": 120, "enable_hierarchical_cache": True, "hicache_ratio": 4}
-    trace = _core.Trace.from_columns(
-        arrival_ps=[0, 1000 * MS, 2000 * MS],
-        input_tokens=[40, 90, 40],
-        output_tokens=[9, 9, 9],
-        max_output_tokens=[9, 9, 9],
-        priority=[0, 0, 0],
-        after=[-1, -1, -1],
-        block_tokens=1024,
-        block_ids=[0, 1, 0],
-        block_offsets=[0, 1, 2, 3],
-    )
-    result = simulate(alone(engine, **host), trace, leap=leap)
-    check_invariants(result)
+    result = run(alone(engine, **host), [40, 90, 40], [9, 9, 9], leap=leap, **AGAIN)
     assert result.requests["host_tokens"].to_pylist() == [0, 0, 39]
     assert result.summary["acceptance_length"] == 4

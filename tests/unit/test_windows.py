@@ -7,17 +7,17 @@ from typing import Any
 
 import pytest
 
-from servetwin import _core, simulate
+from servetwin import simulate
 from servetwin.catalog import resolve_engine
 from servetwin.catalog.engine import ResolvedEngine
 from servetwin.describe import resolve, run_description
 from servetwin.errors import SpecError
 from servetwin.spec import make_spec
 
-MS = 10**9
+from ..small import MS, TEN_MS, trace
+
 V4 = {"model": "deepseek-v4-pro", "gpu": "b300", "parallel": {"tensor": 8}}
 OSS = {"model": "gpt-oss-20b", "gpu": "h100"}
-PASSES = {"kind": "linear", "base_ms": 10, "request_ms": 0, "prompt_token_us": 0, "stream_ms": 0}
 
 
 def sglang(spec: dict[str, Any], role: str = "aggregated", **options: Any) -> ResolvedEngine:
@@ -104,21 +104,12 @@ def handover(options: dict[str, Any]) -> dict[str, Any]:
 
 def cached(prompts: Sequence[tuple[int, Sequence[int]]], outputs: int = 2, **options: Any) -> list[int]:
     """Tokens that requests of these lengths and contents, in blocks of 10, find in the cache, one after the other."""
-    names: dict[int, int] = {}
-    trace = _core.Trace.from_columns(
-        arrival_ps=[row * 100_000 * MS for row in range(len(prompts))],
-        input_tokens=[length for length, _ in prompts],
-        output_tokens=[outputs] * len(prompts),
-        max_output_tokens=[outputs] * len(prompts),
-        priority=[0] * len(prompts),
-        after=[-1] * len(prompts),
-        block_tokens=10,
-        block_ids=[names.setdefault(block, len(names)) for _, blocks in prompts for block in blocks],
-        block_offsets=[sum(len(blocks) for _, blocks in prompts[:row]) for row in range(len(prompts) + 1)],
-    )
+    lengths, contents = zip(*prompts, strict=True)
+    arrival_ps = [row * 100_000 * MS for row in range(len(prompts))]
+    requests = trace(arrival_ps, lengths, [outputs] * len(prompts), blocks=contents, block_tokens=10)
     engine = {"name": "sglang", "max_total_tokens": 20_000, "context_length": 8192, "chunked_prefill_size": 2048}
-    spec = make_spec(OSS | {"engine": engine | {"disable_overlap_schedule": True} | options, "timing": PASSES})
-    result = simulate(spec, trace)
+    spec = make_spec(OSS | {"engine": engine | {"disable_overlap_schedule": True} | options, "timing": TEN_MS})
+    result = simulate(spec, requests)
     assert set(result.requests["status"].to_pylist()) == {"completed"}
     found: list[int] = result.requests["cached_tokens"].to_pylist()
     return found

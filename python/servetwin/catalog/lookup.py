@@ -7,11 +7,8 @@ from pathlib import Path
 
 from ..errors import InputError, SpecError
 from ..spec import Spec
-from .checkpoints import CHECKPOINTS
-from .config_json import looks_like_path, read_config
 from .gpus import GPUS, Gpu, gpu_name
 from .models import Model
-from .named import MODELS, model_name
 
 
 def gpu(name: str) -> Gpu:
@@ -24,6 +21,11 @@ def gpu(name: str) -> Gpu:
 
 def model(name: str, path: Path) -> Model:
     """By name, or from the config.json at `path` if the name looks like a path. Raises InputError."""
+    # Models are made where a spec names one.
+    from .checkpoints import CHECKPOINTS
+    from .config_json import looks_like_path, read_config
+    from .named import MODELS, model_name
+
     if looks_like_path(name):
         return read_config(path)
     known = model_name(name)

@@ -10,9 +10,6 @@ from ..spec.engine import SglangEngine, TrtllmEngine, VllmEngine
 from .engine import ResolvedEngine
 from .lookup import find_model
 from .parallel import check_ranks
-from .sglang import resolve_sglang
-from .trtllm import resolve_trtllm
-from .vllm import resolve_vllm
 
 
 def resolve_engine(spec: Spec, role: str = "aggregated") -> ResolvedEngine:
@@ -46,10 +43,16 @@ def _resolved(spec: Spec, role: str) -> ResolvedEngine:
     engine = spec.engine
     match engine:
         case VllmEngine():
+            from .vllm import resolve_vllm
+
             return resolve_vllm(spec, engine)
         case SglangEngine():
+            from .sglang import resolve_sglang
+
             return resolve_sglang(spec, engine, role)
         case TrtllmEngine():
+            from .trtllm import resolve_trtllm
+
             return resolve_trtllm(spec, engine)
         case _:
             assert_never(engine)

@@ -67,7 +67,7 @@ def silicon(
         raise InputError("its folder does not exist", file=str(plot))
     _print(_silicon(data))
     if plot is not None:
-        from ..report.file import write_whole
+        from ..files import write_whole
         from ..report.predicted import drawing
 
         write_whole(plot, [drawing(_compared(data).compared)])

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import typer
 
 from ..errors import ExitCode
@@ -22,6 +19,7 @@ def capacity(
     that the deployment keeps up with. Exit codes: 0 found, 1 no load meets the level, 2 bad input.
     """
     from ..plan.curve import curve
+    from ..replication import processors
     from ..report.capacity import print_curve
     from ..simulation import with_trace
     from ..spec import load_spec
@@ -29,10 +27,10 @@ def capacity(
 
     loaded = load_spec(spec, set_ or ())
     if trace is not None:
-        loaded = with_trace(loaded, str(Path(trace).absolute()))
+        loaded = with_trace(loaded, trace)
     around = sorted({loaded.replicas - 1, loaded.replicas + 1, 2 * loaded.replicas} - {0, loaded.replicas})
     if loaded.pools is not None:
         around = []  # which pool another replica joins is a question for `plan`
-    found = curve(loaded, open_workload(loaded), replicas=around, workers=os.cpu_count() or 1)
+    found = curve(loaded, open_workload(loaded), replicas=around, workers=processors())
     print_curve(found, loaded.replicas)
     raise typer.Exit(int(ExitCode.DONE if found.limit is not None else ExitCode.DIFFERS))

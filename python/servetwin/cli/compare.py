@@ -34,8 +34,9 @@ def compare(
 
     comparison = Comparison.load(folders)
     if html is not None:
+        from ..files import write_whole
         from ..report.compare.page import comparison_page
-        from ..report.file import size_text, write_whole
+        from ..report.text import size_text
 
         size = size_text(write_whole(html, [comparison_page(comparison)]))
     if json_:

@@ -21,8 +21,8 @@ def demo(
 
     Exit codes: 0 done, 2 the folder is there already.
     """
+    from ..files import write_whole
     from ..plan.folder import create
-    from ..report.file import write_whole
     from ..spec import load_spec
     from .plan import carry_out
 

@@ -120,13 +120,11 @@ def _chosen(what: Path, trial: int | None) -> tuple[Spec, Trace | None]:
 
 
 def _save(out: Path, files: dict[str, str], spec: Spec, trace: Trace | None) -> None:
-    """Whole or not at all: made beside its place, and moved there."""
-    import os
-    import shutil
-
+    """Whole or not at all."""
     import yaml
 
     from ..deploy.verify import WORKLOAD
+    from ..files import whole_folder
     from ..spec.workload import TraceWorkload
     from ..workload import open_workload, write_trace
 
@@ -136,20 +134,13 @@ def _save(out: Path, files: dict[str, str], spec: Spec, trace: Trace | None) -> 
     replayed = spec.with_workload(TraceWorkload(trace=WHOLE, users=spec.users))
     data = {key: value for key, value in replayed.source.data.items() if key != "search"}
     files["spec.yaml"] = yaml.dump(data, Dumper=yaml.SafeDumper, sort_keys=False, allow_unicode=True)
-    beside = out.with_name(f".{out.name}.{os.getpid()}.part")
-    try:
-        beside.mkdir(parents=True)
+    with whole_folder(out) as draft:
         for name, text in files.items():
-            (beside / name).write_text(text, encoding="utf-8")
+            (draft / name).write_text(text, encoding="utf-8")
             if name.endswith(".sh"):
-                (beside / name).chmod(0o755)
-        write_trace(trace, beside / WORKLOAD)
-        write_trace(trace, beside / WHOLE)
-        os.replace(beside, out)
-    except OSError as error:
-        raise InputError(f"cannot be written: {error.strerror}", file=str(out)) from None
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+                (draft / name).chmod(0o755)
+        write_trace(trace, draft / WORKLOAD)
+        write_trace(trace, draft / WHOLE)
     typer.echo(f"{out}: {', '.join([*files, WORKLOAD, WHOLE])}")
 
 

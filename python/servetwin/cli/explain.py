@@ -65,7 +65,7 @@ def explain(
             raise InputError("never read: a spec has no trials", field="trial", found=str(trial))
         spec = load_spec(what, set_ or ())
         if trace is not None:
-            spec = with_trace(spec, str(Path(trace).absolute()))
+            spec = with_trace(spec, trace)
     explanation = run(spec, workload, axes=axes, replications=replications)
     told = explanation.as_json()
     if as_json:

@@ -23,8 +23,9 @@ def report(
 
     Exit codes: 0 done, 2 bad input.
     """
-    from ..report.file import size_text, write_whole
+    from ..files import write_whole
     from ..report.page.document import report_page
+    from ..report.text import size_text
     from ..result.store import PAGE, load
 
     page = report_page(load(folder))

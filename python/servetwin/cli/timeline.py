@@ -36,7 +36,8 @@ def timeline(
 
     Times are seconds of the trace. Exit codes: 0 done, 2 bad input.
     """
-    from ..report.file import size_text, write_whole
+    from ..files import write_whole
+    from ..report.text import size_text
     from ..report.timeline.document import timeline as parts
     from ..report.timeline.window import Window
     from ..result.store import TIMELINE, load

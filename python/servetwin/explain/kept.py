@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
+from ..files import write_whole
 
 FOLDER = "explanations"
 
@@ -16,14 +16,11 @@ FOLDER = "explanations"
 def keep(study: Path, told: Mapping[str, Any]) -> None:
     """Writes what `Explanation.as_json` tells, with its `trial` and `load`. Raises InputError if it cannot."""
     file = study / FOLDER / f"{told['trial']}.json"
-    draft = file.with_name(f".{file.name}.{os.getpid()}")
     try:
         file.parent.mkdir(exist_ok=True)
-        draft.write_text(json.dumps(told, indent=1, ensure_ascii=False), encoding="utf-8")
-        draft.replace(file)
     except OSError as error:
-        draft.unlink(missing_ok=True)
         raise InputError(f"cannot be written: {error.strerror}", file=str(file)) from None
+    write_whole(file, [json.dumps(told, indent=1, ensure_ascii=False)])
 
 
 def kept(study: Path) -> dict[int, dict[str, Any]]:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InputError
+from ..files import whole_file
 from .finished import Finished
 from .runs import WHOLE
 from .space import described
@@ -66,15 +65,9 @@ def trial_table(study: Finished) -> pa.Table:
 
 def write_trials(study: Finished) -> Path:
     """Puts the table into the study's folder, whole or not at all. Raises InputError if it cannot."""
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     path = study.folder.path / FILE
-    draft = path.with_name(f".{FILE}.{os.getpid()}")
-    try:
+    with whole_file(path) as draft:
         pq.write_table(trial_table(study), draft)
-        draft.replace(path)
-    except (OSError, pa.ArrowException) as error:
-        draft.unlink(missing_ok=True)
-        raise InputError(f"cannot be written: {error}", file=str(path)) from None
     return path

@@ -6,9 +6,7 @@ Its layout is LLMServingSim's: `meta.yaml`, and `tpN/` with a file for each tabl
 from __future__ import annotations
 
 import csv
-import shutil
 import statistics
-import tempfile
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -18,6 +16,7 @@ from typing import Any
 import yaml
 
 from ..errors import InputError
+from ..files import whole_folder
 from .plan import COLUMNS, Limits
 from .run import TIMES, WARM_UP, Measured
 
@@ -56,26 +55,14 @@ def meta(
 def write(folder: Path, tensor: int, measured: Sequence[Measured], described: dict[str, Any]) -> None:
     """All of it, or nothing. Raises InputError."""
     check_folder(folder)
-    target = folder.absolute()
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-        try:
-            (draft / "meta.yaml").write_text(yaml.safe_dump(described, sort_keys=False))
-            ranks = draft / f"tp{tensor}"
-            ranks.mkdir()
-            for table, columns in COLUMNS.items():
-                rows = [one for one in measured if one.task.table == table]
-                if rows:
-                    _table(ranks / f"{table}.csv", columns, rows)
-            draft.chmod(0o755)
-            if target.exists():
-                target.rmdir()
-            draft.rename(target)
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
-    except OSError as error:
-        raise InputError(f"cannot be written: {error.strerror or error}", file=str(folder)) from None
+    with whole_folder(folder) as draft:
+        (draft / "meta.yaml").write_text(yaml.safe_dump(described, sort_keys=False))
+        ranks = draft / f"tp{tensor}"
+        ranks.mkdir()
+        for table, columns in COLUMNS.items():
+            rows = [one for one in measured if one.task.table == table]
+            if rows:
+                _table(ranks / f"{table}.csv", columns, rows)
 
 
 def _table(file: Path, columns: tuple[str, ...], rows: Sequence[Measured]) -> None:

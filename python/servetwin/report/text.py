@@ -1,4 +1,4 @@
-"""Phrases that the table and the error messages share."""
+"""Phrases that tables, commands and error messages share."""
 
 from __future__ import annotations
 
@@ -13,3 +13,8 @@ def stalled_requests(result: Result) -> str:
     more = len(result.stalled) - MOST_NAMES
     rest = f" and {more:,} more, which result.json names" if more > 0 else ""
     return f"{len(result.stalled):,} {'request hangs' if len(result.stalled) == 1 else 'requests hang'}: {names}{rest}"
+
+
+def size_text(size: int) -> str:
+    """As people read sizes."""
+    return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{max(round(size / 1e3), 1)} kB"

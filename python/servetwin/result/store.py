@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
+from ..files import umask
 from .columns import replication_type, request_types, series_types
 from .process import process_seconds
 from .replications import Replications
@@ -93,7 +94,7 @@ def write(result: Result, directory: Path, page: str | None = None) -> None:
             if place is target:
                 _exchange(draft, target)
             else:
-                draft.chmod(0o777 & ~_umask())
+                draft.chmod(0o777 & ~umask())
                 draft.rename(target)
             _sync(place)
         finally:
@@ -258,10 +259,3 @@ def _sync(directory: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _umask() -> int:
-    # There is no way to read it but to set it.
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from .deployment import Spec
 from .engine.terms import foreign
+from .kinds import by_kind, kind_names, models_in
 from .lines import KeyPath, dotted
 
 TAGS = {"engine": "name", "router": "kind", "timing": "kind", "workload": "kind"}
@@ -19,8 +20,7 @@ TAGS = {"engine": "name", "router": "kind", "timing": "kind", "workload": "kind"
 
 def kinds_at(field: str) -> dict[str, type[BaseModel]]:
     """The kinds of `engine`, `router`, `timing` or `workload`, by name."""
-    models = _models(Spec.model_fields[field].annotation)
-    return {kind: model for model in models for kind in _kind_names(model, TAGS[field])}
+    return by_kind(Spec.model_fields[field].annotation, TAGS[field])
 
 
 def unknown_key(path: KeyPath, data: Any) -> tuple[str, str | None]:
@@ -86,17 +86,6 @@ def nearest(value: Any, choices: list[str]) -> str | None:
     return close[0] if close else None
 
 
-def _models(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [model for argument in typing.get_args(annotation) for model in _models(argument)]
-
-
-def _kind_names(model: type[BaseModel], tag: str) -> tuple[str, ...]:
-    field = model.model_fields.get(tag)
-    return typing.get_args(field.annotation) if field is not None else ()
-
-
 def _models_at(path: KeyPath, data: Any) -> list[type[BaseModel]]:
     models: list[type[BaseModel]] = [Spec]
     for name in path:
@@ -110,15 +99,15 @@ def _models_at(path: KeyPath, data: Any) -> list[type[BaseModel]]:
                 inner
                 for model in models
                 if name in model.model_fields
-                for inner in _models(model.model_fields[str(name)].annotation)
+                for inner in models_in(model.model_fields[str(name)].annotation)
             ]
         if isinstance(data, dict) and tag in data:
-            models = [model for model in models if data[tag] in _kind_names(model, tag)] or models
+            models = [model for model in models if data[tag] in kind_names(model, tag)] or models
     return models
 
 
 def _paths(model: type[BaseModel], above: KeyPath) -> Iterator[KeyPath]:
     for name, field in model.model_fields.items():
         yield (*above, name)
-        for inner in _models(field.annotation):
+        for inner in models_in(field.annotation):
             yield from _paths(inner, (*above, name))

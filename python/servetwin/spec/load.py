@@ -188,8 +188,6 @@ def _problem(details: ErrorDetails, data: dict[str, Any], source: Source) -> Spe
 def _without_tags(location: tuple[str | int, ...], data: Any, kind: str) -> KeyPath:
     """pydantic puts the alternatives it chose into the path; the file has no such levels."""
     path: list[str | int] = []
-    if location and location[0] in TAGS:
-        location = (*location[:1], *location[2:])  # a kind, which may have the name of one of its options
     for part in location:
         inside = part in data if isinstance(data, dict) else isinstance(data, list) and isinstance(part, int)
         if inside:

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from .base import Count, CountOrZero, Share, SpecModel
+from .kinds import ByKind
 
 Staleness = Annotated[float, Field(ge=0, le=86_400_000)]
 """Milliseconds, up to a day."""
@@ -175,4 +176,4 @@ NativeRouter = (
     | KvAwareRouter
 )
 
-Router = Annotated[NativeRouter | PythonRouter, Field(discriminator="kind")]
+Router = Annotated[NativeRouter | PythonRouter, ByKind("kind")]

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from .base import NotNegative, SpecModel
+from .kinds import ByKind
 
 Efficiency = Annotated[float, Field(ge=1e-6, le=1)]
 
@@ -101,11 +102,11 @@ class ProfileTiming(SpecModel):
 
 
 BaseTiming = Annotated[
-    LinearTiming | PolynomialTiming | AnalyticTiming | TableTiming | AiconfiguratorTiming, Field(discriminator="kind")
+    LinearTiming | PolynomialTiming | AnalyticTiming | TableTiming | AiconfiguratorTiming, ByKind("kind")
 ]
 """What a profile can stand on."""
 
 Timing = Annotated[
     LinearTiming | PolynomialTiming | AnalyticTiming | TableTiming | AiconfiguratorTiming | ProfileTiming,
-    Field(discriminator="kind"),
+    ByKind("kind"),
 ]

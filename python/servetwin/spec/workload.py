@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from .base import HORIZON_S, Count, SpecModel
+from .kinds import ByKind
 from .traffic import Generated, OpenLoop, Rate, RateOrZero, Tokens, Variation
 from .transforms import Transform
 
@@ -131,5 +132,5 @@ Workload = Annotated[
     | StepsWorkload
     | ClosedWorkload
     | LikeWorkload,
-    Field(discriminator="kind"),
+    ByKind("kind"),
 ]

@@ -6,19 +6,15 @@ makes a model as it may really be, given its error; `profile.py` and `calibrated
 
 from .base import Evidence, Lowered, PassLimits, TimingModel
 from .drafting import with_drafting
-from .draws import ErrorDraw, Scaled, drawn
 from .effective import front_end
 from .select import StageModels, lower, pass_limits, stage_models, timing_model
 
 __all__ = [
-    "ErrorDraw",
     "Evidence",
     "Lowered",
     "PassLimits",
-    "Scaled",
     "StageModels",
     "TimingModel",
-    "drawn",
     "front_end",
     "lower",
     "pass_limits",

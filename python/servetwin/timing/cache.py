@@ -10,12 +10,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from threading import Lock
 from typing import Any, TypeVar
+
+from ..errors import InputError
+from ..files import whole_file
 
 T = TypeVar("T")
 
@@ -76,14 +79,11 @@ def _read(file: Path) -> Any:
 
 def _write(file: Path, made: Any) -> None:
     content = json.dumps(made)
-    try:
+    with suppress(OSError, InputError):
         file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=file.parent, suffix=".part", delete=False) as part:
-            part.write(f"{hashlib.sha256(content.encode()).hexdigest()}\n{content}")
-        os.replace(part.name, file)
+        with whole_file(file) as draft:
+            draft.write_text(f"{hashlib.sha256(content.encode()).hexdigest()}\n{content}", encoding="utf-8")
         _prune(file.parent)
-    except OSError:
-        pass
 
 
 def _prune(kept: Path) -> None:

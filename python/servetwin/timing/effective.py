@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from ..spec import Spec
 from ..spec.timing import HostTiming, ProfileTiming, RequestTiming, Timing
-from .terms import REQUEST
 
 if TYPE_CHECKING:
     from .profile import Profile
@@ -20,6 +19,8 @@ def base_timing(spec: Spec) -> Timing:
     options = spec.timing
     if not isinstance(options, ProfileTiming):
         return options
+    from .terms import REQUEST
+
     profile, over = spec_profile(spec, options)
     fitted = {name: profile.values[name] for name in (REQUEST,) if name in profile.values}
     timing: Timing = over.model_copy(update=fitted)  # type: ignore[assignment]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -11,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from ..errors import InputError
+from ..files import write_whole
 from ..spec import Spec
 from ..spec.timing import BaseTiming, HostTiming
 from .tables import Measured
@@ -178,10 +178,4 @@ def _read(file: Path, changed_ns: int, size: int) -> tuple[Profile, HostTiming]:
 def write_profile(profile: Profile, file: Path) -> None:
     """Whole or not at all. Raises InputError."""
     text = yaml.safe_dump(profile.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=110)
-    beside = file.with_name(f".{file.name}.{os.getpid()}.part")
-    try:
-        beside.write_text(text, encoding="utf-8")
-        os.replace(beside, file)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise InputError(f"cannot be written: {error.strerror}", file=str(file)) from None
+    write_whole(file, [text])

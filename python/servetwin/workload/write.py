@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from ..errors import InputError
+from ..files import whole_file
 from ..units import PS_PER_MS
 from .columns import NONE, array, followers, sessions, waits
 
@@ -44,7 +44,7 @@ def write_trace(trace: Trace, path: str | Path) -> list[str]:
             file=str(path),
             wanted="a name that ends in .parquet or .jsonl",
         )
-    with _whole(path) as part:
+    with whole_file(path) as part:
         return write(trace, part, packing)
 
 
@@ -187,29 +187,6 @@ def _shares(trace: Trace) -> bool:
 
     ids = array(trace, "block_ids")
     return int(pc.max(ids).as_py()) + 1 < len(ids)
-
-
-@contextmanager
-def _whole(path: Path) -> Iterator[Path]:
-    """A file beside `path` that takes its place once it is complete."""
-    import tempfile
-
-    part = None
-    try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        os.close(handle)
-        part = Path(name)
-        yield part
-        umask = os.umask(0)
-        os.umask(umask)
-        part.chmod(0o666 & ~umask)
-        part.replace(path)
-        part = None
-    except OSError as error:
-        raise InputError(f"cannot be written: {error.strerror or error}", file=str(path)) from None
-    finally:
-        if part is not None:
-            part.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -164,13 +164,11 @@ impl Vllm {
         fault(!schedule.is_sorted_by(|a, b| a.0 < b.0), "num_speculative_tokens_per_batch_size is not in order")?;
         let others = self.num_lookahead_tokens > 0 || self.eagle_block_drop || !schedule.is_empty();
         fault(drafts == 0 && others, "options of speculation without it")?;
-        fault(drafts > 0 && self.async_scheduling, "speculation runs without async scheduling")?;
         fault(self.prefill_schedule_interval == 0, "prefill_schedule_interval must be at least 1")?;
         if let Some(groups) = &self.groups {
             fault(groups.window == 0 && !groups.has_state, "groups.window must be at least 1")?;
             fault(groups.count == 0, "groups.count must be at least 1")?;
             fault(groups.count > GROUPS_MAX, "more groups than can be")?;
-            fault(drafts > 0 && self.async_scheduling, "speculation beside other groups under async scheduling")?;
             let caches = self.enable_prefix_caching;
             fault(caches && self.version != Version::V0_32, "prefix caching of other groups is modelled for 0.32")?;
             fault(caches && groups.has_state && drafts > 0, "speculation beside states that are cached")?;

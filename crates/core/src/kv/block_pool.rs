@@ -282,7 +282,9 @@ impl BlockPool {
     /// Frees `count` blocks without a hash that no table knows of. Not where block numbers are followed.
     pub fn give_back(&mut self, count: u32) {
         debug_assert!(self.numbers.is_none());
-        self.free_anonymous(0, count);
+        if count > 0 {
+            self.free_anonymous(0, count);
+        }
     }
 
     /// Tells `slot` of blocks taken for it by [`Self::take_unassigned`]: it now holds `held`.

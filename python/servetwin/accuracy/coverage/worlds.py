@@ -15,7 +15,7 @@ from ...describe import resolve, with_error
 from ...replication import replicate
 from ...simulation import carry_out, own_routers
 from ...spec import make_spec
-from ...timing import ErrorDraw
+from ...timing.draws import ErrorDraw
 from ...workload import open_workload
 
 METRICS = (

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from ...explain.kept import kept
+from ...files import write_whole
 from ...plan.finished import Finished
 from ...plan.space import labels, names_of, written
-from ..file import write_whole
 from ..page.document import COMMON, page
 from ..page.view import spec_yaml
 from ..plan import verdict

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
-
+from ..kinds import ByKind
 from .sglang import SglangEngine
 from .speculation import Acceptance, Drafting, Speculation
 from .trtllm import TrtllmEngine, TrtllmSpeculative
 from .vllm import Speculative, VllmEngine
 
-Engine = Annotated[VllmEngine | SglangEngine | TrtllmEngine, Field(discriminator="name")]
+Engine = Annotated[VllmEngine | SglangEngine | TrtllmEngine, ByKind("name")]
 
 TITLES = {"vllm": "vLLM", "sglang": "SGLang", "trtllm": "TensorRT-LLM"}
 """Engines as their makers write them."""

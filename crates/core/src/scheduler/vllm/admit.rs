@@ -240,6 +240,8 @@ impl<'a> Vllm<'a> {
             computed: 0,
             drafts: 0,
             padded: false,
+            placeholders: 0,
+            rejected: 0,
             prefilling: false,
             finish_at: 0,
             micro_batch: 0,
@@ -250,6 +252,7 @@ impl<'a> Vllm<'a> {
             verified: 0,
             burst: None,
             joined: 0,
+            first_computed: 0,
             furthest: 0,
             logged_blocks: 0,
         }
