@@ -123,6 +123,6 @@ def _own_router(spec: Spec) -> Router | None:
 
 
 def with_trace(spec: Spec, trace: str | Path) -> Spec:
-    """The spec with this trace, a path from here. A generated workload gives way to it whole, as setting a kind does."""
+    """The spec with this trace, a path from here; a generated workload gives way to it, as setting a kind does."""
     old = spec.workload if isinstance(spec.workload, TraceWorkload) else TraceWorkload()
     return spec.with_workload(old.model_copy(update={"trace": str(Path(trace).absolute())}))

@@ -57,6 +57,14 @@ def test_drawn_scenarios(scenario: Scenario[EngineConfig]) -> None:
     check(scenario)
 
 
+def test_a_turn_that_only_preempts_stands_at_its_own_time() -> None:
+    """Overlap: decided while a pass is under way, with nothing to launch behind it."""
+    scenario = random_scenario(2300)
+    empty = [one for one in native(scenario).passes if one.kind == "-"]
+    assert [one.t_ps for one in empty] == [one.scheduled_at_ps for one in empty] != []
+    check(scenario)
+
+
 def test_a_difference_is_seen() -> None:
     """The canary: another conservativeness must not pass for this one."""
     differing = 0

@@ -349,7 +349,7 @@ def vllm_engines(draw: st.DrawFn) -> dict[str, Any]:
         "scheduling_policy": draw(st.sampled_from(["fcfs", "priority"])),
         "watermark_blocks": draw(st.integers(0, 3)) if version == "0.32" else 0,
         "scheduler_reserve_full_isl": draw(st.booleans()),
-        "async_scheduling": drafts == 0 and draw(st.booleans()),
+        "async_scheduling": draw(st.booleans()),
         "num_speculative_tokens": drafts,
         **(draw(speculation(drafts)) if drafts else {}),
         "offload": draw(st.none() | offloads(block_size, drafts)) if can_offload else None,

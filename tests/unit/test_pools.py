@@ -185,8 +185,12 @@ def test_layers_are_those_of_the_model() -> None:
     [
         ({"engine": {"name": "sglang", "max_total_tokens": 20000}}, "sends what a pass has computed when the pass is"),
         ({"model": None, "handover": {"layerwise": True, "kv_bytes_per_token": 1000}}, "how many layers there are"),
+        (
+            {"pools": {"prefill": {"parallel": {"pipeline": 2}}, "decode": {}}, "timing": "analytic"},
+            "layers that leave stages",
+        ),
     ],
-    ids=["SGLang", "without a model"],
+    ids=["SGLang", "without a model", "stages"],
 )
 def test_layers_need_an_engine_that_sends_them_and_a_model(changes: dict[str, Any], message: str) -> None:
     options = {name: value for name, value in (LAYERWISE | changes).items() if value is not None}

@@ -13,7 +13,7 @@ from .._core import Trace
 from .._core import simulate as native_simulate
 from ..describe import Deployment, resolve, run_description
 from ..errors import InputError
-from ..native import native_errors
+from ..native import native_errors, numbers
 from ..spec import Spec
 from ..spec.timing import HostTiming
 from ..spec.workload import ClosedWorkload, PoissonWorkload
@@ -169,16 +169,16 @@ class Simulator:
         described = self._described(load, terms)
         for trace in load.traces:
             run = self._run(trace, described)
-            columns = (_times(run, name) for name in ("arrival_ps", "first_token_ps", "last_token_ps"))
+            columns = (numbers(run.column(name), "q") for name in ("arrival_ps", "first_token_ps", "last_token_ps"))
             for row, (sent, first, last) in enumerate(zip(*columns, strict=True)):
                 if last < 0:
                     raise self._unserved(load, row)
                 ttft[row] += first - sent
                 latency[row] += last - sent
-        tokens = array("I")
-        tokens.frombytes(run.column("output_tokens"))
         count = len(load.traces)
-        return Simulated([ps / count for ps in ttft], [ps / count for ps in latency], tokens.tolist())
+        return Simulated(
+            [ps / count for ps in ttft], [ps / count for ps in latency], numbers(run.column("output_tokens"), "I")
+        )
 
     def _unserved(self, load: Load, row: int) -> InputError:
         request = load.measurement.requests[row] if load.point is None else None
@@ -189,9 +189,3 @@ class Simulator:
             found=request.at if request else None,
             wanted="a spec of the deployment that was measured",
         )
-
-
-def _times(run: Any, name: str) -> list[int]:
-    column = array("q")
-    column.frombytes(run.column(name))
-    return column.tolist()

@@ -117,9 +117,8 @@ fn check_handover(run: &Run, handover: &Handover) -> Result<(), InputError> {
     fault(handover.tail.is_some_and(|tail| tail.page_tokens == 0), "tail.page_tokens must be at least 1")?;
     let in_parts = handover.order == Order::DestinationFirst;
     fault(handover.tail.is_some() && !in_parts, "a tail where the destination asks for what it wants")?;
+    fault(handover.pushes && handover.order != Order::SourceFirst, "who reserves first is always sent to")?;
     fault(handover.order == Order::Layerwise { layers: 0 }, "layers must be at least 1")?;
-    let source_first = handover.order == Order::SourceFirst;
-    fault(handover.pushes && !source_first, "who reserves first is always sent to")?;
     let staged = |pool: &Pool| pool.pipeline.is_some();
     fault(staged(&run.pools[0]) && !handover.pushes, "prefill replicas with stages push")?;
     fault(staged(&run.pools[1]), "a decode replica has no stages")?;
