@@ -187,7 +187,7 @@ def test_layers_are_those_of_the_model() -> None:
         ({"model": None, "handover": {"layerwise": True, "kv_bytes_per_token": 1000}}, "how many layers there are"),
         (
             {"pools": {"prefill": {"parallel": {"pipeline": 2}}, "decode": {}}, "timing": "analytic"},
-            "layers that leave stages",
+            "stages that send layer by layer",
         ),
     ],
     ids=["SGLang", "without a model", "stages"],

@@ -51,10 +51,6 @@ def _layerwise(spec: Spec) -> None:
             found="true",
             wanted="false, or vLLM, whose MoRIIOConnector sends each layer as it is computed",
         )
-    if spec.by_pool["prefill"].parallel.pipeline > 1:
-        raise spec.source.problem(
-            ("handover", "layerwise"), "layers that leave stages are not yet modelled", found="true", wanted="false"
-        )
     if spec.model is None:
         raise spec.source.problem(
             ("model",), "missing: how many layers there are is not known", wanted="a model, or no handover.layerwise"
