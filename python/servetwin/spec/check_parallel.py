@@ -74,7 +74,7 @@ def _beside_stages(spec: Spec) -> list[tuple[bool, str, str]]:
     """Whether something is there, what it is beside pipeline stages, and what would do instead."""
     engine = spec.engine
     general = [
-        (not isinstance(engine, VllmEngine), f"of {engine.name}", "engine.name: vllm"),
+        (isinstance(engine, TrtllmEngine), "of TensorRT-LLM", "engine.name: vllm or sglang"),
         (engine.drafting is not None, "together with speculative decoding", "a spec without it"),
     ]
     match engine:

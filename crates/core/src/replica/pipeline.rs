@@ -303,7 +303,7 @@ impl<'a> Pipelined<'a> {
                 let batch = self.micro_batch(oldest.number);
                 let results_ps = forecast.results_ps[index];
                 let gap_ps = results_ps - self.results_ps[batch];
-                self.scheduler.skip_results(oldest.number, gap_ps);
+                self.scheduler.skip_results(oldest.number, results_ps, gap_ps);
                 self.results_ps[batch] = results_ps;
             }
             self.spare.extend(oldest.pass);
