@@ -14,7 +14,7 @@ import yaml
 
 from servetwin import make_spec
 
-from .browser import opened
+from .browser import follows_the_reader, opened
 from .worlds import WORLDS, world
 
 LATENCIES = ("ttft_ms", "tpot_ms", "itl_ms", "e2e_ms", "queue_ms")
@@ -255,11 +255,4 @@ def test_what_went_wrong_stands_at_the_top(browser: Any, report_of: Report) -> N
 
 
 def test_colours_follow_the_reader(browser: Any, report_of: Report) -> None:
-    backgrounds = set()
-    for scheme in ("light", "dark"):
-        with opened(browser, report_of("one replica"), scheme=scheme) as shown:
-            backgrounds.add(shown.page.evaluate("getComputedStyle(document.body).backgroundColor"))
-            shown.page.emulate_media(media="print")
-            assert shown.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
-            assert shown.page.locator(".bar").is_hidden()
-    assert len(backgrounds) == 2
+    follows_the_reader(browser, report_of("one replica"), hidden=".bar")

@@ -14,7 +14,8 @@ from servetwin.cli import app
 from servetwin.describe import resolve
 from servetwin.explain import explain
 from servetwin.explain.binding import bindings
-from servetwin.explain.changes import Change, changes, compared, figure
+from servetwin.explain.changes import Change, changes
+from servetwin.explain.effects import compared, figure
 from servetwin.explain.parts import splits
 from servetwin.explain.passes import decode_pass
 from servetwin.replication import replicate

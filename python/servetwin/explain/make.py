@@ -15,7 +15,8 @@ from ..simulation import simulate
 from ..spec import Spec
 from ..workload import open_workload
 from .binding import Binding, Link, bindings, link
-from .changes import Changed, changes, chosen, compared, figure, tried
+from .changes import changes
+from .effects import Changed, chosen, compared, figure, tried
 from .parts import Split, splits
 from .passes import DecodePass, decode_pass
 
