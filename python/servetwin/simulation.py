@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._core import simulate as native_simulate
 from .describe import Deployment, resolve, run_description, summary_options
+from .files import absolute
 from .native import native_errors
 from .policy import Router, load_router
 from .result.provenance import provenance
@@ -75,7 +76,7 @@ def given_spec(
     if not isinstance(spec, Spec):
         spec = make_spec(spec) if isinstance(spec, Mapping) else load_spec(spec)
     if isinstance(trace, (str, Path)):
-        spec = with_trace(spec, str(Path(trace).absolute()))
+        spec = with_trace(spec, absolute(trace))
         trace = None
     if spec.search is not None:
         raise spec.source.problem(("search",), "only `servetwin plan` reads it", wanted="--set search=null")

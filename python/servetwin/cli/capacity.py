@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import typer
 
@@ -21,6 +20,7 @@ def capacity(
     The load is a speedup of the workload's arrivals, or its number of users. Without a service level it is the highest
     that the deployment keeps up with. Exit codes: 0 found, 1 no load meets the level, 2 bad input.
     """
+    from ..files import absolute
     from ..plan.curve import curve
     from ..report.capacity import print_curve
     from ..simulation import with_trace
@@ -29,7 +29,7 @@ def capacity(
 
     loaded = load_spec(spec, set_ or ())
     if trace is not None:
-        loaded = with_trace(loaded, str(Path(trace).absolute()))
+        loaded = with_trace(loaded, absolute(trace))
     around = sorted({loaded.replicas - 1, loaded.replicas + 1, 2 * loaded.replicas} - {0, loaded.replicas})
     if loaded.pools is not None:
         around = []  # which pool another replica joins is a question for `plan`

@@ -33,16 +33,27 @@ def explain(
     """
     import json
 
+    from ..explain import CONFIDENCE
     from ..explain import explain as run
     from ..explain.kept import keep
+    from ..files import absolute
     from ..plan.finished import finished
     from ..plan.folder import resume
     from ..report.explain import print_explanation
     from ..report.plan import point_said
     from ..report.study.page import write_page
+    from ..result.intervals import least_replications
     from ..simulation import with_trace
     from ..spec import load_spec
 
+    least = least_replications(CONFIDENCE)
+    if replications < least:
+        raise InputError(
+            f"too few for intervals of {CONFIDENCE:.0%}",
+            file="--replications",
+            found=str(replications),
+            wanted=f"at least {least}; 20 is usual",
+        )
     study: Finished | None = None
     said: str | None = None
     about: dict[str, Any] = {}
@@ -65,7 +76,7 @@ def explain(
             raise InputError("never read: a spec has no trials", field="trial", found=str(trial))
         spec = load_spec(what, set_ or ())
         if trace is not None:
-            spec = with_trace(spec, str(Path(trace).absolute()))
+            spec = with_trace(spec, absolute(trace))
     explanation = run(spec, workload, axes=axes, replications=replications)
     told = explanation.as_json()
     if as_json:

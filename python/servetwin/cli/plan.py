@@ -76,6 +76,7 @@ def plan(
 
     Exit codes: 0 found, 1 nothing meets the service level, 2 bad input.
     """
+    from ..files import absolute
     from ..plan.folder import create
     from ..plan.folder import resume as go_on
     from ..plan.space import space_of
@@ -97,7 +98,7 @@ def plan(
         loaded = load_spec(spec, set_ or ())
         if explain_space:
             if trace is not None:
-                loaded = with_trace(loaded, str(Path(trace).absolute()))
+                loaded = with_trace(loaded, absolute(trace))
             print_space(space_of(loaded, open_workload(loaded)))
             return
         if out is None:

@@ -4,6 +4,6 @@
 decode pass, and `changes` simulates what could be done about it.
 """
 
-from .make import Explanation, explain
+from .make import CONFIDENCE, Explanation, explain
 
-__all__ = ["Explanation", "explain"]
+__all__ = ["CONFIDENCE", "Explanation", "explain"]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._core import __version__
 from ..errors import InputError, SpecError
+from ..files import absolute
 from ..simulation import with_trace
 from ..spec import Spec, make_spec
 from ..workload import open_workload
@@ -43,7 +44,7 @@ def create(path: Path, spec: Spec, trace: str | None) -> Folder:
     if (path / FILE).exists():
         raise InputError("holds a study already", file=str(path), wanted=f"--resume {path}, or another folder")
     if trace is not None:
-        spec = with_trace(spec, str(Path(trace).absolute()))
+        spec = with_trace(spec, absolute(trace))
     opened = open_workload(spec)
     space = space_of(spec, opened)  # an error of the search leaves no folder behind
     check_some(space)
@@ -58,7 +59,7 @@ def create(path: Path, spec: Spec, trace: str | None) -> Folder:
             "spec": spec.source.data,
             "file": spec.source.file,
             "directory": spec.source.directory,
-            "trace": None if trace is None else str(Path(trace).absolute()),
+            "trace": None if trace is None else absolute(trace),
             "workload_sha256": opened.sha256,
         }
     )
