@@ -73,6 +73,16 @@ def test_who_comes_while_the_loop_waits_joins_the_same_micro_batch(leap: bool) -
 
 
 @LEAPS
+def test_data_ranks_apart_have_stages_of_their_own(leap: bool) -> None:
+    rows = [(0, 5, 4), (0, 20, 3)]
+    run = staged(*rows, leap=leap, ranks=2)
+    alone = [staged(row, leap=leap) for row in rows]
+    assert numbers(run, "rank") == [0, 1]
+    for column in ("first_token", "last_token"):
+        assert times(run, column) == [times(one, column)[0] for one in alone]
+
+
+@LEAPS
 def test_a_row_that_finds_no_room_beside_other_micro_batches_is_aborted(leap: bool) -> None:
     run = staged((0, 8, 12), (0, 8, 6), leap=leap, max_total_tokens=24, pp_max_micro_batch_size=1)
     # Each micro-batch sees room for its own: 8 + 12 of 24, 8 + 6 of the 16 that are left. Prompts until 36 and 54, then
