@@ -131,8 +131,11 @@ class Spec(SpecModel):
 
     @property
     def pushes(self) -> bool:
-        """Whether prefill replicas send prompts' KV of their own accord: vLLM's do so from several stages."""
-        return self.pools is not None and self.by_pool["prefill"].parallel.pipeline > 1
+        """Whether prefill replicas send prompts' KV once they are told where to: vLLM's do so from several stages."""
+        if self.pools is None:
+            return False
+        prefill = self.by_pool["prefill"]
+        return prefill.engine.name == "trtllm" or prefill.parallel.pipeline > 1
 
     @property
     def all_replicas(self) -> int:
