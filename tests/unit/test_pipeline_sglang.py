@@ -12,6 +12,7 @@ import pytest
 from servetwin import _core
 from servetwin.catalog import resolve_engine
 from servetwin.errors import SpecError
+from servetwin.explain.changes import changes
 from servetwin.result.columns import REASONS, STATUSES
 from servetwin.spec import make_spec
 
@@ -119,3 +120,15 @@ def test_what_does_not_go_together_is_refused_by_name(engine: dict[str, Any], mo
 def test_a_limit_on_micro_batches_needs_some() -> None:
     with pytest.raises(SpecError, match="there is one stage"):
         make_spec({"model": "llama-3.1-8b", "gpu": "h100", "engine": {"name": "sglang", "pp_max_micro_batch_size": 4}})
+
+
+@pytest.mark.parametrize(
+    ("options", "limit"),
+    [({}, "max_running_requests"), ({"pp_max_micro_batch_size": 32}, "pp_max_micro_batch_size")],
+    ids=["share", "own"],
+)
+def test_an_explanation_tries_the_limit_that_binds(options: dict[str, int], limit: str) -> None:
+    named = {"name": "sglang"} | options
+    spec = make_spec({"model": "llama-3.1-8b", "gpu": "h100", "parallel": {"pipeline": 2}, "engine": named})
+    tried = [change.path for change in changes(spec, {}) if change.path.endswith(("requests", "micro_batch_size"))]
+    assert tried == [f"engine.{limit}"] * 2
