@@ -77,10 +77,9 @@ class Roofline:
         rate = self.gpu.flops(self.stored.mlp.arithmetic)
         matrices = PS_PER_S / (rate * self.compute_efficiency * self.tensor)
         attention = PS_PER_S / (self.gpu.bf16_flops * self.compute_efficiency * self.tensor)
-        # Of attention: what one more token of context adds.
-        context = model.flops(1) - model.flops(0)
         token = round(2 * self._layer_parameters() * self._share * matrices)
-        context *= self._share
+        # Of attention: what one more token of context adds.
+        context = (model.flops(1) - model.flops(0)) * self._share
         return affine(
             prefill_token_ps=token,
             decode_row_ps=token,

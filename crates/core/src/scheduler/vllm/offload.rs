@@ -379,7 +379,7 @@ impl<'a> Vllm<'a> {
         }
     }
 
-    fn content(&self, request: u32) -> Content<'a> {
+    pub(super) fn content(&self, request: u32) -> Content<'a> {
         Content { path: self.s.chains.path(request), private: self.s.chains.private_segment(request) }
     }
 }
