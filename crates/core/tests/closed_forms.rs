@@ -142,7 +142,7 @@ fn a_decode_set_knows_what_its_rows_need() {
         for slot in 0..dice.roll(1, 20) as u32 {
             let finish_at = k + dice.roll(1, 60) as u64;
             let (order, offset) = (u64::from(slot), dice.roll(-40, 90));
-            let member = Member { slot, order, offset, finish_at, burst: None, held: 0, joined: 0 };
+            let member = Member { slot, order, offset, finish_at, burst: None, held: 0, joined: 0, floor: None };
             set.insert(member);
             members.push(member);
             if dice.chance(4) {
@@ -199,7 +199,7 @@ fn a_decode_set_knows_what_rows_that_verify_drafts_need() {
             let held = ((prompt + i64::from(given) - 1) as u32).min(most).div_ceil(block_size);
             let (order, burst) = (u64::from(slot), Some(burst));
             let joined = k - dice.roll(0, 3) as u64;
-            let member = Member { slot, order, offset: prompt - 1, finish_at, burst, held, joined };
+            let member = Member { slot, order, offset: prompt - 1, finish_at, burst, held, joined, floor: None };
             set.insert(member);
             rows.push((member, place, prompt as u32 - 1 + given));
             if dice.chance(4) {
