@@ -63,10 +63,10 @@ def build(choose: Chooser, name: str, *, ahead: bool = False) -> Scenario[Engine
     )
 
 
-def offloading_scenario(seed: int) -> Scenario[EngineConfig]:
+def offloading_scenario(seed: int, *, ahead: bool = False) -> Scenario[EngineConfig]:
     """With host memory that is anything from a block to plenty, at the end of a slow or a fast link."""
     choose = SeededChooser(seed)
-    scenario = build(choose, f"seed {seed}")
+    scenario = build(choose, f"seed {seed}", ahead=ahead)
     config = replace(
         scenario.config,
         version="0.32",

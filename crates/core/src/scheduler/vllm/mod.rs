@@ -351,7 +351,7 @@ impl Scheduler for Vllm<'_> {
         self.skip_passes(pass, passes);
     }
 
-    fn skip_results(&mut self, pass: u64, gap_ps: i64) {
+    fn skip_results(&mut self, pass: u64, _results_ps: i64, gap_ps: i64) {
         self.skip_results_of(pass, gap_ps);
     }
 
