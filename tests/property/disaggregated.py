@@ -101,10 +101,9 @@ def pool(draw: st.DrawFn, role: str, engine: dict[str, Any]) -> dict[str, Any]:
 def disaggregated(draw: st.DrawFn, name: str) -> Disaggregated:
     engines, orders = ENGINES[name]
     handed = {} if name == "sglang" else {"groups": None}
-    pools = [
-        draw(pool("prefill", draw(engines()) | handed)),
-        draw(pool("decode", draw(engines()) | OF_DECODE[name] | handed)),
-    ]
+    source = draw(engines())
+    sink = draw(sglang_engines(page_size=source["page_size"]) if name == "sglang" else engines())
+    pools = [draw(pool("prefill", source | handed)), draw(pool("decode", sink | OF_DECODE[name] | handed))]
     staged = name == "vllm" and draw(st.integers(0, 3)) == 0
     if staged:
         prefill = pools[0]
