@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from servetwin import _core
 
-from .disaggregated import Disaggregated, disaggregated
+from .disaggregated import ENGINES, Disaggregated, disaggregated
 from .test_data_parallel import group_worlds
 from .test_pipeline import pipelined_worlds
 from .test_trtllm import trtllm_worlds
@@ -50,7 +50,7 @@ ONE_POOL: dict[str, st.SearchStrategy[Deployed]] = {
     "trtllm": trtllm_worlds().map(deployed),
 }
 TWO_POOLS: dict[str, st.SearchStrategy[Deployed]] = {
-    name: disaggregated(name).map(deployed) for name in ("vllm", "vllm_layerwise", "sglang")
+    name: disaggregated(name).map(deployed) for name in ENGINES
 }
 TOPOLOGIES = ONE_POOL | TWO_POOLS
 

@@ -123,9 +123,10 @@ def test_data_ranks_apart_have_stages_of_their_own(leap: bool, engine: dict[str,
         assert times(run, column) == [times(one, column)[0] for one in alone]
 
 
-def test_layers_that_are_left_over() -> None:
-    spec = make_spec({}).model_copy(update={"parallel": Parallel(pipeline=5)})
-    assert stage_layers(spec, 102) == [20, 20, 21, 21, 20]
+@pytest.mark.parametrize(("engine", "wanted"), [("vllm", [20, 20, 21, 21, 20]), ("sglang", [20, 20, 20, 21, 21])])
+def test_layers_that_are_left_over(engine: str, wanted: list[int]) -> None:
+    spec = make_spec({"engine": {"name": engine}}).model_copy(update={"parallel": Parallel(pipeline=5)})
+    assert stage_layers(spec, 102) == wanted
 
 
 def staged(**cluster: Any) -> Any:

@@ -6,9 +6,6 @@ from .deployment import Spec
 from .engine import TITLES, SglangEngine, TrtllmEngine, VllmEngine
 from .router import KvAwareRouter
 
-FRONT_END = ("request_ms", "prompt_token_us", "stream_ms")
-"""What timing says of the way of a request and of its tokens outside the engine."""
-
 
 def check_pools(spec: Spec) -> None:
     """Raises SpecError for the first thing wrong."""
@@ -51,13 +48,6 @@ def _layerwise(spec: Spec) -> None:
             found="true",
             wanted="false, or vLLM, whose MoRIIOConnector sends each layer as it is computed",
         )
-    if spec.by_pool["prefill"].parallel.pipeline > 1:
-        raise spec.source.problem(
-            ("handover", "layerwise"),
-            "layers that leave pipeline stages are not modelled",
-            found="true",
-            wanted="false",
-        )
     if spec.model is None:
         raise spec.source.problem(
             ("model",), "missing: how many layers there are is not known", wanted="a model, or no handover.layerwise"
@@ -65,16 +55,13 @@ def _layerwise(spec: Spec) -> None:
 
 
 def _front_end(spec: Spec) -> None:
-    """All requests pass that of the prefill pool."""
-    timing = None if spec.pools is None else spec.pools.decode.timing
-    given = timing if isinstance(timing, dict) else {}
-    for name in FRONT_END:
-        if name in given:
-            raise spec.by_pool["decode"].source.problem(
-                ("timing", name),
-                "never read: requests pass the front end before their prompts are computed",
-                wanted="it in pools.prefill.timing, or in timing, which both pools take over",
-            )
+    pools = spec.pools
+    if pools is not None and "stream_ms" in pools.decode.own_front and "stream_ms" in pools.prefill.own_front:
+        raise spec.by_pool["prefill"].source.problem(
+            ("timing", "stream_ms"),
+            "never read: tokens come from the decode pool, which has its own",
+            wanted="it left out",
+        )
 
 
 def _engines(spec: Spec) -> None:
@@ -87,9 +74,7 @@ def _engines(spec: Spec) -> None:
             wanted="one engine and version for both pools",
         )
     if isinstance(prefill, TrtllmEngine):
-        raise spec.source.problem(
-            ("engine", "name"), "hand-overs of TensorRT-LLM are not yet modelled", wanted="vllm or sglang, or no pools"
-        )
+        _trtllm(spec)
     if isinstance(decode, SglangEngine):
         _alike(spec)
     _stages(spec)
@@ -114,6 +99,7 @@ def _alike(spec: Spec) -> None:
 def _stages(spec: Spec) -> None:
     """vLLM's NixlPushConnector hands over from stages, but not to them (`NixlBaseConnectorWorker` in
     vllm/distributed/kv_transfer/kv_connector/v1/nixl/base_worker.py)."""
+    layerwise = spec.handover is not None and spec.handover.layerwise
     for role, pool in spec.by_pool.items():
         if pool.parallel.pipeline == 1:
             continue
@@ -121,6 +107,8 @@ def _stages(spec: Spec) -> None:
             what = f"pipeline stages of {pool.engine.name} in pools are not yet modelled"
         elif role == "decode":
             what = "vLLM's connector refuses pipeline stages where KV is handed over to"
+        elif layerwise:
+            what = "pipeline stages that send layer by layer are not yet modelled"
         else:
             continue
         raise pool.source.problem(
@@ -129,6 +117,31 @@ def _stages(spec: Spec) -> None:
             found=str(pool.parallel.pipeline),
             wanted="1, or replicas without pools",
         )
+
+
+def _trtllm(spec: Spec) -> None:
+    if spec.handover is not None and spec.handover.local_prefill_tokens is not None:
+        raise spec.source.problem(
+            ("handover", "local_prefill_tokens"),
+            "TensorRT-LLM's conditional disaggregation is not yet modelled",
+            wanted="it left out",
+        )
+    for pool in spec.by_pool.values():
+        assert isinstance(pool.engine, TrtllmEngine)
+        policy = pool.engine.scheduler_config.capacity_scheduler_policy
+        if policy != "GUARANTEED_NO_EVICT":
+            raise pool.source.problem(
+                ("engine", "scheduler_config", "capacity_scheduler_policy"),
+                "in pools, other policies than GUARANTEED_NO_EVICT are not yet modelled",
+                found=policy,
+                wanted="GUARANTEED_NO_EVICT, or no pools",
+            )
+        if pool.engine.batch_wait_timeout_iters:
+            raise pool.source.problem(
+                ("engine", "batch_wait_timeout_iters"),
+                "never read: no pass of these pools has both contexts, which would wait, and generations",
+                wanted="it left out",
+            )
 
 
 def _drafting(spec: Spec) -> None:

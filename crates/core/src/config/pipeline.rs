@@ -1,6 +1,6 @@
 //! Pipeline stages: each holds a share of the layers, and passes go through them one behind the other.
 
-use super::{Data, Engine, Pool, fault};
+use super::{Data, Engine, Pool, Role, fault};
 use crate::config::vllm::Version;
 use crate::error::InputError;
 use crate::step_time::StepTime;
@@ -35,6 +35,7 @@ impl Pipeline {
                 fault(engine.offload.is_some(), "a pipeline runs without offload")
             }
             Engine::Sglang(engine) => {
+                fault(pool.role != Role::Aggregated, "SGLang's pipeline runs without hand-overs")?;
                 fault(!engine.disable_overlap_schedule, "SGLang's pipeline runs without overlap")?;
                 fault(engine.acceptance.is_some(), "a pipeline runs without speculation")?;
                 fault(engine.window.is_some(), "a pipeline runs without windows")?;
