@@ -16,7 +16,7 @@ from .topologies import ONE_POOL, TOPOLOGIES, TWO_POOLS, Deployed, numbers
 
 NEVER = -1
 COMPLETED, REJECTED, UNFINISHED = range(3)
-OUT_OF_MEMORY, TIMED_OUT = 9, 10
+TIMED_OUT, OUT_OF_MEMORY = 10, 11
 """Codes of the reasons that end a request after it was routed."""
 
 LONGEST = ("context_length", "max_total_tokens", "max_seq_len")
