@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._core import simulate as native_simulate
 from .describe import Deployment, resolve, run_description, summary_options
+from .files import absolute
 from .native import native_errors
 from .policy import Router, load_router
 from .result.provenance import provenance
@@ -85,7 +86,7 @@ def given_spec(
 def check_workload(deployment: Deployment, trace: Trace, routers: Mapping[str, Router | None]) -> None:
     """Raises SpecError for a workload that does not suit. `routers`: objects, by role, in place of the specs'."""
     for pool in deployment.pools:
-        check_blocks(pool.spec, trace)
+        check_blocks(pool.spec, trace, pool.engine.block_tokens)
         if routers[pool.role] is None:
             check_sessions(pool.spec, trace)
 
@@ -125,4 +126,4 @@ def _own_router(spec: Spec) -> Router | None:
 def with_trace(spec: Spec, trace: str | Path) -> Spec:
     """The spec with this trace, a path from here; a generated workload gives way to it, as setting a kind does."""
     old = spec.workload if isinstance(spec.workload, TraceWorkload) else TraceWorkload()
-    return spec.with_workload(old.model_copy(update={"trace": str(Path(trace).absolute())}))
+    return spec.with_workload(old.model_copy(update={"trace": absolute(trace)}))

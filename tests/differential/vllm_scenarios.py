@@ -113,7 +113,7 @@ def grouped_scenario(seed: int) -> Scenario[EngineConfig]:
         come_first=choose.one_of((True, False)),
     )
     config = scenario.config
-    plain = has_state and scenario.config.enable_prefix_caching or choose.one_of((True, False))
+    plain = (has_state and scenario.config.enable_prefix_caching) or choose.one_of((True, False))
     config = replace(
         config,
         version="0.32",

@@ -27,6 +27,7 @@ def explain(
     """
     import json
 
+    from ..explain import CONFIDENCE
     from ..explain import explain as run
     from ..explain.kept import keep
     from ..plan.finished import finished
@@ -34,9 +35,18 @@ def explain(
     from ..report.explain import print_explanation
     from ..report.plan import point_said
     from ..report.study.page import write_page
+    from ..result.intervals import least_replications
     from ..simulation import with_trace
     from ..spec import load_spec
 
+    least = least_replications(CONFIDENCE)
+    if replications < least:
+        raise InputError(
+            f"too few for intervals of {CONFIDENCE:.0%}",
+            file="--replications",
+            found=str(replications),
+            wanted=f"at least {least}; 20 is usual",
+        )
     study: Finished | None = None
     said: str | None = None
     about: dict[str, Any] = {}

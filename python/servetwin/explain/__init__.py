@@ -4,6 +4,6 @@
 decode pass, `changes` lists what could be done about it, and `effects` simulates that.
 """
 
-from .make import Explanation, explain
+from .make import CONFIDENCE, Explanation, explain
 
-__all__ = ["Explanation", "explain"]
+__all__ = ["CONFIDENCE", "Explanation", "explain"]

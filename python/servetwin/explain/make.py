@@ -27,6 +27,10 @@ MOST = 3
 """Changes that help, and that hurt."""
 
 
+CONFIDENCE = 0.9
+"""Of intervals, unless another is given."""
+
+
 @dataclass(frozen=True)
 class Explanation:
     """Why a deployment does what it does under a workload.
@@ -92,7 +96,7 @@ def explain(
     *,
     axes: Mapping[str, list[Any]] | None = None,
     replications: int = 20,
-    confidence: float = 0.9,
+    confidence: float = CONFIDENCE,
     workers: int | None = None,
 ) -> Explanation:
     """Runs the deployment, and what an engineer would try instead.

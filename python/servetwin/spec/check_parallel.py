@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .base import MAX_REPLICAS
 from .deployment import Spec
 from .engine import SglangEngine, TrtllmEngine, VllmEngine
 
@@ -18,6 +19,13 @@ def check_parallel(spec: Spec) -> None:
 
 def _data(spec: Spec) -> None:
     engine, problem, data = spec.engine, spec.source.problem, spec.parallel.data
+    if spec.replicas * data > MAX_REPLICAS:
+        raise problem(
+            ("parallel", "data"),
+            f"{spec.replicas:,} replicas of as many data ranks are more than can be simulated",
+            found=f"{data:,}",
+            wanted=f"at most {MAX_REPLICAS:,} ranks in all",
+        )
     if data > 1 and isinstance(engine, TrtllmEngine):
         raise problem(
             ("parallel", "data"),

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field, PrivateAttr
 
 from ..errors import SpecError
-from .base import Count, CountOrZero, Positive, Seed, SpecModel
+from .base import MAX_REPLICAS, Count, CountOrZero, Positive, Seed, SpecModel
 from .engine import Engine, VllmEngine
 from .lines import KeyPath, dotted
 from .pools import Handover, NamedLink, Pools
@@ -102,7 +102,7 @@ class Spec(SpecModel):
     gpu: str | None = None
     parallel: Parallel = Field(default_factory=Parallel)
     engine: Engine = Field(default_factory=VllmEngine)
-    replicas: Annotated[int, Field(ge=1, le=1_000_000)] = 1
+    replicas: Annotated[int, Field(ge=1, le=MAX_REPLICAS)] = 1
     pools: Pools | None = None
     handover: Handover | None = None
     cluster: Cluster | None = None

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from .base import HORIZON_S, Count, CountOrZero, NotNegative, Positive, SpecModel
+from .base import HORIZON_S, MAX_REPLICAS, Count, CountOrZero, NotNegative, Positive, SpecModel
 
 HORIZON_MS = 1000 * HORIZON_S
 Milliseconds = Annotated[NotNegative, Field(le=HORIZON_MS)]
@@ -21,7 +21,7 @@ class Pool(SpecModel):
     `engine` holds the options in which this pool's engines differ; the rest stands in place of the spec's own.
     """
 
-    replicas: Annotated[int, Field(ge=1, le=1_000_000)] = 1
+    replicas: Annotated[int, Field(ge=1, le=MAX_REPLICAS)] = 1
     gpu: str | None = None
     parallel: dict[str, Any] | None = None
     engine: dict[str, Any] | None = None

@@ -8,7 +8,7 @@
 //! srt/managers/scheduler_pp_mixin.py, where it is the number of stages.
 
 use super::forecast::{Forecast, Outset};
-use super::stages::Stages;
+use super::stages::{Stages, Way};
 use crate::config::{Engine, Pipeline};
 use crate::record::NEVER;
 use crate::scheduler::{AnyScheduler, Ledger, Pass, Results, Scheduler, Setting};
@@ -290,24 +290,40 @@ impl<'a> Pipelined<'a> {
                 self.stages.note_run(features, forecast.count(turn), timelines);
             }
         }
-        for (index, way) in forecast.ways[..passes].iter().enumerate() {
-            let batch = self.micro_batch(forecast.first + index as u64);
+        let ways = &forecast.ways[..passes];
+        let numbered = |(index, way): (usize, &Way)| UnderWay {
+            number: forecast.first + index as u64,
+            start_ps: way.start_ps,
+            end_ps: way.end_ps,
+            pass: None,
+        };
+        for way in ways.iter().filter(|way| way.end_ps > i64::MIN) {
+            self.stages.note_busy(*way);
+        }
+        for (turn, way) in ways.iter().enumerate().skip(passes.saturating_sub(stages)) {
             if way.end_ps > i64::MIN {
-                self.stages.note_busy(*way);
+                let batch = self.micro_batch(forecast.first + turn as u64);
                 self.ends_ps[batch] = way.end_ps;
             }
-            let number = forecast.first + index as u64;
-            self.under_way.push_back(UnderWay { number, start_ps: way.start_ps, end_ps: way.end_ps, pass: None });
-            let Some(oldest) = self.under_way.pop_front() else { continue };
-            if oldest.end_ps > i64::MIN {
-                let batch = self.micro_batch(oldest.number);
-                let results_ps = forecast.results_ps[index];
+        }
+        // After each decision come the results of the oldest pass under way: of those before the forecast, then of its own.
+        let before = self.under_way.len();
+        let first = self.under_way.front().map_or(forecast.first, |oldest| oldest.number);
+        let mut batch = self.micro_batch(first);
+        for (index, &results_ps) in forecast.results_ps[..passes].iter().enumerate() {
+            let end_ps = match self.under_way.get(index) {
+                Some(oldest) => oldest.end_ps,
+                None => ways[index - before].end_ps,
+            };
+            if end_ps > i64::MIN {
                 let gap_ps = results_ps - self.results_ps[batch];
-                self.scheduler.skip_results(oldest.number, results_ps, gap_ps);
+                self.scheduler.skip_results(first + index as u64, results_ps, gap_ps);
                 self.results_ps[batch] = results_ps;
             }
-            self.spare.extend(oldest.pass);
+            batch = if batch + 1 == stages { 0 } else { batch + 1 };
         }
+        self.spare.extend(self.under_way.drain(..passes.min(before)).filter_map(|oldest| oldest.pass));
+        self.under_way.extend(ways.iter().enumerate().skip(passes.saturating_sub(before)).map(numbered));
         for other in self.under_way.iter_mut().filter(|other| other.end_ps > i64::MIN && other.pass.is_none()) {
             let mut pass = self.spare.pop().unwrap_or_default();
             self.scheduler.quiet_pass(other.number, &mut pass);

@@ -260,7 +260,10 @@ class Scheduler:
         assert self.connector is not None
         tokens = (len(hit) + count) * self.config.block_size
         spare = self._spare()
-        if self.config.scheduler_reserve_full_isl and self.cache.blocks_to_admit(request, hit, len(request.tokens)) > spare:
+        if (
+            self.config.scheduler_reserve_full_isl
+            and self.cache.blocks_to_admit(request, hit, len(request.tokens)) > spare
+        ):
             return False
         drafts = self.config.num_speculative_tokens
         verified = 1 + drafts + self.config.num_lookahead_tokens if drafts else 0
