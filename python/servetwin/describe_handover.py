@@ -8,6 +8,7 @@ from typing import Any
 
 from .catalog import ResolvedEngine
 from .catalog.speculation import head_bytes
+from .catalog.stages import stage_layers
 from .spec import Spec
 from .spec.deployment import Cluster
 from .spec.pools import Handover
@@ -19,8 +20,12 @@ PORT_LATENCY_PS = 5 * PS_PER_US
 TIMEOUT_S = {"vllm": 480.0, "sglang": 300.0}
 """See `spec.pools.Handover`."""
 
+LAYERWISE_TIMEOUT_S = 60.0
+"""Likewise."""
+
 ORDER = {"vllm": "source_first", "sglang": "destination_first"}
-"""vLLM's decode replica fetches what is computed (NixlConnector); SGLang's reserves room before the prompt starts."""
+"""vLLM's decode replica fetches what is computed (NixlConnector), or has it sent by stages (NixlPushConnector);
+SGLang's reserves room before the prompt starts."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,8 @@ class Network:
     """For people."""
     tail: dict[str, int] | None = None
     """What goes with the last part of a prompt, as the core reads it."""
+    layers: int | None = None
+    """Of the model, where each is sent by itself."""
 
 
 def network(spec: Spec, engines: Mapping[str, ResolvedEngine]) -> Network:
@@ -43,12 +50,14 @@ def network(spec: Spec, engines: Mapping[str, ResolvedEngine]) -> Network:
     handover = spec.handover or Handover()
     size = _bytes_per_token(spec, handover, engines["decode"])
     tail = _tail(spec, handover, engines["decode"])
+    model = engines["decode"].model
+    layers = model.layers if handover.layerwise and model is not None else None
     if handover.link is not None and spec.cluster is not None:
         named = spec.cluster.links[handover.link]
         link = _link(named.gbytes_per_s * 1e9, nearest_ps(named.latency_us, PS_PER_US))
         written = f"link {handover.link}, {named.gbytes_per_s:g} GB/s"
-        return Network(size, handover.link, {}, [link], written, tail)
-    return replace(_placed(spec, engines, size), tail=tail)
+        return Network(size, handover.link, {}, [link], written, tail, layers)
+    return replace(_placed(spec, engines, size), tail=tail, layers=layers)
 
 
 def _bytes_per_token(spec: Spec, handover: Handover, engine: ResolvedEngine) -> int:
@@ -105,16 +114,17 @@ def _placed(spec: Spec, engines: Mapping[str, ResolvedEngine], size: int) -> Net
         gpu, ranks = gpus[name], pool.gpus // pool.replicas
         widest = cluster.gpus_per_node if gpu is None else min(gpu.link.domain, cluster.gpus_per_node)
         size_of_domain = cluster.nvlink_domain or widest
+        senders = ranks * _evenness(pool, engines[name])
         own = []
         for first in (next(places) for _ in range(pool.replicas)):
             domain, last = first // size_of_domain, (first + ranks - 1) // size_of_domain
             port: dict[str, Any] = {"nvlink_domain": domain, "nvlink": None, "nic": None}
             if gpu is not None and alike and domain == last:
                 port["nvlink"] = len(links)
-                links.append(_link(gpu.link.bytes_per_s * ranks, PORT_LATENCY_PS))
+                links.append(_link(gpu.link.bytes_per_s * senders, PORT_LATENCY_PS))
             if cluster.nic_gbps is not None:
                 port["nic"] = len(links)
-                links.append(_link(cluster.nic_gbps / 8 * 1e9 * ranks, PORT_LATENCY_PS))
+                links.append(_link(cluster.nic_gbps / 8 * 1e9 * senders, PORT_LATENCY_PS))
             own.append(port)
         ports[name] = own
     _check_reach(spec, ports)
@@ -123,6 +133,13 @@ def _placed(spec: Spec, engines: Mapping[str, ResolvedEngine], size: int) -> Net
     ways = [gpus["prefill"].link.name] if joined and gpus["prefill"] is not None else []
     ways += [f"NICs of {cluster.nic_gbps:g} Gbit/s"] if cluster.nic_gbps is not None else []
     return Network(size, None, ports, links, " or ".join(ways))
+
+
+def _evenness(spec: Spec, engine: ResolvedEngine) -> float:
+    """Each stage sends its own layers, and all at once: how much of that is as fast as if they had equally many."""
+    if engine.model is None:
+        return 1.0
+    return engine.model.layers / (spec.parallel.pipeline * max(stage_layers(spec, engine.model.layers)))
 
 
 def _places(spec: Spec, cluster: Cluster) -> Iterator[int]:
@@ -167,16 +184,21 @@ def describe_handover(described: dict[str, Any], spec: Spec, crossed: Network) -
     """Puts links, ports and times into a run's description."""
     handover = spec.handover or Handover()
     engine = spec.by_pool["decode"].engine.name
+    order: str | dict[str, Any] = ORDER[engine]
+    timeout_s = TIMEOUT_S[engine]
+    if crossed.layers is not None:
+        order, timeout_s = {"layerwise": {"layers": crossed.layers}}, LAYERWISE_TIMEOUT_S
     for pool in described["pools"]:
         pool["ports"] = crossed.ports.get(pool["role"], [])
     described["links"] = crossed.links
     described["handover"] = {
-        "order": ORDER[engine],
+        "order": order,
         "bootstrap_ps": nearest_ps(handover.bootstrap_ms, PS_PER_MS),
         "control_ps": nearest_ps(handover.control_ms, PS_PER_MS),
         "setup_ps": nearest_ps(handover.setup_ms, PS_PER_MS),
-        "timeout_ps": nearest_ps(handover.timeout_s or TIMEOUT_S[engine], PS_PER_S),
+        "timeout_ps": nearest_ps(handover.timeout_s or timeout_s, PS_PER_S),
         "local_prefill_tokens": handover.local_prefill_tokens,
+        "pushes": spec.pushes,
         "bytes_per_token": crossed.bytes_per_token,
         "tail": crossed.tail,
         "links": [] if crossed.link is None else [0],

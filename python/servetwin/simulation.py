@@ -76,7 +76,7 @@ def given_spec(
     if not isinstance(spec, Spec):
         spec = make_spec(spec) if isinstance(spec, Mapping) else load_spec(spec)
     if isinstance(trace, (str, Path)):
-        spec = with_trace(spec, absolute(trace))
+        spec = with_trace(spec, trace)
         trace = None
     if spec.search is not None:
         raise spec.source.problem(("search",), "only `servetwin plan` reads it", wanted="--set search=null")
@@ -123,7 +123,7 @@ def _own_router(spec: Spec) -> Router | None:
     return load_router(spec, spec.router) if isinstance(spec.router, PythonRouter) else None
 
 
-def with_trace(spec: Spec, trace: str) -> Spec:
-    """The spec with this trace; a generated workload gives way to it whole, as setting a kind does."""
+def with_trace(spec: Spec, trace: str | Path) -> Spec:
+    """The spec with this trace, a path from here; a generated workload gives way to it, as setting a kind does."""
     old = spec.workload if isinstance(spec.workload, TraceWorkload) else TraceWorkload()
-    return spec.with_workload(old.model_copy(update={"trace": trace}))
+    return spec.with_workload(old.model_copy(update={"trace": absolute(trace)}))

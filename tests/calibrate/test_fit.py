@@ -108,6 +108,18 @@ def test_a_roofline_has_its_own_terms() -> None:
     assert [one.name for one in ranges(simulator, client=True)] == ["compute", "memory", "host_ms", "request_ms"]
 
 
+@pytest.mark.parametrize("gpu", ["h100", "mi300x"])
+def test_stages_have_their_terms_together(gpu: str) -> None:
+    """Operators were measured of the first GPU, nothing of the second."""
+    simulator = Simulator(spec(gpu=gpu, parallel={"pipeline": 2}))
+    found = ranges(simulator, client=True)
+    assert all(one.low < 1 for one in found if one.factor)
+    truth = {"memory": 1.3, "compute": 1.2}
+    (load,) = loads(simulator.spec, [measured(simulator, truth)])
+    fitted = fit(Runs(simulator), groups(load), found, ["attention", "host_ms"])
+    assert {name: fitted.terms[name] for name in truth} == pytest.approx(truth, rel=0.05)
+
+
 def test_no_factor_beats_the_data_sheet() -> None:
     """The measurement says 3 times as fast as the model: the fit stops at what the GPU can do, and says so."""
     made = measured(SIMULATOR, {})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from servetwin.errors import InputError, SpecError
 from servetwin.reference import Tabulated, step_time
 from servetwin.simulation import simulate
 from servetwin.spec import load_spec, make_spec
+from servetwin.timing import pass_limits
 from servetwin.timing.calibrated import Calibrated, cholesky
 from servetwin.timing.draws import ErrorDraw, drawn
 from servetwin.timing.profile import Domain, Profile, read_profile, write_profile
@@ -90,6 +92,22 @@ def test_a_spec_runs_as_it_was_fitted(made: Path) -> None:
     assert timing["evidence"] == "calibrated"
     assert timing["shares"] == {"calibrated": 1.0}
     assert timing["front_end"]["request_ms"] == pytest.approx(profile.values["request_ms"])
+
+
+def test_a_profile_of_stages_has_the_host_in_the_first(made: Path, tmp_path: Path) -> None:
+    staged = {"parallel": {"pipeline": 2}}
+    profile, _ = read_profile(made / "profile.yaml")
+    fitted_for = profile.fitted_for.model_copy(update={"pipeline": 2})
+    write_profile(profile.model_copy(update={"fitted_for": fitted_for}), tmp_path / "profile.yaml")
+    plain, fitted = resolve(spec(**staged)).first, resolve(using(tmp_path, **staged)).first
+    hosts = []
+    for model, over in ((fitted.timing, plain.lowered), (fitted.later[0][0], plain.later[0][1])):
+        assert isinstance(model, Calibrated)
+        slower = replace(model, terms={"memory": 2.0, "host_ms": model.host_ms + 1.5})
+        described = slower.lower(pass_limits(fitted.engine)).description
+        assert described["tokens"]["start_ps"][1] == pytest.approx(2 * over.description["tokens"]["start_ps"][1], abs=1)
+        hosts.append(described["host"]["base_ps"] - over.description["host"]["base_ps"])
+    assert hosts == [1_500_000_000, 0]
 
 
 def test_beyond_its_domain_the_evidence_says_so(made: Path) -> None:

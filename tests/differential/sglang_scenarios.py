@@ -6,6 +6,7 @@ Drawn by hypothesis (`scenarios`), or repeatable by a seed (`random_scenario`).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from hypothesis import strategies as st
 
@@ -17,6 +18,27 @@ from .choosers import Chooser, DrawingChooser, SeededChooser, continued, drawn, 
 
 def random_scenario(seed: int) -> Scenario[EngineConfig]:
     return build(SeededChooser(seed), f"seed {seed}")
+
+
+def staged_scenario(seed: int) -> Scenario[EngineConfig]:
+    """In two to four pipeline stages."""
+    choose = SeededChooser(seed)
+    scenario = build(choose, f"seed {seed}")
+    stages = choose.integer(2, 4)
+    config = replace(
+        scenario.config,
+        disable_overlap_schedule=True,
+        speculative_num_draft_tokens=0,
+        acceptance=None,
+        decode_reserve_tokens=0,
+        hicache=None,
+        schedule_conservativeness=choose.one_of((0.0, 0.05, 0.3, 1.0)),
+        ignore_eos=choose.one_of((False, False, False, True)),
+        max_running_requests=min(choose.one_of((4, 10, 32)), scenario.config.max_total_tokens // 2),
+        pp_size=stages,
+        pp_max_micro_batch_size=choose.one_of((None, None, 1, 3)),
+    )
+    return replace(scenario, config=config)
 
 
 @st.composite

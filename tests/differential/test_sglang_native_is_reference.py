@@ -13,7 +13,7 @@ from servetwin.errors import ServetwinError
 from servetwin.reference.sglang import EngineConfig, RunRecord
 
 from .choosers import SeededChooser, tabulated
-from .sglang_scenarios import random_scenario, scenarios
+from .sglang_scenarios import random_scenario, scenarios, staged_scenario
 
 
 def check(scenario: Scenario[EngineConfig]) -> None:
@@ -37,6 +37,12 @@ def test_seeded_scenarios(first: int) -> None:
         check(random_scenario(seed))
 
 
+@pytest.mark.parametrize("first", range(0, 100, 25))
+def test_seeded_scenarios_in_pipeline_stages(first: int) -> None:
+    for seed in range(first, first + 25):
+        check(staged_scenario(seed))
+
+
 @pytest.mark.parametrize("first", range(0, 60, 20))
 def test_seeded_scenarios_timed_by_tables(first: int) -> None:
     for seed in range(first, first + 20):
@@ -48,6 +54,14 @@ def test_seeded_scenarios_timed_by_tables(first: int) -> None:
 @settings(max_examples=200)
 @given(scenarios())
 def test_drawn_scenarios(scenario: Scenario[EngineConfig]) -> None:
+    check(scenario)
+
+
+def test_a_turn_that_only_preempts_stands_at_its_own_time() -> None:
+    """Overlap: decided while a pass is under way, with nothing to launch behind it."""
+    scenario = random_scenario(2300)
+    empty = [one for one in native(scenario).passes if one.kind == "-"]
+    assert [one.t_ps for one in empty] == [one.scheduled_at_ps for one in empty] != []
     check(scenario)
 
 

@@ -13,7 +13,14 @@ from servetwin.errors import ServetwinError
 from servetwin.reference.vllm import EngineConfig, RunRecord
 
 from .choosers import SeededChooser, tabulated
-from .vllm_scenarios import offloading_scenario, random_scenario, scenarios, staged_scenario
+from .vllm_scenarios import (
+    offloading_scenario,
+    random_scenario,
+    scenario_ahead,
+    scenarios,
+    scenarios_ahead,
+    staged_scenario,
+)
 
 
 def check(scenario: Scenario[EngineConfig]) -> None:
@@ -43,6 +50,12 @@ def test_seeded_scenarios_with_host_memory(first: int) -> None:
         check(offloading_scenario(seed))
 
 
+@pytest.mark.parametrize("first", range(0, 300, 50))
+def test_seeded_scenarios_of_drafts_ahead(first: int) -> None:
+    for seed in range(first, first + 50):
+        check(scenario_ahead(seed))
+
+
 @pytest.mark.parametrize("first", range(0, 100, 25))
 def test_seeded_scenarios_in_pipeline_stages(first: int) -> None:
     for seed in range(first, first + 25):
@@ -65,6 +78,12 @@ def test_scenarios_that_once_differed(seed: int) -> None:
 @settings(max_examples=200)
 @given(scenarios())
 def test_drawn_scenarios(scenario: Scenario[EngineConfig]) -> None:
+    check(scenario)
+
+
+@settings(max_examples=100)
+@given(scenarios_ahead())
+def test_drawn_scenarios_of_drafts_ahead(scenario: Scenario[EngineConfig]) -> None:
     check(scenario)
 
 

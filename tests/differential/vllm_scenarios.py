@@ -28,9 +28,19 @@ def scenarios(draw: st.DrawFn) -> Scenario[EngineConfig]:
     return build(DrawingChooser(draw), "drawn")
 
 
-def build(choose: Chooser, name: str) -> Scenario[EngineConfig]:
+@st.composite
+def scenarios_ahead(draw: st.DrawFn) -> Scenario[EngineConfig]:
+    return build(DrawingChooser(draw), "drawn", ahead=True)
+
+
+def scenario_ahead(seed: int) -> Scenario[EngineConfig]:
+    """With drafts under async scheduling."""
+    return build(SeededChooser(seed), f"seed {seed}", ahead=True)
+
+
+def build(choose: Chooser, name: str, *, ahead: bool = False) -> Scenario[EngineConfig]:
     """One scenario. Requests are in order of arrival, so an index is a row everywhere."""
-    config = engine_config(choose)
+    config = engine_config(choose, ahead=ahead)
     hash_block_tokens = choose.one_of((1, 5, 8, 16, 33, 64))
     spelled = choose.integer(1, SHARED_OUTPUT_SHARE) == 1
     requests: list[ScenarioRequest] = []
@@ -91,12 +101,12 @@ def staged_scenario(seed: int) -> Scenario[EngineConfig]:
     return replace(scenario, config=config)
 
 
-def engine_config(choose: Chooser) -> EngineConfig:
+def engine_config(choose: Chooser, *, ahead: bool) -> EngineConfig:
     block_size = choose.one_of((1, 2, 4, 8, 16))
     num_gpu_blocks = choose.integer(4, 60)
     version = choose.one_of(("0.32", "0.32", "0.19"))
-    asynchronous = choose.one_of((False, True))
-    drafts = 0 if asynchronous else choose.one_of((0, 0, 1, 3, 4))
+    asynchronous = ahead or choose.one_of((False, True))
+    drafts = choose.one_of((1, 3, 4)) if ahead else 0 if asynchronous else choose.one_of((0, 0, 1, 3, 4))
     head = drafts > 0 and choose.one_of((False, True))
     threshold = choose.one_of((0, 0, 8, 20, 50))
     recent = version == "0.32"

@@ -16,8 +16,10 @@ from .worlds import (
     ONE_RANK,
     ROUTERS,
     SERIES,
+    STAGED,
     data_ranks,
     instances,
+    pipelines,
     sglang_engines,
     step_times,
     traces,
@@ -32,11 +34,16 @@ HANDOVERS = (
     "transfer_end_ps",
     "transferred_tokens",
 )
-ENGINES = {"vllm": (vllm_engines, "source_first"), "sglang": (sglang_engines, "destination_first")}
-"""Those that hand over, and who goes first."""
+ENGINES = {
+    "vllm": (vllm_engines, st.just("source_first")),
+    "vllm_layerwise": (vllm_engines, st.sampled_from([1, 3, 32]).map(lambda count: {"layerwise": {"layers": count}})),
+    "sglang": (sglang_engines, st.just("destination_first")),
+}
+"""Those that hand over, and how."""
 
 OF_DECODE = {
     "vllm": {},
+    "vllm_layerwise": {},
     "sglang": {
         "disable_radix_cache": True,
         "hicache": None,
@@ -92,12 +99,18 @@ def pool(draw: st.DrawFn, role: str, engine: dict[str, Any]) -> dict[str, Any]:
 
 @st.composite
 def disaggregated(draw: st.DrawFn, name: str) -> Disaggregated:
-    engines, order = ENGINES[name]
-    handed = {"groups": None} if name == "vllm" else {}
+    engines, orders = ENGINES[name]
+    handed = {} if name == "sglang" else {"groups": None}
     pools = [
         draw(pool("prefill", draw(engines()) | handed)),
         draw(pool("decode", draw(engines()) | OF_DECODE[name] | handed)),
     ]
+    staged = name == "vllm" and draw(st.integers(0, 3)) == 0
+    if staged:
+        prefill = pools[0]
+        apart = prefill["data"] | {"in_step": False}
+        prefill |= {"engine": prefill["engine"] | STAGED, "data": apart}
+        prefill["pipeline"] = draw(pipelines(prefill["step_time"]))
     speeds = st.sampled_from([10**6, 10**7, 10**9, 10**12])
     links = [{"bytes_per_s": draw(speeds), "latency_ps": draw(_TIMES)}]
     crossed = [0] if draw(st.booleans()) else []
@@ -111,12 +124,13 @@ def disaggregated(draw: st.DrawFn, name: str) -> Disaggregated:
         "pools": pools,
         "links": links,
         "handover": {
-            "order": order,
+            "order": draw(orders),
             "bootstrap_ps": draw(_TIMES),
             "control_ps": draw(_TIMES),
             "setup_ps": draw(_TIMES),
             "timeout_ps": draw(st.sampled_from([MS, 20 * MS, 300 * MS, 10**15])),
-            "local_prefill_tokens": draw(st.none() | st.integers(0, 80)) if name == "vllm" else None,
+            "local_prefill_tokens": None if name == "sglang" else draw(st.none() | st.integers(0, 80)),
+            "pushes": staged or (name == "vllm" and draw(st.integers(0, 3)) == 0),
             "bytes_per_token": draw(st.sampled_from([1, 1000, 10**6])),
             "links": crossed,
         },

@@ -3,41 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from .test_leap_is_step import LeastUsed
-from .worlds import World, outcome, step_times, worlds
-
-WITHOUT = {
-    "version": "0.32",
-    "num_speculative_tokens": 0,
-    "acceptance": None,
-    "num_lookahead_tokens": 0,
-    "eagle_block_drop": False,
-    "num_speculative_tokens_per_batch_size": [],
-    "offload": None,
-    "groups": None,
-}
-"""What vLLM leaves out to run in stages."""
-
-
-@st.composite
-def pipelines(draw: st.DrawFn, first: dict[str, Any]) -> dict[str, Any]:
-    kinds = [first, *draw(st.lists(step_times(), max_size=2))]
-    stages = draw(st.lists(st.integers(0, len(kinds) - 1), min_size=2, max_size=4))
-    return {"kinds": kinds, "stages": stages}
+from .worlds import ONE_RANK, STAGED, World, data_ranks, outcome, pipelines, worlds
 
 
 @st.composite
 def pipelined_worlds(draw: st.DrawFn) -> World:
     world = draw(worlds(replicas=3).filter(lambda world: world.run["engine"]["name"] == "vllm"))
     engine = world.run["engine"]
-    left_out = {name: value for name, value in WITHOUT.items() if name in engine}
+    left_out = {name: value for name, value in STAGED.items() if name in engine}
     pipeline = draw(pipelines(world.run["step_time"]))
-    return replace(world, run=world.run | {"engine": engine | left_out, "pipeline": pipeline})
+    data = draw(st.just(ONE_RANK) | data_ranks(in_step=False))
+    return replace(world, run=world.run | {"engine": engine | left_out, "pipeline": pipeline, "data": data})
 
 
 @settings(max_examples=60)

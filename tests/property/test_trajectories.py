@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -87,9 +88,7 @@ def test_who_waits_comes_when_the_last_has_ended(world: World, trace: dict[str, 
 @settings(max_examples=100, deadline=None)
 @given(worlds(), dags, st.integers(1, 4))
 def test_a_user_stays_with_a_trajectory_to_its_end(world: World, trace: dict[str, Any], users: int) -> None:
-    # At the engine: a request without output ends without the client's stream, which is added afterwards.
-    front = world.run["front"] | {"stream_ps": 0}
-    run = ran(replace(world, trace=trace, run=world.run | {"users": users, "front": front}))
+    run = ran(replace(world, trace=trace, run=world.run | {"users": users}))
     arrivals, ends, reasons = column(run, "arrival_ps"), column(run, "end_ps"), list(run.column("reason"))
     first = trajectories(trace)
     of: dict[int, list[int]] = {}
@@ -155,16 +154,30 @@ def edges(trace: Trace) -> list[Any]:
 
 def test_time_of_a_trajectory_is_from_its_first_arrival_to_its_last_token() -> None:
     """Two roots a second apart, a join, and a single request: by hand."""
-    trace = small.trace(
-        [0, 1000 * MS, 50 * MS, 3000 * MS],
-        [8] * 4,
-        [3] * 4,
-        after=[-1, -1, 0, -1],
-        wait_for=[1],
-        wait_offsets=[0, 0, 0, 1, 1],
-    )
-    ran = small.simulate([{"engine": small.VLLM, "step_time": small.affine(10 * MS)}], trace)
+    ran = small.simulate([{"engine": small.VLLM, "step_time": small.affine(10 * MS)}], two_roots(1000 * MS))
     summary = json.loads(ran.summary("{}"))
     # 30 ms each: the second root ends at 1,030, its follower arrives at 1,080 and ends at 1,110.
     assert (summary["trajectories"], summary["trajectories_completed"]) == (2, 2)
     assert (summary["trajectory_ms.max"], summary["trajectory_ms.min"]) == (1110.0, 30.0)
+
+
+@pytest.mark.parametrize("leap", [False, True])
+def test_a_user_who_is_refused_still_waits_for_an_answer_on_its_way(leap: bool) -> None:
+    """The first root ends at 30 ms at its engine and 40 ms later at its client; the second is refused at 50."""
+    front = {"request_ps": 0, "prompt_token_ps": 0, "stream_ps": 40 * MS}
+    pools = [{"engine": small.VLLM, "step_time": small.affine(10 * MS)}]
+    run = small.simulate(pools, two_roots(50 * MS, second_output=5000), users=1, front=front, leap=leap)
+    assert column(run, "end_ps") == [70 * MS, 50 * MS, -1, 140 * MS]
+    assert column(run, "arrival_ps") == [0, 50 * MS, -1, 70 * MS]
+
+
+def two_roots(apart_ps: int, second_output: int = 3) -> _core.Trace:
+    """Of one trajectory, and what waits 50 ms for both; a single request."""
+    return small.trace(
+        [0, apart_ps, 50 * MS, 3000 * MS],
+        [8] * 4,
+        [3, second_output, 3, 3],
+        after=[-1, -1, 0, -1],
+        wait_for=[1],
+        wait_offsets=[0, 0, 0, 1, 1],
+    )

@@ -291,6 +291,26 @@ def data_ranks(draw: st.DrawFn, *, in_step: bool | None = None) -> dict[str, Any
 ONE_RANK = {"ranks": 1, "in_step": False, "balance": {"kind": "round_robin"}, "sync_passes": 0}
 
 
+STAGED = {
+    "version": "0.32",
+    "num_speculative_tokens": 0,
+    "acceptance": None,
+    "num_lookahead_tokens": 0,
+    "eagle_block_drop": False,
+    "num_speculative_tokens_per_batch_size": [],
+    "offload": None,
+    "groups": None,
+}
+"""What vLLM leaves out to run in stages."""
+
+
+@st.composite
+def pipelines(draw: st.DrawFn, first: dict[str, Any]) -> dict[str, Any]:
+    kinds = [first, *draw(st.lists(step_times(), max_size=2))]
+    stages = draw(st.lists(st.integers(0, len(kinds) - 1), min_size=2, max_size=4))
+    return {"kinds": kinds, "stages": stages}
+
+
 @st.composite
 def hicaches(draw: st.DrawFn, page_size: int) -> dict[str, Any]:
     """A token of 10 kB: copies take nothing beside a pass, or outlast several."""
@@ -329,7 +349,7 @@ def vllm_engines(draw: st.DrawFn) -> dict[str, Any]:
         "scheduling_policy": draw(st.sampled_from(["fcfs", "priority"])),
         "watermark_blocks": draw(st.integers(0, 3)) if version == "0.32" else 0,
         "scheduler_reserve_full_isl": draw(st.booleans()),
-        "async_scheduling": drafts == 0 and draw(st.booleans()),
+        "async_scheduling": draw(st.booleans()),
         "num_speculative_tokens": drafts,
         **(draw(speculation(drafts)) if drafts else {}),
         "offload": draw(st.none() | offloads(block_size, drafts)) if can_offload else None,

@@ -12,10 +12,11 @@ import pytest
 from servetwin.catalog import resolve_engine
 from servetwin.errors import SpecError
 from servetwin.spec import make_spec
-from servetwin.timing import timing_model
+from servetwin.timing import stage_models, timing_model
 from servetwin.timing.aiconfigurator import Aiconfigurator
 from servetwin.timing.aiconfigurator import curves as adapter
 from servetwin.timing.curves_model import CurvesModel
+from servetwin.timing.sends import SEND_S
 
 SIZES = {"max_model_len": 32768, "num_gpu_blocks": 9000, "max_num_batched_tokens": 8192, "max_num_seqs": 256}
 LLAMA: dict[str, Any] = {
@@ -105,6 +106,22 @@ def test_the_package_gets_its_own_names(fake: list[dict[str, Any]]) -> None:
         "moe_tp_size": 4,
         "moe_ep_size": 1,
     }
+
+
+@pytest.mark.usefixtures("fake")
+def test_stages_have_their_shares_of_the_layers() -> None:
+    whole = curves(LLAMA)
+    spec = make_spec({**LLAMA, "parallel": {"pipeline": 3}})
+    models = stage_models(spec, resolve_engine(spec))
+    stages = [models.kinds[kind] for kind in models.stages]
+    for model, layers in zip(stages, (11, 11, 10), strict=True):
+        assert isinstance(model, CurvesModel)
+        assert model.layers == layers
+    sent = SEND_S + 4 * 100 * 4096 / 450e9
+    assert sum(model.curves.tokens_s(100) for model in stages) == pytest.approx(whole.tokens_s(100) + 2 * sent)
+    assert sum(model.curves.decode_s(8, 8000) for model in stages) == pytest.approx(whole.decode_s(8, 8000))
+    assert sum(model.curves.prompt_s(90, 8100) for model in stages) == pytest.approx(whole.prompt_s(90, 8100))
+    assert [model.curves.head_s(8) for model in stages] == [0, 0, whole.head_s(8)]
 
 
 def test_a_pass_is_the_sum_of_its_operators(fake: list[dict[str, Any]]) -> None:

@@ -134,6 +134,13 @@ def test_pools_are_two_sides_of_a_hand_over(engine: str) -> None:
     assert files["router.sh"].count("--decode http") == 3
 
 
+def test_stages_push() -> None:
+    staged = {"prefill": {"parallel": {"pipeline": 2}}, "decode": {}}
+    for pools, connector in ((POOLS["pools"], "NixlConnector"), (staged, "NixlPushConnector")):
+        files = write(spec_of({"name": "vllm"}, pools=pools), "vllm").files
+        assert all(connector in files[f"{role}.sh"] for role in ("prefill", "decode"))
+
+
 @pytest.mark.parametrize(("engine", "target"), [(name, one) for name in OF_CLUSTERS for one in OF_CLUSTERS[name]])
 def test_manifests_hold_what_the_script_says(engine: str, target: str) -> None:
     """Any of them is YAML, starts as many replicas with as many GPUs, and tells the engine the same."""

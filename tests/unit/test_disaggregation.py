@@ -43,6 +43,7 @@ def run(
     replicas: tuple[int, int] = (1, 1),
     routers: tuple[dict[str, Any], dict[str, Any]] | None = None,
     priority: Sequence[int] | None = None,
+    stages: int = 1,
 ) -> Ran:
     routers = routers or ({"kind": "round_robin"}, {"kind": "least_requests"})
     pools = [
@@ -56,6 +57,8 @@ def run(
         }
         for index, role in enumerate(("prefill", "decode"))
     ]
+    if stages > 1:
+        pools[0]["pipeline"] = {"kinds": [affine(PASS)], "stages": [0] * stages}
     requests = small.trace(arrivals_ps, prompts or [16] * len(arrivals_ps), outputs, priority=priority)
     links = [link or {"bytes_per_s": 1_600_000_000, "latency_ps": 0}, *links]
     return Ran(small.simulate(pools, requests, leap=leap, links=links, handover=HANDOVER | (handover or {})))
@@ -73,6 +76,22 @@ def test_the_way_of_one_request(leap: bool) -> None:
     assert ran.first_token_ps == [ran.transfer_end_ps[0] + PASS]
     assert ran.end_ps == [ran.first_token_ps[0] + 3 * PASS]
     assert (ran.prefill_replica, ran.replica, ran.output_tokens, ran.transferred_tokens) == ([0], [1], [4], [16])
+
+
+@LEAPS
+def test_stages_push_once_they_are_told_where_to(leap: bool) -> None:
+    """A pass in each of two stages; the decode replica answers with a message, and the source needs none after."""
+    times = {"control_ps": 2 * MS, "bootstrap_ps": 5 * MS, "setup_ps": MS, "pushes": True}
+    rows = {"prefill": {"num_gpu_blocks": 2}, "stages": 2}
+    ran = run(
+        [0, 0], [4, 1], leap=leap, handover=times, link={"bytes_per_s": 1_600_000_000, "latency_ps": 3 * MS}, **rows
+    )
+    assert ran.prefilled_ps[0] == 2 * PASS
+    assert ran.decode_routed_ps[0] == 2 * PASS + 2 * MS
+    assert ran.transfer_start_ps[0] == 2 * PASS + 2 * MS + 5 * MS + 2 * MS + MS + 3 * MS
+    assert ran.transfer_end_ps[0] == ran.transfer_start_ps[0] + PASS
+    assert ran.first_token_ps[0] == ran.transfer_end_ps[0] + PASS
+    assert ran.scheduled_ps[1] == ran.transfer_end_ps[0], "the block is free as soon as it is sent"
 
 
 @LEAPS

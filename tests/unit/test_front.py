@@ -41,3 +41,11 @@ def test_a_turn_starts_when_the_client_has_the_last_token() -> None:
 def test_what_is_refused_is_refused_at_once() -> None:
     run = simulate([(0, 5000, 1)], front=FRONT)
     assert (numbers(run, "status"), numbers(run, "end_ps")) == ([1], [0])
+
+
+def test_users_come_free_in_the_order_of_what_they_see() -> None:
+    """One sees a refusal at once, before another has the answer that its engine gave earlier."""
+    rows = [(0, 1, 1), (0, 1, 2), (0, 5000, 1), (0, 1, 1), (0, 1, 1)]
+    run = simulate(rows, users=2, front={"request_ps": 0, "prompt_token_ps": 0, "stream_ps": 20 * MS})
+    # Both are served from 0 on; the first is free at 5 + 20 ms, is refused and sends the next, the second at 10 + 20.
+    assert numbers(run, "arrival_ps") == [0, 0, 25 * MS, 25 * MS, 30 * MS]

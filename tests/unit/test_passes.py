@@ -21,7 +21,7 @@ from servetwin.timing.mixers import alike
 from servetwin.timing.operators import basis, experts, operator_curve
 from servetwin.timing.operators.fitted import kinds
 from servetwin.timing.operators.routing import fullest_rank
-from servetwin.timing.priced import SEND_S
+from servetwin.timing.sends import SEND_S
 
 BF16 = FORMATS["bf16"]
 SPARSE = ("qwen3-235b-a22b", "deepseek-v3", "deepseek-v3.2", "deepseek-v4-pro", "qwen3.5-397b-a17b", "gpt-oss-120b")

@@ -12,6 +12,7 @@ import pytest
 from servetwin import _core
 from servetwin.catalog import GPUS, MODELS
 from servetwin.catalog.stages import stage_layers, stages
+from servetwin.describe import resolve
 from servetwin.errors import SpecError
 from servetwin.spec import make_spec
 from servetwin.spec.deployment import Parallel
@@ -35,10 +36,13 @@ def simulate(
     engine: dict[str, Any],
     kinds: tuple[dict[str, Any], ...] = (TIMES,),
     stages: tuple[int, ...] = (0, 0),
+    ranks: int = 1,
     **options: Any,
 ) -> _core.Run:
     """Rows of arrival in ms, prompt, output."""
-    pool = {"engine": engine | options, "step_time": kinds[0], "pipeline": {"kinds": kinds, "stages": stages}}
+    data = {"ranks": ranks, "in_step": False, "balance": {"kind": "round_robin"}, "sync_passes": 0}
+    pipeline = {"kinds": kinds, "stages": stages}
+    pool = {"engine": engine | options, "step_time": kinds[0], "pipeline": pipeline, "data": data}
     arrivals_ms, prompts, outputs = zip(*rows, strict=True)
     requests = small.trace([at * MS for at in arrivals_ms], prompts, outputs)
     return small.simulate([pool], requests, leap=leap)
@@ -108,6 +112,17 @@ def test_more_stages_hold_more_micro_batches(leap: bool) -> None:
     assert run.passes == 4 * 50
 
 
+@LEAPS
+@ENGINES
+def test_data_ranks_apart_have_stages_of_their_own(leap: bool, engine: dict[str, Any]) -> None:
+    rows = [(0, 5, 4), (0, 20, 3)]
+    run = simulate(*rows, leap=leap, engine=engine, ranks=2)
+    alone = [simulate(row, leap=leap, engine=engine) for row in rows]
+    assert small.numbers(run, "rank") == [0, 1]
+    for column in ("first_token", "last_token"):
+        assert times(run, column) == [times(one, column)[0] for one in alone]
+
+
 def test_layers_that_are_left_over() -> None:
     spec = make_spec({}).model_copy(update={"parallel": Parallel(pipeline=5)})
     assert stage_layers(spec, 102) == [20, 20, 21, 21, 20]
@@ -127,6 +142,14 @@ def test_stages_in_two_machines_send_over_a_nic() -> None:
     assert [stage.sends_bytes_per_s for stage in found] == [nvlink, 50e9, nvlink, 0]
     with pytest.raises(SpecError, match="lie in several domains of 8"):
         stages(staged(nodes=2), model, gpu)
+
+
+def test_stages_of_data_ranks_in_step_are_refused_by_name() -> None:
+    parallel = {"data": 2, "pipeline": 2}
+    assert resolve(make_spec({"model": "llama-3.1-70b", "gpu": "h200", "parallel": parallel})).first.stages == (0, 1)
+    with pytest.raises(SpecError, match="stages of data ranks in step") as error:
+        resolve(make_spec({"model": "qwen3-235b-a22b", "gpu": "h200", "parallel": parallel}))
+    assert error.value.field == "parallel.pipeline"
 
 
 @pytest.mark.parametrize("host", [{"tiers": {"host": {"blocks": 100}}}, {"engine": {"kv_offloading_size": 1}}])

@@ -59,6 +59,16 @@ def test_replicas_of_a_node_are_joined_by_nvlink_and_others_by_the_network() -> 
     assert speeds == {"nvlink": 900 * 10**9, "nic": 100 * 10**9}
 
 
+def test_stages_send_their_layers_at_once_and_the_fullest_ends_last() -> None:
+    """Of 32 layers in three stages, one has 10 and two have 11."""
+    pools = {"prefill": {"parallel": {"pipeline": 3}}, "decode": {}}
+    described = description(make_spec(SMALL | {"model": "llama-3.1-8b", "pools": pools}))
+    prefill, decode = (described["links"][pool["ports"][0]["nvlink"]] for pool in described["pools"])
+    assert prefill["bytes_per_s"] == round(decode["bytes_per_s"] * 32 / 11)
+    assert described["handover"]["pushes"] is True
+    assert description(make_spec(SMALL))["handover"]["pushes"] is False
+
+
 def test_a_replica_that_fits_into_a_node_does_not_straddle_two() -> None:
     pools = {"prefill": {"parallel": {"tensor": 3}}, "decode": {"parallel": {"tensor": 3}}}
     cluster = {"nodes": 2, "gpus_per_node": 5, "nic_gbps": 400, "nvlink_domain": 5}
@@ -103,6 +113,11 @@ def test_a_cluster_in_which_replicas_fit_only_across_nodes_is_refused() -> None:
             {"pools": {"prefill": {}, "decode": {"router": {"kind": "kv_aware", "track_prefill_tokens": True}}}},
             None,
             "computed|compute",
+        ),
+        (
+            {"pools": {"prefill": {"parallel": {"pipeline": 2}}, "decode": {"parallel": {"pipeline": 2}}}},
+            None,
+            "connector refuses pipeline stages",
         ),
         ({"handover": {"timeout_s": 0}}, "handover.timeout_s", "greater than 0"),
         ({"handover": {}}, "handover.kv_bytes_per_token", "missing"),
@@ -154,3 +169,39 @@ def test_the_same_pools_without_handovers_between_nodes_are_faster() -> None:
     near, far = simulate(SMALL), simulate(SMALL | slow)
     assert far.summary["transfer_ms.p50"] > 40 > near.summary["transfer_ms.p50"]
     assert far.summary["ttft_ms.mean"] > near.summary["ttft_ms.mean"] + 40
+
+
+LAYERWISE: dict[str, Any] = {**SMALL, "model": "llama-3.1-8b", "handover": {"layerwise": True}}
+
+
+def test_layers_are_those_of_the_model() -> None:
+    handover = description(make_spec(LAYERWISE))["handover"]
+    assert (handover["order"], handover["timeout_ps"]) == ({"layerwise": {"layers": 32}}, 60 * 10**12)
+    assert description(make_spec(SMALL))["handover"]["order"] == "source_first"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"engine": {"name": "sglang", "max_total_tokens": 20000}}, "sends what a pass has computed when the pass is"),
+        ({"model": None, "handover": {"layerwise": True, "kv_bytes_per_token": 1000}}, "how many layers there are"),
+        (
+            {"pools": {"prefill": {"parallel": {"pipeline": 2}}, "decode": {}}, "timing": "analytic"},
+            "stages that send layer by layer",
+        ),
+    ],
+    ids=["SGLang", "without a model", "stages"],
+)
+def test_layers_need_an_engine_that_sends_them_and_a_model(changes: dict[str, Any], message: str) -> None:
+    options = {name: value for name, value in (LAYERWISE | changes).items() if value is not None}
+    if options["engine"].get("name") == "sglang":
+        options["pools"] = {"prefill": {"replicas": 2}, "decode": {"replicas": 3}}
+    with pytest.raises(SpecError, match=message):
+        resolve(make_spec(options))
+
+
+def test_layers_hide_hand_overs_but_for_the_last() -> None:
+    spec = {**LAYERWISE, "timing": "analytic", "engine": {"max_model_len": 2048}, "seed": 3}
+    apart, hidden = (simulate(make_spec({**spec, "handover": {"layerwise": layers}})) for layers in (False, True))
+    assert hidden.summary["handover_ms.mean"] < apart.summary["handover_ms.mean"]
+    assert hidden.summary["output_tokens"] == apart.summary["output_tokens"]

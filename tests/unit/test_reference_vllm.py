@@ -383,7 +383,6 @@ def test_tabulated_step_time() -> None:
         {"scheduling_policy": "lifo"},
         {"version": "0.19", "watermark_blocks": 1},
         {"version": "0.19", "long_prefill_token_threshold_adaptive": True},
-        {"async_scheduling": True, "num_speculative_tokens": 1, "acceptance": Cycle((0,))},
         {"num_speculative_tokens": 1},
     ],
 )

@@ -124,7 +124,6 @@ TRTLLM_EAGLE = {
     [
         ({"speculative": EAGLE | {"num_speculative_tokens": 9}}, {}, "engine.speculative"),
         ({"speculative": EAGLE | {"method": "medusa"}}, {}, "engine.speculative.method"),
-        ({"speculative": EAGLE}, {"async_scheduling": True}, "engine.async_scheduling"),
         (
             {"version": "0.19", "speculative": EAGLE | {"disable_eagle_block_drop": True}},
             {},

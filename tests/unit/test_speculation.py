@@ -75,6 +75,11 @@ def test_multi_token_prediction_needs_layers_for_it() -> None:
     assert caught.value.field == "engine.speculative.method"
 
 
+@pytest.mark.parametrize(("method", "asynchronous"), [("eagle", True), ("eagle3", True), ("ngram", False)])
+def test_heads_run_asynchronously_if_nothing_is_said(method: str, asynchronous: bool) -> None:
+    assert described(method=method)["engine"]["async_scheduling"] is asynchronous
+
+
 def test_what_the_core_is_told() -> None:
     engine = described(num_speculative_tokens_per_batch_size=[[1, 8, 3], [9, 64, 0]])["engine"]
     assert (engine["num_lookahead_tokens"], engine["eagle_block_drop"]) == (3, True)

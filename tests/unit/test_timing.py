@@ -10,7 +10,7 @@ import pytest
 from servetwin.catalog import resolve_engine
 from servetwin.errors import SpecError
 from servetwin.spec import make_spec
-from servetwin.timing import Lowered, PassLimits, lower, pass_limits, timing_model
+from servetwin.timing import Lowered, PassLimits, lower, pass_limits, stage_models, timing_model
 
 
 def lowered(options: dict[str, Any]) -> tuple[Lowered, PassLimits]:
@@ -118,6 +118,22 @@ def test_a_roofline_adds_all_reduces_for_ranks() -> None:
     assert four.description["host"]["base_ps"] == one.description["host"]["base_ps"] + 64 * 8_000_000
     for small, large in zip(four.description["terms"], one.description["terms"], strict=True):
         assert all(abs(4 * small[name] - large[name]) <= 4 for name in large)
+
+
+def test_stages_of_a_roofline_add_up_to_the_whole() -> None:
+    options = {"model": "llama-3.1-8b", "gpu": "h100", "timing": {"kind": "analytic", "memory_efficiency": 0.8}}
+    whole, _ = lowered(options)
+    spec = make_spec({**options, "parallel": {"pipeline": 3}})
+    models = stage_models(spec, resolve_engine(spec))
+    kinds = [lower(spec, model, pass_limits(resolve_engine(spec))).description for model in models.kinds]
+    stages = [kinds[kind] for kind in models.stages]
+    for index, term in enumerate(whole.description["terms"]):
+        added = {name: sum(stage["terms"][index][name] for stage in stages) for name in term}
+        assert added == pytest.approx(term, abs=2)
+    # The host prepares a pass in the first; two states of a token go to the next, over 450 GB/s and after 10 µs.
+    sent = 2 * 2 * 4096 / 450e9 * 1e12
+    assert [stage["host"]["base_ps"] / 1e6 for stage in stages] == [500 + 10, 10, 0]
+    assert [stage["host"]["decode_row_ps"] for stage in stages] == pytest.approx([sent, sent, 0], abs=1)
 
 
 @pytest.mark.parametrize(

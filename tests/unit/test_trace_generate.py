@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
@@ -13,6 +12,8 @@ import pytest
 from servetwin import _core, make_spec, simulate
 from servetwin.errors import InputError, SpecError
 from servetwin.workload import like, match, open_workload, read_trace
+
+from ..command import servetwin
 
 SPEC = """
 timing: polynomial
@@ -43,9 +44,8 @@ def trace(spec: Path, tmp_path: Path) -> Path:
     return file
 
 
-def generate(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "servetwin", "trace", "generate", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+def generate(*arguments: object) -> CompletedProcess[str]:
+    return servetwin("trace", "generate", *arguments)
 
 
 def test_a_generated_file_is_the_workload_of_the_spec(spec: Path, trace: Path) -> None:

@@ -14,6 +14,8 @@ pub struct Arrivals<'a> {
     pub left: usize,
     /// Requests that nothing holds back any more, and when they come.
     ready: BinaryHeap<Reverse<(i64, u32)>>,
+    /// Closed loop: when users turn to what is next in the trace; who is free first gets it.
+    free: BinaryHeap<Reverse<i64>>,
     /// None where no request waits for another.
     waits: Option<Waits>,
 }
@@ -25,9 +27,11 @@ struct Waits {
     offsets: Vec<u32>,
     /// How many requests each still waits for; `NONE` for one that will never come.
     waiting: Vec<u32>,
-    /// Closed loop: of each request, the first of its trajectory; and of that, how many have not ended.
+    /// Closed loop: of each request, the first of its trajectory; and of that, how many have not ended, and
+    /// the latest end so far: a refusal is told at once, an answer may still be on its way.
     trajectory: Vec<u32>,
     open: Vec<u32>,
+    ended_ps: Vec<i64>,
     /// Closed loop: the next row of the same trajectory that comes at its own time, or `NONE`.
     next_root: Vec<u32>,
 }
@@ -54,7 +58,8 @@ impl Waits {
                 next[before as usize] += 1;
             }
         }
-        let mut waits = Waits { followers, offsets, waiting, trajectory: vec![], open: vec![], next_root: vec![] };
+        let (trajectory, open, ended_ps, next_root) = (vec![], vec![], vec![], vec![]);
+        let mut waits = Waits { followers, offsets, waiting, trajectory, open, ended_ps, next_root };
         if closed_loop {
             waits.group(trace);
         }
@@ -64,6 +69,7 @@ impl Waits {
     fn group(&mut self, trace: &Trace) {
         self.trajectory = trace.trajectories();
         self.open = vec![0; trace.len()];
+        self.ended_ps = vec![0; trace.len()];
         self.next_root = vec![NONE; trace.len()];
         let mut last_root = vec![NONE; trace.len()];
         for (row, &first) in self.trajectory.iter().enumerate() {
@@ -91,11 +97,12 @@ impl Waits {
         *waiting == 0
     }
 
-    /// One of its trajectory has ended, or will never come: whether it was the last.
-    fn close(&mut self, request: u32) -> bool {
-        let Some(&first) = self.trajectory.get(request as usize) else { return false };
-        self.open[first as usize] -= 1;
-        self.open[first as usize] == 0
+    /// One of its trajectory has ended, or will never come: when the last did, if none is left.
+    fn close(&mut self, request: u32, now_ps: i64) -> Option<i64> {
+        let first = *self.trajectory.get(request as usize)? as usize;
+        self.open[first] -= 1;
+        self.ended_ps[first] = self.ended_ps[first].max(now_ps);
+        (self.open[first] == 0).then_some(self.ended_ps[first])
     }
 }
 
@@ -108,14 +115,10 @@ impl<'a> Arrivals<'a> {
             closed_loop,
             left: trace.len(),
             ready: BinaryHeap::new(),
+            free: users.into_iter().flat_map(|users| vec![Reverse(0); trace.len().min(users as usize)]).collect(),
             waits: trace.has_waits().then(|| Waits::new(trace, closed_loop)),
         };
         arrivals.skip_started();
-        for _ in 0..users.unwrap_or(0) {
-            if !arrivals.start_next_trajectory(0) {
-                break;
-            }
-        }
         arrivals
     }
 
@@ -131,43 +134,43 @@ impl<'a> Arrivals<'a> {
         }
     }
 
-    /// Closed loop: a user sends the next request of the trace, or the first of the next trajectory. What
-    /// else comes at its own time in it keeps its distance from that one.
-    fn start_next_trajectory(&mut self, now_ps: i64) -> bool {
-        if self.next_row as usize >= self.trace.len() {
-            return false;
-        }
-        let first_ps = self.trace.arrival_ps[self.next_row as usize];
-        let mut row = self.next_row;
-        while row != NONE {
-            let later_ps = self.trace.arrival_ps[row as usize] - first_ps;
-            self.ready.push(Reverse((now_ps.saturating_add(later_ps), row)));
-            row = self.waits.as_ref().map_or(NONE, |waits| waits.next_root[row as usize]);
+    /// The next row of the trace, at its own time; in closed loop as soon as a user is free.
+    fn next_in_trace(&self) -> Option<(i64, u32)> {
+        let own_ps = *self.trace.arrival_ps.get(self.next_row as usize)?;
+        let time_ps = if self.closed_loop { self.free.peek()?.0 } else { own_ps };
+        Some((time_ps, self.next_row))
+    }
+
+    /// It has come. In closed loop, what else comes at its own time in its trajectory keeps its distance.
+    fn take_next(&mut self, (now_ps, first): (i64, u32)) {
+        if self.closed_loop {
+            self.free.pop();
+            let first_ps = self.trace.arrival_ps[first as usize];
+            let next_root = |row: u32| self.waits.as_ref().map_or(NONE, |waits| waits.next_root[row as usize]);
+            let mut row = next_root(first);
+            while row != NONE {
+                let later_ps = self.trace.arrival_ps[row as usize] - first_ps;
+                self.ready.push(Reverse((now_ps.saturating_add(later_ps), row)));
+                row = next_root(row);
+            }
         }
         self.next_row += 1;
         self.skip_started();
-        true
-    }
-
-    fn by_own_time(&self) -> Option<(i64, u32)> {
-        let row = self.next_row;
-        (!self.closed_loop && (row as usize) < self.trace.len()).then(|| (self.trace.arrival_ps[row as usize], row))
     }
 
     pub fn next_ps(&self) -> Option<i64> {
         let ready = self.ready.peek().map(|&Reverse(ready)| ready);
-        ready.into_iter().chain(self.by_own_time()).min().map(|(time_ps, _)| time_ps)
+        ready.into_iter().chain(self.next_in_trace()).min().map(|(time_ps, _)| time_ps)
     }
 
     pub fn pop(&mut self) -> (i64, u32) {
         self.left -= 1;
         let ready = self.ready.peek().map(|&Reverse(ready)| ready);
-        match (ready, self.by_own_time()) {
-            (Some(ready), Some(own)) if ready < own => self.ready.pop().map_or(own, |Reverse(ready)| ready),
-            (_, Some(own)) => {
-                self.next_row += 1;
-                self.skip_started();
-                own
+        match (ready, self.next_in_trace()) {
+            (Some(ready), Some(next)) if ready < next => self.ready.pop().map_or(next, |Reverse(ready)| ready),
+            (_, Some(next)) => {
+                self.take_next(next);
+                next
             }
             (Some(ready), None) => {
                 self.ready.pop();
@@ -177,16 +180,16 @@ impl<'a> Arrivals<'a> {
         }
     }
 
-    /// `request` has ended. Who waited for it alone follows; who waits for one that did not complete
-    /// never comes. Once all of a trajectory have ended, its user turns to the next.
+    /// `request` has ended: its client knows at `now_ps`. Who waited for it alone follows; who waits for one
+    /// that did not complete never comes. Once all of a trajectory have ended, its user turns to the next.
     pub fn ended(&mut self, request: u32, now_ps: i64, completed: bool) {
         let Some(waits) = &mut self.waits else {
             if self.closed_loop {
-                self.start_next_trajectory(now_ps);
+                self.free.push(Reverse(now_ps));
             }
             return;
         };
-        let mut free = waits.close(request);
+        let mut free_ps = waits.close(request, now_ps);
         if completed {
             for at in waits.followers(request) {
                 let follower = waits.followers[at];
@@ -202,14 +205,12 @@ impl<'a> Arrivals<'a> {
                     let follower = waits.followers[at];
                     if std::mem::replace(&mut waits.waiting[follower as usize], NONE) != NONE {
                         self.left -= 1;
-                        free |= waits.close(follower);
+                        free_ps = waits.close(follower, now_ps).or(free_ps);
                         lost.push(follower);
                     }
                 }
             }
         }
-        if free {
-            self.start_next_trajectory(now_ps);
-        }
+        self.free.extend(free_ps.map(Reverse));
     }
 }

@@ -131,6 +131,8 @@ pub fn check(run: &Run) -> Result<(), InputError> {
             Engine::Trtllm(engine) => engine.max_draft_len,
         };
         fault(drafts > 0 && pool.step_time.prices_longest(), "longest contexts are priced without drafts")?;
+        let sized = matches!(&pool.engine, Engine::Sglang(engine) if engine.pp_max_micro_batch_size.is_some());
+        fault(sized && pool.pipeline.is_none(), "pp_max_micro_batch_size is of a pipeline's micro-batches")?;
         let has_groups = matches!(&pool.engine, Engine::Vllm(engine) if engine.groups.is_some());
         fault(run.record.block_ids && has_groups, "block numbers are followed of one group")?;
         match &pool.engine {

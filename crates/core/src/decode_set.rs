@@ -26,6 +26,9 @@ pub struct Member<'a> {
     /// Where it verifies drafts: blocks it holds as it joins, and the counter then.
     pub held: u32,
     pub joined: u64,
+    /// Tokens for which it holds blocks in its first pass here, if not for what it has stored by then and
+    /// `slots` more.
+    pub floor: Option<i64>,
 }
 
 #[derive(Clone, Debug)]

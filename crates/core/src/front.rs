@@ -33,19 +33,24 @@ impl FrontEnd {
         order
     }
 
+    /// How much later than its engine a request's client knows of its end. That of an answer without tokens
+    /// is told to it as well; a refusal is not the engine's.
+    pub fn later_ps(&self, requests: &Requests, request: u32) -> i64 {
+        let row = request as usize;
+        let answered = requests.first_token_ps[row] != NEVER || requests.status[row] == Status::Completed as u8;
+        if answered { self.stream_ps } else { 0 }
+    }
+
     /// Clients see tokens later than the engines that made them.
     pub fn stream(&self, requests: &mut Requests) {
         if self.stream_ps == 0 {
             return;
         }
         for row in 0..requests.first_token_ps.len() {
-            // The end of an answer without tokens is told to its client as well; a refusal is not the engine's.
-            if requests.first_token_ps[row] == NEVER && requests.status[row] != Status::Completed as u8 {
-                continue;
-            }
+            let later_ps = self.later_ps(requests, row as u32);
             for times in [&mut requests.first_token_ps, &mut requests.last_token_ps, &mut requests.end_ps] {
                 if times[row] != NEVER {
-                    times[row] = times[row].saturating_add(self.stream_ps);
+                    times[row] = times[row].saturating_add(later_ps);
                 }
             }
         }

@@ -43,9 +43,13 @@ pub struct PassRecord {
 }
 
 impl PassRecord {
-    /// A row that decodes: `computed` tokens before it, `drafts` to verify, and what it gives.
+    /// A row that decodes: `computed` tokens before it, `drafts` to verify, and what it gives: nothing if
+    /// it has ended by then.
     pub fn push_decode(&mut self, request: u32, drafts: u32, computed: u32, given: u32) {
         self.scheduled.push((request, 1 + drafts, computed, drafts));
+        if given == 0 {
+            return;
+        }
         self.emitted.push((request, given));
         if drafts > 0 {
             self.accepted.push((request, given - 1));

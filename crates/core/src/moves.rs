@@ -63,12 +63,15 @@ impl Moves {
         self.later.push(Reverse((time_ps, due)));
     }
 
-    /// `bytes` are to flow over the links of `path` from `ready_ps` and their latency on. Returns when.
-    pub fn prepare(&mut self, flow: Flow, path: Vec<u32>, bytes: u64, ready_ps: i64) -> i64 {
-        let start_ps = ready_ps + self.links.latency_ps(&path);
+    /// See [`Links::latency_ps`].
+    pub fn latency_ps(&self, path: &[u32]) -> i64 {
+        self.links.latency_ps(path)
+    }
+
+    /// `bytes` are to flow over the links of `path` from `start_ps` on.
+    pub fn prepare(&mut self, flow: Flow, path: Vec<u32>, bytes: u64, start_ps: i64) {
         self.prepared.insert(flow, (path, bytes));
         self.at(start_ps, Due::Start(flow));
-        start_ps
     }
 
     pub fn start(&mut self, flow: Flow, now_ps: i64) {

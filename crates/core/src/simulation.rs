@@ -6,6 +6,7 @@
 
 mod events;
 mod handover;
+mod layerwise;
 mod pool;
 
 use crate::chain::Chains;
@@ -16,7 +17,7 @@ use crate::metrics::PoolUse;
 use crate::record::{Gaps, Handovers, Reason, Requests, Series, Speculated, Status};
 use crate::replica::{Limits, Replica};
 use crate::router::{self, Fleet, Pick, Policy, PolicyError};
-use crate::scheduler::{self, Prefilled, Results, Setting, Store, Wanted};
+use crate::scheduler::{self, LastPass, Prefilled, Results, Setting, Store, Wanted};
 use crate::trace::Trace;
 use crate::worker::{Phase, Stop};
 use pool::Pool;
@@ -97,6 +98,8 @@ pub fn simulate(
             max_passes: run.max_passes.unwrap_or(u64::MAX),
             log_passes: run.record.passes,
             log_blocks: run.record.block_ids,
+            layerwise: config.role == config::Role::Prefill
+                && run.handover.as_ref().is_some_and(|handover| handover.order.is_layerwise()),
         };
         let blocks = contents.blocks.as_ref().unwrap_or(&contents.chains);
         let router = router::build(config, run.seed, trace, blocks, policies.next().flatten());
@@ -127,6 +130,7 @@ pub fn simulate(
         ended: Vec::new(),
         wanted: Vec::new(),
         prefilled: Vec::new(),
+        last_passes: Vec::new(),
         gaps: Vec::new(),
         series: Series::default(),
         passes: 0,
@@ -194,6 +198,7 @@ struct Simulation<'a> {
     ended: Vec<u32>,
     wanted: Vec<Wanted>,
     prefilled: Vec<Prefilled>,
+    last_passes: Vec<LastPass>,
     gaps: Vec<Gaps>,
     series: Series,
     passes: u64,
@@ -254,8 +259,8 @@ impl<'a> Simulation<'a> {
 
     /// The next event of `worker`. What it brought is in `first_tokens`, `ended` and so on.
     fn process(&mut self, worker: &mut Replica, next: (i64, Phase)) {
-        let Self { requests, first_tokens, ended, wanted, prefilled, .. } = self;
-        worker.process(next, &mut Results { requests, first_tokens, ended, wanted, prefilled });
+        let Self { requests, first_tokens, ended, wanted, prefilled, last_passes, .. } = self;
+        worker.process(next, &mut Results { requests, first_tokens, ended, wanted, prefilled, last_passes });
     }
 
     fn note(&mut self, request: u32, now_ps: i64, pick: Pick) {

@@ -150,6 +150,9 @@ impl<'a> Worker<'a> {
         let mut pass = self.spare.pop().unwrap_or_default();
         if self.scheduler.schedule(now_ps, start_ps, results, &mut pass) {
             self.asleep = false;
+            if self.setting.layerwise {
+                self.scheduler.note_last_passes(&pass, pass.start_ps, pass.end_ps, results);
+            }
             if self.executing.is_none() { self.executing = Some(pass) } else { self.queued = Some(pass) }
         } else {
             self.spare.push(pass);

@@ -95,6 +95,7 @@ fn sglang(dice: &mut Dice, role: Role) -> Engine {
         ignore_eos: dice.chance(3),
         speculative_num_draft_tokens: 0,
         decode_reserve_tokens: 0,
+        pp_max_micro_batch_size: None,
         window,
         acceptance: None,
         hicache,
@@ -136,6 +137,7 @@ fn play(seed: u64, trace: &Trace, engines: &[(Role, Engine); 2], delay_ps: i64, 
         max_passes: u64::MAX,
         log_passes: false,
         log_blocks: false,
+        layerwise: false,
     });
     let limits = Limits { stall_passes: 300, interval_ps: 10 * MS, gap_limit: 50, series_limit: 8 };
     let mut sides = [0, 1].map(|side| Replica::new(side as u32, settings[side], limits));
@@ -151,7 +153,9 @@ fn play(seed: u64, trace: &Trace, engines: &[(Role, Engine); 2], delay_ps: i64, 
             let (mut first_tokens, mut wanted, mut prefilled) = (Vec::new(), Vec::new(), Vec::new());
             let (first_tokens, wanted, prefilled) = (&mut first_tokens, &mut wanted, &mut prefilled);
             let (requests, ended) = (&mut requests, &mut ended);
-            sides[side].process(next, &mut Results { requests, first_tokens, ended, wanted, prefilled });
+            let last_passes = &mut Vec::new();
+            let mut results = Results { requests, first_tokens, ended, wanted, prefilled, last_passes };
+            sides[side].process(next, &mut results);
             assert!(sides[side].stopped().is_none(), "seed {seed}: {:?}", sides[side].stopped());
             for wanted in wanted {
                 news.push(Reverse((next.0 + delay_ps, News::Reserved, wanted.id)));

@@ -22,6 +22,7 @@ from ..calibrate.groups import MetricError, errors, groups, saturated
 from ..calibrate.ranges import ranges
 from ..calibrate.runs import Load, Simulator, loads
 from ..errors import InputError, MissingDataError
+from ..native import numbers
 from ..spec import make_spec
 
 MODEL = "llama-3.1-8b"
@@ -171,7 +172,7 @@ def _cache_distance(file: Path, simulator: Simulator, load: Load, terms: dict[st
     if not any(share for _, share in measured):
         return None
     run = simulator.run(load, terms)
-    times, used = memoryview(run.series("time_ps")).cast("q"), memoryview(run.series("used_blocks")).cast("I")
+    times, used = numbers(run.series("time_ps"), "q"), numbers(run.series("used_blocks"), "I")
     blocks = simulator.deployment.first.engine.blocks
 
     def simulated(second: float) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from array import array
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from .._core import __version__
 from ..errors import InputError
+from ..native import numbers
 from ..spec import Spec
 from ..timing.profile import Domain, Error, FittedTerm, Made, Profile
 from ..timing.profile import Source as ProfileSource
@@ -165,11 +165,11 @@ def _domain(simulator: Simulator, every: list[Load], terms: Mapping[str, float])
     batch, context, rates, prompts = 1, 1, [], []
     for load in every:
         run = simulator.run(load, terms)
-        running, used = (_column(run.series(name), "I") for name in ("running", "used_blocks"))
+        running, used = (numbers(run.series(name), "I") for name in ("running", "used_blocks"))
         batch = max(batch, *running)
-        ends = _column(run.column("last_token_ps"), "q")
-        lengths = _column(load.trace.column("input_tokens"), "I")
-        totals = [new + out for new, out in zip(lengths, _column(run.column("output_tokens"), "I"), strict=True)]
+        ends = numbers(run.column("last_token_ps"), "q")
+        lengths = numbers(load.trace.column("input_tokens"), "I")
+        totals = [new + out for new, out in zip(lengths, numbers(run.column("output_tokens"), "I"), strict=True)]
         means = [blocks * engine.block_tokens // rows for rows, blocks in zip(running, used, strict=True) if rows]
         context = max(context, min(max(means, default=max(totals)), max(totals)))
         rates.append(len(lengths) / max(max(ends) / 1e12, 1e-9))
@@ -181,9 +181,3 @@ def _domain(simulator: Simulator, every: list[Load], terms: Mapping[str, float])
         prompt_tokens=(min(prompts), max(prompts)),
         requests_per_s=(round(min(rates), 4), round(max(rates), 4)),
     )
-
-
-def _column(data: bytes, code: str) -> list[int]:
-    values = array(code)
-    values.frombytes(data)
-    return values.tolist()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from ..errors import InputError
 from ..workload.source import Source
@@ -72,9 +73,9 @@ class Measurement:
 
 
 def usable(
-    source: Source, format_: str, requests: Iterable[Request | str], *, name: str | None = None, **more: object
+    source: Source, format_: str, requests: Iterable[Request | str], *, name: str | None = None, **more: Any
 ) -> Measurement:
-    """A measurement of the requests that can be used; a string says why one cannot.
+    """A measurement of the requests that can be used; a string says why one cannot. `more`: of its other fields.
 
     Raises InputError: none left, or more than a tenth left out.
     """
@@ -89,10 +90,8 @@ def usable(
         else:
             left_out[reason] += 1
             first.setdefault(reason, one.at if isinstance(one, Request) else "")
-    measurement = Measurement(name or source.name, format_, source.sha256, left_out=left_out)
-    measurement.requests = sorted(kept, key=lambda one: one.sent_ps)
-    for field_name, value in more.items():
-        setattr(measurement, field_name, value)
+    kept.sort(key=lambda one: one.sent_ps)
+    measurement = Measurement(name or source.name, format_, source.sha256, kept, left_out=left_out, **more)
     refuse_many(measurement, first)
     return measurement
 

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..catalog import ResolvedEngine
+from ..catalog.stages import Stage, stage_layers
 from ..reference import Affine, Features, Tabulated
 from ..reference.lowered import step_time
+from ..spec import Spec
 from ..timing.base import PassLimits
 from ..timing.host import Host, Launches
 from ..timing.roofline import Roofline
@@ -70,7 +72,7 @@ def ranges(simulator: Simulator, *, client: bool) -> list[TermRange]:
     """Of all terms of a deployment's timing. `client`: times were taken at clients, behind the front end."""
     pool = simulator.deployment.first
     found = []
-    least = fastest(pool.engine, simulator.spec.parallel.tensor, pool.lowered.description)
+    least = fastest(pool.engine, simulator.spec, pool.lowered.description)
     for name in factors_of(pool.lowered.description):
         low, reason = max(LOWEST, min(least.get(name, 0.0), 1.0)), f"at least {LOWEST:g}"
         if low > LOWEST:
@@ -89,12 +91,13 @@ def ranges(simulator: Simulator, *, client: bool) -> list[TermRange]:
     return found
 
 
-def fastest(engine: ResolvedEngine, tensor: int, described: Any) -> dict[str, float]:
-    """The factors at which a model in tables would beat the GPU's data sheet; nothing where that is not known."""
+def fastest(engine: ResolvedEngine, spec: Spec, described: Any) -> dict[str, float]:
+    """The factors at which a model in tables, of a pipeline that of the first stage, would beat the GPU's data sheet;
+    nothing where that is not known."""
     if engine.model is None or engine.gpu is None or described["kind"] != "tabulated" or engine.model.beyond_roofline():
         return {}
     limits = pass_limits(engine)
-    sheet = _sheet(engine, tensor, limits)
+    sheet = _sheet(engine, spec, limits)
     model = step_time(described)
     assert isinstance(model, Tabulated)
     one = Features(0, 0, 0, 1, 0, 0, 1, 0, 1)
@@ -109,12 +112,15 @@ def fastest(engine: ResolvedEngine, tensor: int, described: Any) -> dict[str, fl
     return found | {ATTENTION: cache / max(model.decode.value(rows, rows * context), 1)}
 
 
-def _sheet(engine: ResolvedEngine, tensor: int, limits: PassLimits) -> Affine:
+def _sheet(engine: ResolvedEngine, spec: Spec, limits: PassLimits) -> Affine:
     """A pass at all of the data sheet's rates, without collectives and host."""
     assert engine.model is not None
     assert engine.gpu is not None
     host = Host(0.0, 0.0, Launches(0.0, 0.0))
-    roofline = Roofline(engine.model, engine.gpu, tensor, engine.stored, engine.kv, 1.0, 1.0, host)
+    layers = stage_layers(spec, engine.model.layers)
+    first = Stage(layers[0], is_first=True, is_last=len(layers) == 1, sends_bytes_per_s=math.inf)
+    tensor = spec.parallel.tensor
+    roofline = Roofline(engine.model, engine.gpu, tensor, engine.stored, engine.kv, 1.0, 1.0, host, first)
     lowered = roofline.lower(limits).description
     nothing = dict.fromkeys(lowered["host"], 0)
     sheet = step_time({**lowered, "host": nothing})

@@ -13,11 +13,11 @@ from .._core import Trace
 from .._core import simulate as native_simulate
 from ..describe import Deployment, resolve, run_description
 from ..errors import InputError
-from ..native import native_errors
+from ..native import native_errors, numbers
 from ..spec import Spec
 from ..spec.timing import HostTiming
 from ..spec.workload import ClosedWorkload, PoissonWorkload
-from ..timing.terms import REQUEST, balance_tokens, with_terms
+from ..timing.terms import REQUEST, balance_tokens, with_terms, without_host
 from ..units import PS_PER_MS, PS_PER_S, nearest_ps
 from ..workload import open_workload
 from .measured import Measurement, Point
@@ -148,14 +148,19 @@ class Simulator:
     def _described(self, load: Load, terms: Mapping[str, float]) -> str:
         """For the core: with tables it is long, and the same for all traces of a load."""
         pool = self.deployment.first
-        lowered = with_terms(pool.lowered, terms, self.timing.host_ms, balance_tokens(pool.engine))
+        balance = balance_tokens(pool.engine)
+        first = with_terms(pool.lowered, terms, self.timing.host_ms, balance).description
+        later = [with_terms(lowered, without_host(terms), 0.0, balance).description for _, lowered in pool.later]
         front = dict(self._config["front"])
         if not load.measurement.front_end:
             front = dict.fromkeys(FRONT_END, 0)
         elif REQUEST in terms:
             front["request_ps"] = nearest_ps(terms[REQUEST], PS_PER_MS)
         config = {**self._config, "front": front, "users": load.users}
-        config["pools"] = [{**config["pools"][0], "step_time": lowered.description}]
+        changed = {**config["pools"][0], "step_time": first}
+        if pool.stages:
+            changed["pipeline"] = {"kinds": [first, *later], "stages": pool.stages}
+        config["pools"] = [changed]
         return json.dumps(config)
 
     def simulated(self, load: Load, terms: Mapping[str, float]) -> Simulated:
@@ -164,16 +169,16 @@ class Simulator:
         described = self._described(load, terms)
         for trace in load.traces:
             run = self._run(trace, described)
-            columns = (_times(run, name) for name in ("arrival_ps", "first_token_ps", "last_token_ps"))
+            columns = (numbers(run.column(name), "q") for name in ("arrival_ps", "first_token_ps", "last_token_ps"))
             for row, (sent, first, last) in enumerate(zip(*columns, strict=True)):
                 if last < 0:
                     raise self._unserved(load, row)
                 ttft[row] += first - sent
                 latency[row] += last - sent
-        tokens = array("I")
-        tokens.frombytes(run.column("output_tokens"))
         count = len(load.traces)
-        return Simulated([ps / count for ps in ttft], [ps / count for ps in latency], tokens.tolist())
+        return Simulated(
+            [ps / count for ps in ttft], [ps / count for ps in latency], numbers(run.column("output_tokens"), "I")
+        )
 
     def _unserved(self, load: Load, row: int) -> InputError:
         request = load.measurement.requests[row] if load.point is None else None
@@ -184,9 +189,3 @@ class Simulator:
             found=request.at if request else None,
             wanted="a spec of the deployment that was measured",
         )
-
-
-def _times(run: Any, name: str) -> list[int]:
-    column = array("q")
-    column.frombytes(run.column(name))
-    return column.tolist()

@@ -83,6 +83,13 @@ def check_ranks(spec: Spec, model: Model | None) -> None:
                 "never read where data ranks do not run in step: the model has no experts",
                 wanted="it left out",
             )
+    if together and parallel.pipeline > 1:
+        raise problem(
+            ("parallel", "pipeline"),
+            "pipeline stages of data ranks in step are not yet modelled: the model has experts",
+            found=str(parallel.pipeline),
+            wanted="1, or parallel.data: 1",
+        )
     if model is not None and parallel.pipeline > model.layers:
         raise problem(("parallel", "pipeline"), f"{model.name} has {model.layers} layers", found=str(parallel.pipeline))
 

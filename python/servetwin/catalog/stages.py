@@ -24,9 +24,10 @@ class Stage:
 
 
 def stages(spec: Spec, model: Model, gpu: Gpu) -> list[Stage]:
-    """In the order of the layers. Stages of a replica stand one after the other, its first at the start of a domain
-    of links. Raises SpecError where two that follow each other are joined by nothing."""
-    count, size = spec.parallel.pipeline, spec.parallel.tensor * spec.parallel.data
+    """In the order of the layers. Stages stand one after the other, the first at the start of a domain of links;
+    each of several data ranks has its own (`initialize_model_parallel` in vllm/distributed/parallel_state.py).
+    Raises SpecError where two that follow each other are joined by nothing."""
+    count, size = spec.parallel.pipeline, spec.parallel.tensor
     domain = link_domain(spec, gpu)
     found = []
     for index, layers in enumerate(stage_layers(spec, model.layers)):

@@ -68,7 +68,7 @@ def resolve_vllm(spec: Spec, engine: VllmEngine) -> ResolvedEngine:
         blocks = _blocks_that_fit(spec, engine, room, max_model_len, extra)
     asynchronous = engine.async_scheduling
     if asynchronous is None:
-        asynchronous = engine.speculative is None
+        asynchronous = engine.speculative is None or engine.speculative.has_head
     offload = vllm_offload(spec, engine, model, gpu, kv)
     options = {
         "name": engine.name,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import typer
 
 from ..errors import ExitCode
@@ -20,8 +18,8 @@ def capacity(
     The load is a speedup of the workload's arrivals, or its number of users. Without a service level it is the highest
     that the deployment keeps up with. Exit codes: 0 found, 1 no load meets the level, 2 bad input.
     """
-    from ..files import absolute
     from ..plan.curve import curve
+    from ..replication import processors
     from ..report.capacity import print_curve
     from ..simulation import with_trace
     from ..spec import load_spec
@@ -29,10 +27,10 @@ def capacity(
 
     loaded = load_spec(spec, set_ or ())
     if trace is not None:
-        loaded = with_trace(loaded, absolute(trace))
+        loaded = with_trace(loaded, trace)
     around = sorted({loaded.replicas - 1, loaded.replicas + 1, 2 * loaded.replicas} - {0, loaded.replicas})
     if loaded.pools is not None:
         around = []  # which pool another replica joins is a question for `plan`
-    found = curve(loaded, open_workload(loaded), replicas=around, workers=os.cpu_count() or 1)
+    found = curve(loaded, open_workload(loaded), replicas=around, workers=processors())
     print_curve(found, loaded.replicas)
     raise typer.Exit(int(ExitCode.DONE if found.limit is not None else ExitCode.DIFFERS))

@@ -36,7 +36,6 @@ def explain(
     from ..explain import CONFIDENCE
     from ..explain import explain as run
     from ..explain.kept import keep
-    from ..files import absolute
     from ..plan.finished import finished
     from ..plan.folder import resume
     from ..report.explain import print_explanation
@@ -76,7 +75,7 @@ def explain(
             raise InputError("never read: a spec has no trials", field="trial", found=str(trial))
         spec = load_spec(what, set_ or ())
         if trace is not None:
-            spec = with_trace(spec, absolute(trace))
+            spec = with_trace(spec, trace)
     explanation = run(spec, workload, axes=axes, replications=replications)
     told = explanation.as_json()
     if as_json:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -76,7 +75,6 @@ def plan(
 
     Exit codes: 0 found, 1 nothing meets the service level, 2 bad input.
     """
-    from ..files import absolute
     from ..plan.folder import create
     from ..plan.folder import resume as go_on
     from ..plan.space import space_of
@@ -98,7 +96,7 @@ def plan(
         loaded = load_spec(spec, set_ or ())
         if explain_space:
             if trace is not None:
-                loaded = with_trace(loaded, absolute(trace))
+                loaded = with_trace(loaded, trace)
             print_space(space_of(loaded, open_workload(loaded)))
             return
         if out is None:
@@ -131,17 +129,19 @@ def carry_out(
     from ..plan.finished import Finished
     from ..plan.make import plan as search
     from ..plan.table import write_trials
+    from ..replication import processors
     from ..report.plan import print_answer, said
     from ..report.progress import Counter
     from ..report.study.page import write_page
 
+    workers = threads or processors()
     executor = None if cluster is None else cluster.hold(folder)
     with closing(folder.ledger):
         with Counter("runs", shown=not quiet) as progress:
-            answer = search(folder, workers=threads or os.cpu_count() or 1, executor=executor, progress=progress)
+            answer = search(folder, workers=workers, executor=executor, progress=progress)
         study = Finished(folder, answer)
         write_trials(study)
-        sure = None if replications is None else assured(study, replications, threads or os.cpu_count() or 1)
+        sure = None if replications is None else assured(study, replications, workers)
     page = write_page(study)
     if not quiet:
         print_answer(answer)

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from .process import CONFIG, NIXL, SIDE_CHANNEL_PORT, Process
+from .process import CONFIG, SIDE_CHANNEL_PORT, Process
 
 HF_SECRET = "hf-token-secret"
 """A secret with HF_TOKEN, for weights that need one."""
@@ -44,7 +44,7 @@ def environment(values: Mapping[str, str]) -> list[dict[str, Any]]:
 
 def side_channel(process: Process) -> list[dict[str, Any]]:
     """How vLLM's connector is found from other pods."""
-    if not (process.engine == "vllm" and any(flag.value == NIXL for flag in process.handover)):
+    if not (process.engine == "vllm" and process.handover):
         return []
     address = {"name": "VLLM_NIXL_SIDE_CHANNEL_HOST", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}
     return [address, *environment({"VLLM_NIXL_SIDE_CHANNEL_PORT": str(SIDE_CHANNEL_PORT)})]

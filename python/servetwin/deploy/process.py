@@ -32,8 +32,9 @@ MACHINE_GPUS = 8
 CONFIG = "engine.yaml"
 """TensorRT-LLM's options."""
 
-NIXL = {"kv_connector": "NixlConnector", "kv_role": "kv_both"}
-"""vLLM's connector on both sides of a hand-over (docs/features/nixl_connector_usage.md)."""
+NIXL, NIXL_PUSH = ({"kv_connector": name, "kv_role": "kv_both"} for name in ("NixlConnector", "NixlPushConnector"))
+"""vLLM's connectors on both sides of a hand-over (docs/features/nixl_connector_usage.md); from stages, the second
+(docs/design/nixl_kv_push_connector.md)."""
 
 SIDE_CHANNEL_PORT = 5600
 """VLLM_NIXL_SIDE_CHANNEL_PORT's default."""
@@ -136,7 +137,7 @@ def make_plan(spec: Spec, name: str, *, weights: str | None, draft_model: str | 
                 f"a replica of {seen.parallel.gpus} GPUs on machines with {machine} is not written", field="parallel"
             )
         flags = engine_flags(seen, draft_model)
-        found.append(Process(role, seen, model, flags, _handover(seen, role)))
+        found.append(Process(role, seen, model, flags, _handover(seen, role, pushes=spec.pushes)))
     return Plan(name, spec, found)
 
 
@@ -152,12 +153,19 @@ def _weights(spec: Spec, given: str | None) -> str:
     return given or known or ""
 
 
-def _handover(spec: Spec, role: str) -> list[Flag]:
+def _handover(spec: Spec, role: str, *, pushes: bool) -> list[Flag]:
     if role == "aggregated":
         return []
     table = table_of(spec)
+    if spec.handover is not None and spec.handover.layerwise:
+        raise InputError(
+            "no hand-over layer by layer is written: MoRIIOConnector has to be told the addresses of its proxy",
+            field="handover.layerwise",
+            found="true",
+            wanted="false",
+        )
     if spec.engine.name == "vllm":
-        return [Flag(checked(table, "kv-transfer-config"), NIXL, "handover")]
+        return [Flag(checked(table, "kv-transfer-config"), NIXL_PUSH if pushes else NIXL, "handover")]
     if spec.engine.name == "sglang":
         flags = [
             Flag(checked(table, "disaggregation-mode"), role, "handover"),

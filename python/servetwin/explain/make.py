@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..describe import resolve
 from ..errors import InputError
-from ..replication import check_counts, replicate
+from ..replication import check_counts, processors, replicate
 from ..result.intervals import Interval
 from ..result.result import Result
 from ..simulation import simulate
@@ -120,7 +119,7 @@ def explain(
         raise InputError("nothing to explain: no request was served with a token", field="explain")
     bound = bindings(result, deployment)
     todo = changes(spec, axes or {})
-    effects = tried(spec, trace, todo, decides, result.summary, workers or os.cpu_count() or 1)
+    effects = tried(spec, trace, todo, decides, result.summary, workers or processors())
     base = replicate(spec, trace, replications=replications, confidence=confidence)
     shown = compared(base, trace, chosen(effects, MOST), decides, replications=replications, confidence=confidence)
     better = [one for one in shown if one.figure is not None and one.figure.value < 0]

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..native import numbers
 from ..spec import Spec
 from ..spec.service import Percentiles
 from ..timing.floor import Floor
@@ -41,8 +42,8 @@ class Bounds:
     def __init__(self, base: Spec, trace: Trace) -> None:
         self._slo = base.slo
         self._whole = base.metrics.warmup == 0 and base.metrics.window is None
-        inputs = memoryview(trace.column("input_tokens")).cast("I").tolist()
-        outputs = memoryview(trace.column("output_tokens")).cast("I").tolist()
+        inputs = numbers(trace.column("input_tokens"), "I")
+        outputs = numbers(trace.column("output_tokens"), "I")
         self._requests = len(inputs)
         self._output_tokens = sum(outputs)
         self._answers = sum(tokens >= 2 for tokens in outputs)
@@ -137,8 +138,8 @@ def _floor(candidate: Candidate) -> Floor | None:
 
 def _own_tokens(trace: Trace, inputs: list[int]) -> list[int]:
     """Of each prompt, the tokens in blocks that no other request has: they follow those that others have."""
-    ids = memoryview(trace.column("block_ids")).cast("I").tolist()
-    offsets = memoryview(trace.column("block_offsets")).cast("Q").tolist()
+    ids = numbers(trace.column("block_ids"), "I")
+    offsets = numbers(trace.column("block_offsets"), "Q")
     times = Counter(ids)
     own = []
     for row, tokens in enumerate(inputs):

@@ -14,6 +14,7 @@ from typing import Any
 
 from .._core import __version__
 from ..errors import InputError, ServetwinError
+from ..replication import processors
 from ..spec import make_spec
 from ..workload.columns import pack, unpack
 from .folder import Folder
@@ -117,7 +118,7 @@ def _connect(ray: Any, address: str, workers: int | None) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     quiet: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
     if address == LOCAL:
-        quiet |= {"num_cpus": workers or os.cpu_count() or 1, "include_dashboard": False}
+        quiet |= {"num_cpus": workers or processors(), "include_dashboard": False}
         quiet |= {"_node_ip_address": "127.0.0.1"}
     elif address != "auto":
         _check_reachable(address)

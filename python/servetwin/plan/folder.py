@@ -44,7 +44,7 @@ def create(path: Path, spec: Spec, trace: str | None) -> Folder:
     if (path / FILE).exists():
         raise InputError("holds a study already", file=str(path), wanted=f"--resume {path}, or another folder")
     if trace is not None:
-        spec = with_trace(spec, absolute(trace))
+        spec = with_trace(spec, trace)
     opened = open_workload(spec)
     space = space_of(spec, opened)  # an error of the search leaves no folder behind
     check_some(space)

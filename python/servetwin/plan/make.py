@@ -49,10 +49,8 @@ class Answer:
 
     def point(self, run: Run) -> Point:
         """A run on the whole workload as a point."""
-        candidate = self.space.look(run.candidate)
-        assert isinstance(candidate, Candidate), "only what can be run is asked for"
         outcome = self.outcomes[run]
-        return Point(candidate, run.load, outcome.summary, outcome.stalled)
+        return Point(self.space.candidate(run.candidate), run.load, outcome.summary, outcome.stalled)
 
 
 def plan(

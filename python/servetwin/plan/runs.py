@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from ..simulation import carry_out, own_routers
 from ..workload.transform import transform
 from .axis import LoadAxis
-from .space import Candidate, Space
+from .space import Space
 
 if TYPE_CHECKING:
     from .._core import Trace
@@ -50,8 +50,7 @@ class Runner:
         self.stopped = False
 
     def __call__(self, run: Run) -> Outcome:
-        candidate = self.space.look(run.candidate)
-        assert isinstance(candidate, Candidate), "only what can be run is asked for"
+        candidate = self.space.candidate(run.candidate)
         spec, trace = self._part(self._share(run)).at(candidate.spec, run.load)
         deployment = candidate.deployment
         started = time.perf_counter()

@@ -98,6 +98,12 @@ class Space:
             known = self._known[number] = self._look(number)
         return known
 
+    def candidate(self, number: int) -> Candidate:
+        """One that is known to be run."""
+        candidate = self.look(number)
+        assert isinstance(candidate, Candidate), "only what can be run is asked for"
+        return candidate
+
     def all(self) -> Iterator[Candidate | Dropped]:
         return (self.look(number) for number in range(self.size))
 
@@ -183,10 +189,9 @@ def check_some(space: Space) -> None:
 
 def empty(space: Space, dropped: Sequence[Dropped]) -> SpecError:
     """Says why nothing is left of a space."""
-    reasons = Counter(reason_of(one) for one in dropped)
-    first = "; ".join(f"{count:,} × {reason}" for reason, count in reasons.most_common(3))
-    most, _ = reasons.most_common(1)[0]
-    one = next(one for one in dropped if reason_of(one) == most)
+    found = reasons(dropped)
+    first = "; ".join(f"{count:,} × {reason}" for reason, count, _ in found[:3])
+    one = found[0][2]
     example = f", such as {described(one.settings)}: {one.reason}" if ":" in one.reason else ""
     return space.base.source.problem(
         ("search",),
@@ -195,8 +200,15 @@ def empty(space: Space, dropped: Sequence[Dropped]) -> SpecError:
     )
 
 
-def reason_of(dropped: Dropped) -> str:
-    """Why a combination was dropped, without the figures that differ from one to the next."""
+def reasons(dropped: Sequence[Dropped]) -> list[tuple[str, int, Dropped]]:
+    """Why combinations were dropped, the commonest first: the reason, how often, and the first that has it."""
+    examples = {_reason(one): one for one in reversed(dropped)}
+    counts = Counter(_reason(one) for one in dropped)
+    return [(reason, count, examples[reason]) for reason, count in counts.most_common()]
+
+
+def _reason(dropped: Dropped) -> str:
+    """Without the figures that differ from one to the next."""
     reason = dropped.reason.partition(":")[0]
     return reason if dropped.field is None or reason.startswith("more than") else f"{dropped.field} {reason}"
 

@@ -62,6 +62,11 @@ class Account:
     whole_runs: int = 0
     part_runs: int = 0
 
+    @property
+    def decided(self) -> int:
+        """Combinations that were decided on the whole workload."""
+        return self.combinations - len(self.dropped) - self.unseen - len(self.pruned) - len(self.screened)
+
 
 class Study:
     """Runs that are asked for, found or carried out, and counted."""
@@ -101,9 +106,7 @@ class Study:
         return Point(self.candidate(run.candidate), run.load, outcome.summary, outcome.stalled)
 
     def candidate(self, number: int) -> Candidate:
-        candidate = self.space.look(number)
-        assert isinstance(candidate, Candidate), "only what can be run is asked for"
-        return candidate
+        return self.space.candidate(number)
 
     @property
     def attainment(self) -> float | None:

@@ -25,9 +25,6 @@ TITLES = {
     "cost_per_million_output_tokens": "cost a token",
 }
 
-SAID = {state: state for state in (IDLE, FREE)}
-"""States in which no request waits."""
-
 
 def print_explanation(explanation: Explanation) -> None:
     parts: list[RenderableType] = [_times(explanation.splits), Text("What binds", "bold")]
@@ -59,7 +56,7 @@ def _share(part_ms: float | None, total_ms: float) -> str:
 def _bound(explanation: Explanation) -> Iterator[str]:
     several = len(explanation.bindings) > 1
     for one in explanation.bindings:
-        states = ", ".join(f"{share:.0%} {SAID.get(state, f'waits: {state}')}" for state, share in one.shares.items())
+        states = ", ".join(f"{share:.0%} {_state(state)}" for state, share in one.shares.items())
         yield (
             f"{f'{one.role} replicas' if several else 'replicas'}: {states}; {one.running:.1f} requests run on one, "
             f"{one.cache_used:.0%} of its cache is in use"
@@ -76,6 +73,10 @@ def _bound(explanation: Explanation) -> Iterator[str]:
         yield f"a decode pass of {made.rows:,} requests lasts {made.total_ms:.1f} ms: {', '.join(shares)}"
     if explanation.link is not None:
         yield f"hand-overs are on their way {explanation.link.busy:.0%} of the time, {explanation.link.most:,} at most"
+
+
+def _state(name: str) -> str:
+    return name if name in (IDLE, FREE) else f"waits: {name}"
 
 
 def _changes(explanation: Explanation) -> Iterator[RenderableType]:

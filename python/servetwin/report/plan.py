@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
@@ -15,7 +13,7 @@ from rich.text import Text
 from ..plan.assurance import Assurance
 from ..plan.make import Answer
 from ..plan.runs import WHOLE
-from ..plan.space import Dropped, Space, described, labels, names_of, reason_of
+from ..plan.space import Dropped, Space, described, labels, names_of, reasons
 from ..plan.study import Account, Point
 from .columns import Column, fitted, level
 from .console import output, print_wide
@@ -198,14 +196,13 @@ def _nothing(answer: Answer) -> str:
 
 def account(account: Account) -> list[RenderableType]:
     """What became of the combinations, each with how well that is known."""
-    decided = account.combinations - len(account.dropped) - len(account.pruned) - len(account.screened) - account.unseen
     ends = [
         (account.combinations, "combinations, of which"),
         (len(account.dropped), "cannot be, or equal another"),
         (account.unseen, "were never asked for by the sampler"),
         (len(account.pruned), "were pruned, with proof"),
         (len(account.screened), "were screened out on parts of the workload, without proof"),
-        (decided, "were decided on the whole workload"),
+        (account.decided, "were decided on the whole workload"),
     ]
     table = Table.grid(padding=(0, 1))
     table.add_column(justify="right")
@@ -235,9 +232,6 @@ def _reasons(dropped: Sequence[Dropped]) -> Table:
     table.add_column("Dropped", justify="right")
     table.add_column("Why", overflow="fold")
     table.add_column("For example", overflow="fold")
-    counts = Counter(reason_of(one) for one in dropped)
-    examples: Mapping[str, Any] = {reason_of(one): one for one in reversed(dropped)}
-    for reason, count in counts.most_common():
-        one = examples[reason]
+    for reason, count, one in reasons(dropped):
         table.add_row(f"{count:,}", reason, f"{described(one.settings)}: {one.reason}")
     return table

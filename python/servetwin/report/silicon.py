@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
@@ -82,11 +82,11 @@ def _totals(title: str, compared: Sequence[Compared]) -> RenderableType:
     return Group(table, Text(wanted, "dim"))
 
 
-def _groups(title: str, compared: Sequence[Compared], of: object) -> RenderableType:
+def _groups(title: str, compared: Sequence[Compared], of: Callable[[Compared], str]) -> RenderableType:
     table = _table(title, *ERRORS, "theirs: TPOT median", "mean", "TTFT mean")
     groups: dict[str, list[Compared]] = defaultdict(list)
     for one in compared:
-        groups[of(one)].append(one)  # type: ignore[operator]
+        groups[of(one)].append(one)
     for name, rows in sorted(groups.items()):
         found, theirs = errors(rows, PREDICTIONS[JUDGED]), errors(rows, PREDICTIONS["AIConfigurator"])
         if found is None:

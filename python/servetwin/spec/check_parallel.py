@@ -83,7 +83,6 @@ def _beside_stages(spec: Spec) -> list[tuple[bool, str, str]]:
     engine = spec.engine
     general = [
         (not isinstance(engine, VllmEngine), f"of {engine.name}", "engine.name: vllm"),
-        (spec.parallel.data > 1, "together with data ranks", "parallel.data: 1"),
         (engine.drafting is not None, "together with speculative decoding", "a spec without it"),
     ]
     match engine:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .deployment import Spec
-from .engine import SglangEngine, TrtllmEngine
+from .engine import TITLES, SglangEngine, TrtllmEngine, VllmEngine
 from .router import KvAwareRouter
 
 FRONT_END = ("request_ms", "prompt_token_us", "stream_ms")
@@ -36,7 +36,25 @@ def check_pools(spec: Spec) -> None:
         raise problem(
             ("handover", "local_prefill_tokens"), "SGLang's decode replicas compute no prompts", wanted="it left out"
         )
+    _layerwise(spec)
     _decode_router(spec.by_pool["decode"])
+
+
+def _layerwise(spec: Spec) -> None:
+    if spec.handover is None or not spec.handover.layerwise:
+        return
+    engine = spec.by_pool["prefill"].engine
+    if not isinstance(engine, VllmEngine):
+        raise spec.source.problem(
+            ("handover", "layerwise"),
+            f"{TITLES[engine.name]} {engine.version} sends what a pass has computed when the pass is over",
+            found="true",
+            wanted="false, or vLLM, whose MoRIIOConnector sends each layer as it is computed",
+        )
+    if spec.model is None:
+        raise spec.source.problem(
+            ("model",), "missing: how many layers there are is not known", wanted="a model, or no handover.layerwise"
+        )
 
 
 def _front_end(spec: Spec) -> None:
@@ -65,15 +83,31 @@ def _engines(spec: Spec) -> None:
         raise spec.source.problem(
             ("engine", "name"), "hand-overs of TensorRT-LLM are not yet modelled", wanted="vllm or sglang, or no pools"
         )
-    for pool in spec.by_pool.values():
-        if pool.parallel.pipeline > 1:
-            raise pool.source.problem(
-                ("parallel", "pipeline"),
-                "pipeline stages of prefill and decode pools are not yet modelled",
-                found=str(pool.parallel.pipeline),
-                wanted="1, or replicas without pools",
-            )
+    _stages(spec)
     _drafting(spec)
+
+
+def _stages(spec: Spec) -> None:
+    """vLLM's NixlPushConnector hands over from stages, but not to them (`NixlBaseConnectorWorker` in
+    vllm/distributed/kv_transfer/kv_connector/v1/nixl/base_worker.py)."""
+    layerwise = spec.handover is not None and spec.handover.layerwise
+    for role, pool in spec.by_pool.items():
+        if pool.parallel.pipeline == 1:
+            continue
+        if not isinstance(pool.engine, VllmEngine):
+            what = f"pipeline stages of {pool.engine.name} in pools are not yet modelled"
+        elif role == "decode":
+            what = "vLLM's connector refuses pipeline stages where KV is handed over to"
+        elif layerwise:
+            what = "pipeline stages that send layer by layer are not yet modelled"
+        else:
+            continue
+        raise pool.source.problem(
+            ("parallel", "pipeline"),
+            what,
+            found=str(pool.parallel.pipeline),
+            wanted="1, or replicas without pools",
+        )
 
 
 def _drafting(spec: Spec) -> None:

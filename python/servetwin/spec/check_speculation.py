@@ -56,11 +56,13 @@ def _vllm(spec: Spec, engine: VllmEngine) -> None:
             "never read with n-gram speculation, which drops no block",
             wanted="it left out",
         )
-    if engine.async_scheduling:
-        why = "vLLM cannot schedule asynchronously with ngram speculation"
-        if speculative.has_head:
-            why = "drafting heads are not yet modelled with asynchronous scheduling, vLLM's own default for them"
-        raise problem(("engine", "async_scheduling"), why, found="true", wanted="false, or it left out")
+    if engine.async_scheduling and not speculative.has_head:
+        raise problem(
+            ("engine", "async_scheduling"),
+            "vLLM cannot schedule asynchronously with ngram speculation",
+            found="true",
+            wanted="false, or it left out",
+        )
 
 
 def _sglang(spec: Spec, engine: SglangEngine) -> None:

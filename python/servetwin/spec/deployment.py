@@ -130,6 +130,11 @@ class Spec(SpecModel):
         return self._of_pools if self.pools is not None else {"aggregated": self}
 
     @property
+    def pushes(self) -> bool:
+        """Whether prefill replicas send prompts' KV of their own accord: vLLM's do so from several stages."""
+        return self.pools is not None and self.by_pool["prefill"].parallel.pipeline > 1
+
+    @property
     def all_replicas(self) -> int:
         """Of all pools."""
         return sum(pool.replicas for pool in self.by_pool.values())

@@ -42,7 +42,8 @@ class Handover(SpecModel):
     `setup_ms` is what NIXL takes to post a transfer in the example of vLLM's own documentation (0.67 ms for 72
     descriptors, docs/features/nixl_connector_usage.md); `control_ms` is a guess: one message by way of a proxy inside
     a cluster. `timeout_s` is the engine's own: vLLM 480 (VLLM_NIXL_ABORT_REQUEST_TIMEOUT), SGLang 300
-    (SGLANG_DISAGGREGATION_BOOTSTRAP_TIMEOUT and SGLANG_DISAGGREGATION_WAITING_TIMEOUT).
+    (SGLANG_DISAGGREGATION_BOOTSTRAP_TIMEOUT and SGLANG_DISAGGREGATION_WAITING_TIMEOUT). With `layerwise` it is that of
+    vLLM's MoRIIOConnector, 60 (kv_connector_extra_config.defer_timeout).
     """
 
     link: str | None = None
@@ -51,6 +52,7 @@ class Handover(SpecModel):
     setup_ms: Milliseconds = 0.7
     timeout_s: Annotated[Positive, Field(le=HORIZON_S)] | None = None
     local_prefill_tokens: CountOrZero | None = None
+    layerwise: bool = False
     kv_bytes_per_token: Count | None = None
 
 

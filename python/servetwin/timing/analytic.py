@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from ..catalog import ResolvedEngine
 from ..catalog.engine import check_fp8
 from ..catalog.parallel import ranks
@@ -11,7 +9,7 @@ from ..catalog.stages import Stage
 from ..spec import Spec
 from ..spec.timing import AnalyticTiming, HostTiming
 from .composed import SKEW, Composed, lacking
-from .curves_model import Curves, CurvesModel
+from .curves_model import Curves, CurvesModel, OfStage
 from .graphs import captured
 from .host import host
 from .operators import basis
@@ -38,12 +36,12 @@ def analytic(
     given = options.compute_efficiency is not None or options.memory_efficiency is not None
     if given:
         check_without_effect(spec, "an efficiency of the whole pass is given")
-        return _roofline(spec, engine, options)
+        return _roofline(spec, engine, options, stage)
     missing = lacking(engine.model, engine.gpu, ranks(spec, engine.model), engine.stored)
     if missing and not options.allow_extrapolation:
         if basis(engine.gpu.name) is None and not engine.model.beyond_roofline():
             check_without_effect(spec, f"nothing was measured on {engine.gpu.title}")
-            return _roofline(spec, engine, options)
+            return _roofline(spec, engine, options, stage)
         raise no_basis(spec, engine, missing)
     if options.allow_extrapolation and not missing:
         raise without_effect(spec, "allow_extrapolation", "everything was measured")
@@ -54,7 +52,7 @@ def analytic(
     return _composed(spec, engine, kernels, options)
 
 
-def _roofline(spec: Spec, engine: ResolvedEngine, options: AnalyticTiming) -> Roofline:
+def _roofline(spec: Spec, engine: ResolvedEngine, options: AnalyticTiming, stage: Stage | None) -> Roofline:
     """Raises SpecError for a model that it does not price."""
     assert engine.model is not None
     assert engine.gpu is not None
@@ -74,19 +72,23 @@ def _roofline(spec: Spec, engine: ResolvedEngine, options: AnalyticTiming) -> Ro
         engine.kv,
         options.compute_efficiency or COMPUTE_EFFICIENCY,
         options.memory_efficiency or MEMORY_EFFICIENCY,
-        host(options),
+        host(options, stage),
+        stage,
     )
 
 
-def curves(spec: Spec, engine: ResolvedEngine, kernels: Curves, options: HostTiming) -> CurvesModel:
+def curves(
+    spec: Spec, engine: ResolvedEngine, kernels: Curves, options: HostTiming, stage: Stage | None
+) -> CurvesModel:
     """Kernels summed elsewhere, with what the host and CUDA graphs add."""
-    assert engine.model is not None
-    return CurvesModel(kernels, host(options), captured(spec, engine), engine.model.layers)
+    model = engine.model
+    assert model is not None
+    layers = model.layers
+    if stage is not None:
+        kernels = OfStage(kernels, stage, stage.layers / layers, model.hidden, spec.parallel.tensor)
+        layers = stage.layers
+    return CurvesModel(kernels, host(options, stage), captured(spec, engine), layers)
 
 
 def _composed(spec: Spec, engine: ResolvedEngine, kernels: Composed, options: AnalyticTiming) -> CurvesModel:
-    """The host prepares a pass for later stages while it is in the first, but launches each stage's kernels."""
-    stage, own = kernels.stage, host(options)
-    if stage is not None and not stage.is_first:
-        own = replace(own, pass_ms=0.0, row_us=0.0)
-    return CurvesModel(kernels, own, captured(spec, engine), kernels.stage_layers)
+    return CurvesModel(kernels, host(options, kernels.stage), captured(spec, engine), kernels.stage_layers)

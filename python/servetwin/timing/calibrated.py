@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from .base import Evidence, Lowered, PassLimits, TimingModel
 from .draws import MEDIAN_OF_NORMAL, TIME, ErrorDraw, Scaled
 from .tables import Measured
-from .terms import HOST, REQUEST, with_terms
+from .terms import HOST, REQUEST, with_terms, without_host
 
 if TYPE_CHECKING:
     from .profile import Profile
@@ -27,6 +27,8 @@ class Calibrated:
     """Of the model."""
     balance: float
     """Of the GPU, in tokens."""
+    is_later: bool = False
+    """Of a pipeline, a stage after the first: the host's part is in that one."""
 
     @property
     def evidence(self) -> Evidence:
@@ -48,7 +50,8 @@ class Calibrated:
         return self.profile.spread
 
     def lower(self, limits: PassLimits) -> Lowered:
-        lowered = with_terms(self.model.lower(limits), self.terms, self.host_ms, self.balance)
+        terms = without_host(self.terms) if self.is_later else self.terms
+        lowered = with_terms(self.model.lower(limits), terms, self.host_ms, self.balance)
         known = lowered.description.get("measured")
         measured = self.profile.domain.measured(None if known is None else Measured(**known))
         return replace(lowered, description=lowered.description | {"measured": vars(measured)})

@@ -34,7 +34,8 @@ from .base import Evidence
 from .mixers import MixerCost
 from .operators import attention_kind, basis, operator_curve
 from .operators.fitted import kinds, provenance
-from .priced import ASSUMED_EFFICIENCY, KERNEL_S, STREAM_EFFICIENCY, Cost, Priced
+from .priced import ASSUMED_EFFICIENCY, ASSUMED_ERROR, KERNEL_S, STREAM_EFFICIENCY, Cost, Priced
+from .sends import send_s
 
 SKEW = 1.01
 """Exponent of the power law of experts' loads, if none is given: the milder of the two that were measured."""
@@ -132,11 +133,8 @@ class Composed:
     def tokens(self, tokens: int) -> Cost:
         """All that depends on the tokens of a pass alone, in the layers of one stage."""
         cost = sum((self._layer(layer, tokens) * layer.count for layer in self.model.stack), Cost()) * self._share
-        if self.stage is not None and not self.stage.is_last:
-            # The hidden state and the residual beside it; each tensor rank sends its share, in 2 bytes a figure.
-            size = 2 * 2 * tokens * self.model.hidden // self.ranks.tensor
-            cost += self._priced.send(size, self.stage.sends_bytes_per_s)
-        return cost
+        sent_s = send_s(self.stage, tokens, self.model.hidden, self.ranks.tensor)
+        return cost + Cost(sent_s, ASSUMED_ERROR * sent_s)
 
     def decode(self, rows: int, context: int) -> Cost:
         each = max(round(context / rows), 1)

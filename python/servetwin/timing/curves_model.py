@@ -6,10 +6,12 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
+from ..catalog.stages import Stage
 from .base import Evidence, Lowered, PassCurves, PassLimits
 from .cache import once
 from .graphs import Captured
 from .host import Host
+from .sends import send_s
 from .tables import PassTables
 from .tabulate import error_share, tabulate
 
@@ -27,6 +29,45 @@ class Curves(PassCurves, Protocol):
 
     @property
     def assumptions(self) -> dict[str, float | str]: ...
+
+
+@dataclass(frozen=True)
+class OfStage:
+    """Curves of whole passes, divided among pipeline stages by their layers."""
+
+    whole: Curves
+    stage: Stage
+    share: float
+    """Of the layers, those of the stage."""
+    hidden: int
+    tensor: int
+
+    @property
+    def evidence(self) -> Evidence:
+        return self.whole.evidence
+
+    @property
+    def assumptions(self) -> dict[str, float | str]:
+        return self.whole.assumptions
+
+    @property
+    def spread(self) -> float:
+        return self.whole.spread
+
+    def tokens_s(self, tokens: int) -> float:
+        return self.whole.tokens_s(tokens) * self.share + send_s(self.stage, tokens, self.hidden, self.tensor)
+
+    def decode_s(self, rows: int, context: int) -> float:
+        return self.whole.decode_s(rows, context) * self.share
+
+    def prompt_s(self, tokens: int, work: int) -> float:
+        return self.whole.prompt_s(tokens, work) * self.share
+
+    def head_s(self, sequences: int) -> float:
+        return self.whole.head_s(sequences) if self.stage.is_last else 0.0
+
+    def distance(self, prefill: int, work: int, rows: int, context: int) -> float:
+        return self.whole.distance(prefill, work, rows, context)
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from ..spec.timing import HostTiming
 from ..units import PS_PER_MS, PS_PER_US, nearest_ps
+
+if TYPE_CHECKING:
+    from ..catalog.stages import Stage
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,8 @@ class Host:
         return nearest_ps(self.row_us, PS_PER_US)
 
 
-def host(options: HostTiming) -> Host:
-    """As a spec gives it."""
-    return Host(options.host_ms, options.host_row_us, Launches(options.eager_layer_us, options.piecewise_layer_us))
+def host(options: HostTiming, stage: Stage | None = None) -> Host:
+    """As a spec gives it. The host prepares a pass for later stages while it is in the first, but launches each
+    stage's kernels."""
+    own = Host(options.host_ms, options.host_row_us, Launches(options.eager_layer_us, options.piecewise_layer_us))
+    return own if stage is None or stage.is_first else replace(own, pass_ms=0.0, row_us=0.0)

@@ -42,10 +42,6 @@ ASSUMED_EFFICIENCY = 0.6
 ASSUMED_ERROR = 0.5
 """Of such a time, and of the small kernels: an assumption."""
 
-SEND_S = 10e-6
-"""Latency from one pipeline stage to the next: AIConfigurator's figure for two GPUs."""
-
-
 LOW_LATENCY_TOKENS = 256
 """Up to so many tokens of a rank DeepEP's kernels for low latency were measured."""
 
@@ -168,11 +164,6 @@ class Priced:
             lambda gpu: combine(gpu, ranks, tokens, hidden, active),
             log(ranks / back),
         )
-
-    def send(self, size: int, bytes_per_s: float) -> Cost:
-        """To the next pipeline stage."""
-        seconds = SEND_S + size / bytes_per_s
-        return Cost(seconds, ASSUMED_ERROR * seconds)
 
     def stream(self, moved: int, kernels: int) -> Cost:
         """`kernels` kernels that read and write `moved` bytes."""

@@ -10,7 +10,6 @@ from ..spec import Spec
 from .composed import lacking
 from .operators import basis
 from .priced import ASSUMED_EFFICIENCY
-from .roofline import Roofline
 
 NEAREST = 4
 """GPUs that are named in the place of one that will not do."""
@@ -27,20 +26,6 @@ def check_links(spec: Spec, engine: ResolvedEngine) -> None:
             "collectives beyond it were not measured and are not modelled",
             wanted=f"at most {domain} in a stage (parallel.pipeline joins more), or another kind of timing",
         )
-
-
-def check_knows_stages(spec: Spec, model: object) -> None:
-    """Raises SpecError for a model that prices whole passes only."""
-    kind = spec.timing.kind
-    if kind not in ("aiconfigurator", "profile") and not isinstance(model, Roofline):
-        return
-    raise spec.source.problem(
-        ("parallel", "pipeline"),
-        f"{'a roofline' if isinstance(model, Roofline) else f'timing of kind {kind}'} does not say how long a pass "
-        "stays in each stage",
-        found=str(spec.parallel.pipeline),
-        wanted="1, timing of kind analytic on a GPU with measured operators, or a timing of one stage of your own",
-    )
 
 
 def no_basis(spec: Spec, engine: ResolvedEngine, missing: list[str]) -> SpecError:

@@ -1,6 +1,7 @@
 """A roofline: a pass takes as long as its arithmetic or its memory traffic, whichever is longer, plus a fixed cost.
 
-Per rank, for P prefill tokens, D decode rows, N rows and C tokens of context:
+Per rank, for P prefill tokens, D decode rows, N rows and C tokens of context, of a pipeline stage with its share of
+the layers (the head in the last, the host's part in the first, what is sent to the next among the fixed):
 
     arithmetic = [2·(matrix parameters)·(P + D) + 2·(head parameters)·N + 2·L·h·W + 4·L·h·C] / (ranks · rate)
     memory     = [weights + KV bytes·(C + P + D)] / rate
@@ -18,9 +19,12 @@ from dataclasses import dataclass
 
 from ..catalog import Gpu, Model, Stored
 from ..catalog.formats import Format
+from ..catalog.layers import Part
+from ..catalog.stages import Stage
 from ..units import PS_PER_S, PS_PER_US, nearest_ps
 from .base import FRACTION_BITS, Evidence, Lowered, PassLimits, affine, affine_limit, fixed_point
 from .host import Host
+from .sends import SEND_S, token_bytes
 
 ALLREDUCE_LATENCY_US = 8.0
 """Of one small all-reduce among the GPUs of a machine: an assumption, of the order of vLLM's own over NVLink."""
@@ -36,6 +40,8 @@ class Roofline:
     compute_efficiency: float
     memory_efficiency: float
     host: Host
+    stage: Stage | None = None
+    """Of a pipeline, the one that is priced."""
     evidence: Evidence = Evidence.ANALYTIC
     spread: float = 0.0
 
@@ -71,16 +77,25 @@ class Roofline:
         rate = self.gpu.flops(self.stored.mlp.arithmetic)
         matrices = PS_PER_S / (rate * self.compute_efficiency * self.tensor)
         attention = PS_PER_S / (self.gpu.bf16_flops * self.compute_efficiency * self.tensor)
+        token = round(2 * self._layer_parameters() * self._share * matrices)
         # Of attention: what one more token of context adds.
-        context = model.flops(1) - model.flops(0)
-        token = round(2 * self._layer_parameters() * matrices)
+        context = (model.flops(1) - model.flops(0)) * self._share
         return affine(
             prefill_token_ps=token,
             decode_row_ps=token,
-            sequence_ps=round(2 * model.head.elements * attention),
+            sequence_ps=round(2 * model.head.elements * attention) if self._has_head else 0,
             work_fps=fixed_point(context / 2 * attention),
             context_ps=round(context * attention),
         )
+
+    @property
+    def _share(self) -> float:
+        """Of the layers, those of the stage."""
+        return 1.0 if self.stage is None else self.stage.layers / self.model.layers
+
+    @property
+    def _has_head(self) -> bool:
+        return self.stage is None or self.stage.is_last
 
     def _layer_parameters(self) -> int:
         return sum(count * matrix.active_elements for count, matrix in self.model.layer_matrices())
@@ -89,20 +104,29 @@ class Roofline:
         model = self.model
         byte = PS_PER_S / (self.gpu.memory_bytes_per_s * self.memory_efficiency)
         # The input embedding is looked up, not read through.
-        weights = model.token_weight_bytes(self.stored)
-        token = round(model.cache_bytes(1, self.kv, self.tensor) * byte)
+        head = self.stored.of(Part.HEAD).size(model.head.elements)
+        weights = (model.token_weight_bytes(self.stored) - head) * self._share + (head if self._has_head else 0)
+        token = round(model.cache_bytes(1, self.kv, self.tensor) * self._share * byte)
         return affine(
             base_ps=round(weights / self.tensor * byte), context_ps=token, prefill_token_ps=token, decode_row_ps=token
         )
 
     def _fixed(self) -> dict[str, int]:
         host, row = self.host.pass_ps, self.host.row_ps
+        base, token = self._sends()
         if self.tensor == 1:
-            return affine(base_ps=host, sequence_ps=row)
+            return affine(base_ps=host + base, sequence_ps=row, prefill_token_ps=token, decode_row_ps=token)
         # Two all-reduces a layer (after attention and after the MLP) of one 2-byte hidden state a token; a ring
         # sends 2·(ranks − 1)/ranks of it over each link.
-        count = 2 * self.model.layers
+        count = 2 * (self.model.layers if self.stage is None else self.stage.layers)
         sent = 2 * (self.tensor - 1) / self.tensor * 2 * self.model.hidden
-        token = round(count * sent / self.gpu.link.bytes_per_s * PS_PER_S)
-        latency = nearest_ps(count * ALLREDUCE_LATENCY_US, PS_PER_US)
-        return affine(base_ps=host + latency, sequence_ps=row, prefill_token_ps=token, decode_row_ps=token)
+        token += round(count * sent / self.gpu.link.bytes_per_s * PS_PER_S)
+        base += nearest_ps(count * ALLREDUCE_LATENCY_US, PS_PER_US)
+        return affine(base_ps=host + base, sequence_ps=row, prefill_token_ps=token, decode_row_ps=token)
+
+    def _sends(self) -> tuple[int, int]:
+        """To the next stage, in picoseconds: of a pass, and of each token."""
+        if self.stage is None or self.stage.is_last:
+            return 0, 0
+        each = token_bytes(self.model.hidden, self.tensor) / self.stage.sends_bytes_per_s
+        return round(SEND_S * PS_PER_S), round(each * PS_PER_S)

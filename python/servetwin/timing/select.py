@@ -38,7 +38,8 @@ class StageModels:
 def stage_models(spec: Spec, engine: ResolvedEngine) -> StageModels:
     """Raises SpecError as `timing_model` does. A timing that is given is that of each stage."""
     count = spec.parallel.pipeline
-    if count == 1 or not isinstance(spec.timing, AnalyticTiming) or engine.model is None or engine.gpu is None:
+    prices_layers = isinstance(base_timing(spec), AnalyticTiming | AiconfiguratorTiming)
+    if count == 1 or not prices_layers or engine.model is None or engine.gpu is None:
         return StageModels((timing_model(spec, engine),), (0,) * count)
     from ..catalog.stages import stages
 
@@ -49,10 +50,8 @@ def stage_models(spec: Spec, engine: ResolvedEngine) -> StageModels:
 
 
 def timing_model(spec: Spec, engine: ResolvedEngine, stage: Stage | None = None) -> TimingModel:
-    """Of a pass, or of its way through one stage.
-
-    Raises SpecError where the model needs something the spec does not give, or does not know stages.
-    """
+    """Of a pass, or of its way through one stage. Raises SpecError where the model needs something the spec does not
+    give."""
     options = base_timing(spec)
     model = _model(spec, engine, options, stage)
     if isinstance(spec.timing, ProfileTiming):
@@ -61,11 +60,8 @@ def timing_model(spec: Spec, engine: ResolvedEngine, stage: Stage | None = None)
 
         profile, _ = spec_profile(spec, spec.timing)
         assert isinstance(options, HostTiming)
-        model = Calibrated(model, profile, profile.values, options.host_ms, balance_tokens(engine))
-    if spec.parallel.pipeline > 1:
-        from .refuse import check_knows_stages
-
-        check_knows_stages(spec, model)
+        later = stage is not None and not stage.is_first
+        model = Calibrated(model, profile, profile.values, options.host_ms, balance_tokens(engine), later)
     _check_graphs(spec, model)
     return model
 
@@ -85,7 +81,7 @@ def _model(spec: Spec, engine: ResolvedEngine, options: Timing, stage: Stage | N
             from .aiconfigurator import aiconfigurator
             from .analytic import curves
 
-            return curves(spec, engine, aiconfigurator(spec, engine, options), options)
+            return curves(spec, engine, aiconfigurator(spec, engine, options), options, stage)
         case AnalyticTiming():
             from .analytic import analytic
 

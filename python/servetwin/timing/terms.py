@@ -60,6 +60,11 @@ def balance_tokens(engine: ResolvedEngine) -> float:
     return engine.gpu.flops(stored.arithmetic) * weight_bytes / (2 * engine.gpu.memory_bytes_per_s)
 
 
+def without_host(terms: Mapping[str, float]) -> dict[str, float]:
+    """Those of a pipeline stage after the first."""
+    return {name: value for name, value in terms.items() if name != HOST}
+
+
 def with_terms(lowered: Lowered, terms: Mapping[str, float], host_ms: float, balance: float) -> Lowered:
     """The model with its factors, and with a host that takes `terms[HOST]` in place of `host_ms`, in whole units."""
     described = dict(lowered.description)

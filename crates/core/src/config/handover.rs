@@ -1,6 +1,6 @@
 //! Links, and how a prompt's KV gets from a prefill replica to a decode replica.
 
-use super::{Engine, Role, Router, Run, fault};
+use super::{Engine, Pool, Role, Router, Run, fault};
 use crate::error::InputError;
 use crate::workload::HORIZON_PS;
 use serde::Deserialize;
@@ -32,6 +32,16 @@ pub enum Order {
     /// Both are chosen on arrival; the prompt waits until the decode replica has reserved room, and
     /// is sent as it is computed (SGLang).
     DestinationFirst,
+    /// Both are chosen on arrival, and the prompt is computed at once. Each of the model's layers is sent when
+    /// the prompt's last pass has computed it, if the decode replica has reserved room by then (vLLM's
+    /// MoRIIOConnector in write mode).
+    Layerwise { layers: u32 },
+}
+
+impl Order {
+    pub fn is_layerwise(self) -> bool {
+        matches!(self, Order::Layerwise { .. })
+    }
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -44,12 +54,16 @@ pub struct Handover {
     pub control_ps: i64,
     /// Before each transfer.
     pub setup_ps: i64,
-    /// From the end of the prefill (source first), or from the arrival to the reservation and from
+    /// From the end of the prefill (source first, or layer by layer), or from the arrival to the reservation and from
     /// there on (destination first), until the transfer is over.
     pub timeout_ps: i64,
     /// Prompts with no more tokens than this to compute stay with the decode replica.
     #[serde(default)]
     pub local_prefill_tokens: Option<u32>,
+    /// Source first: the destination tells the source when it has reserved room, which then sends (vLLM's
+    /// `NixlPushConnector`); else it fetches (`NixlConnector`).
+    #[serde(default)]
+    pub pushes: bool,
     /// Of KV on a decode replica.
     pub bytes_per_token: u64,
     /// What goes with the last part of a prompt.
@@ -101,8 +115,13 @@ fn check_handover(run: &Run, handover: &Handover) -> Result<(), InputError> {
     fault(handover.timeout_ps == 0, "timeout_ps must be positive")?;
     fault(handover.bytes_per_token == 0, "bytes_per_token must be at least 1")?;
     fault(handover.tail.is_some_and(|tail| tail.page_tokens == 0), "tail.page_tokens must be at least 1")?;
-    let source_first = handover.order == Order::SourceFirst;
-    fault(handover.tail.is_some() && source_first, "a tail where the destination asks for what it wants")?;
+    let in_parts = handover.order == Order::DestinationFirst;
+    fault(handover.tail.is_some() && !in_parts, "a tail where the destination asks for what it wants")?;
+    fault(handover.pushes && handover.order != Order::SourceFirst, "who reserves first is always sent to")?;
+    fault(handover.order == Order::Layerwise { layers: 0 }, "layers must be at least 1")?;
+    let staged = |pool: &Pool| pool.pipeline.is_some();
+    fault(staged(&run.pools[0]) && !handover.pushes, "prefill replicas with stages push")?;
+    fault(staged(&run.pools[1]), "a decode replica has no stages")?;
     let keeps_back = |router: &Router| matches!(router, Router::KvAware(options) if options.queue_threshold.is_some());
     fault(keeps_back(&run.pools[1].router), "the router of a decode pool keeps nothing back")?;
     let sglang = |role: Role| {

@@ -25,9 +25,8 @@ impl Pipeline {
         let known = |&kind: &u32| (kind as usize) < self.kinds.len();
         fault(!self.stages.iter().all(known), "pipeline.stages names a kind that is not there")?;
         self.kinds.iter().try_for_each(|kind| kind.check().or_else(|wrong| fault(true, wrong)))?;
-        let Data { ranks, .. } = pool.data;
-        fault(ranks > 1, "a pipeline runs without data ranks")?;
-        fault(pool.role != Role::Aggregated, "a pipeline runs without hand-overs")?;
+        let Data { ranks, in_step, .. } = pool.data;
+        fault(ranks > 1 && in_step, "a pipeline runs without data ranks in step")?;
         match &pool.engine {
             Engine::Vllm(engine) => {
                 fault(engine.version != Version::V0_32, "a pipeline is modelled for vLLM 0.32")?;
@@ -35,7 +34,14 @@ impl Pipeline {
                 fault(engine.groups.is_some(), "a pipeline runs without other groups")?;
                 fault(engine.offload.is_some(), "a pipeline runs without offload")
             }
-            Engine::Sglang(_) | Engine::Trtllm(_) => fault(true, "a pipeline is modelled for vLLM"),
+            Engine::Sglang(engine) => {
+                fault(pool.role != Role::Aggregated, "SGLang's pipeline runs without hand-overs")?;
+                fault(!engine.disable_overlap_schedule, "SGLang's pipeline runs without overlap")?;
+                fault(engine.acceptance.is_some(), "a pipeline runs without speculation")?;
+                fault(engine.window.is_some(), "a pipeline runs without windows")?;
+                fault(engine.hicache.is_some(), "a pipeline runs without HiCache")
+            }
+            Engine::Trtllm(_) => fault(true, "a pipeline is modelled for vLLM and SGLang"),
         }
     }
 }

@@ -90,6 +90,9 @@ pub struct Sglang {
     /// Tokens beyond those stored for which a request holds pages while it decodes.
     #[serde(default)]
     pub decode_reserve_tokens: u32,
+    /// Rows of a micro-batch of a pipeline; by default its share of `max_running_requests`.
+    #[serde(default)]
+    pub pp_max_micro_batch_size: Option<u32>,
     #[serde(default)]
     pub hicache: Option<HiCache>,
     #[serde(default)]

@@ -160,7 +160,6 @@ impl Vllm {
         fault(!schedule.is_sorted_by(|a, b| a.0 < b.0), "num_speculative_tokens_per_batch_size is not in order")?;
         let others = self.num_lookahead_tokens > 0 || self.eagle_block_drop || !schedule.is_empty();
         fault(drafts == 0 && others, "options of speculation without it")?;
-        fault(drafts > 0 && self.async_scheduling, "speculation runs without async scheduling")?;
         fault(self.prefill_schedule_interval == 0, "prefill_schedule_interval must be at least 1")?;
         if let Some(groups) = &self.groups {
             fault(self.enable_prefix_caching, "other groups with prefix caching")?;

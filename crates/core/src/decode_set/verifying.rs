@@ -39,6 +39,11 @@ impl<'a> Burst<'a> {
         self.given + self.draws.total(self.draw + k)
     }
 
+    /// What the pass gives that raises the counter from `k`.
+    pub fn gives(&self, k: u64) -> u32 {
+        (self.given(k + 1) - self.given(k)) as u32
+    }
+
     /// The counter when it has given `target` tokens or more, as of `k`.
     pub fn finish_at(&self, target: u32, k: u64) -> u64 {
         k + self.draws.passes_for(self.draw + k, i64::from(target) - self.given(k))
@@ -55,6 +60,8 @@ pub(super) struct Verifying<'a> {
     bases: Vec<i64>,
     held: Vec<u32>,
     joined: Vec<u64>,
+    /// Tokens for which it holds blocks while nothing is known of what it has given here.
+    floors: Vec<i64>,
     position: Vec<u32>,
     /// Passes before the next one whose tokens are not known: 0 or 1. Of those after it, `verify.ahead`.
     pub(super) unknown: u64,
@@ -72,6 +79,7 @@ impl<'a> Verifying<'a> {
             bases: Vec::new(),
             held: Vec::new(),
             joined: Vec::new(),
+            floors: Vec::new(),
             position: Vec::new(),
             unknown: 0,
             reach: REACH_MIN,
@@ -89,6 +97,8 @@ impl<'a> Verifying<'a> {
         self.bases.push(member.offset + burst.given);
         self.held.push(member.held);
         self.joined.push(member.joined);
+        let stored = || self.stored(self.slots.len() - 1, member.joined);
+        self.floors.push(member.floor.unwrap_or_else(|| stored() + i64::from(self.verify.slots)));
     }
 
     pub(super) fn remove(&mut self, slot: u32) {
@@ -98,6 +108,7 @@ impl<'a> Verifying<'a> {
         self.bases.swap_remove(position);
         self.held.swap_remove(position);
         self.joined.swap_remove(position);
+        self.floors.swap_remove(position);
         if let Some(&moved) = self.slots.get(position) {
             self.position[moved as usize] = position as u32;
         }
@@ -138,8 +149,13 @@ impl<'a> Verifying<'a> {
     /// Blocks that a row holds in the last of `passes` passes from counter `k` on.
     fn blocks(&self, row: usize, k: u64, passes: i64) -> u32 {
         let unknown = if passes == 1 { self.unknown } else { u64::from(self.verify.ahead) };
-        let known = (k + passes as u64 - 1).saturating_sub(unknown).max(self.joined[row]);
-        let tokens = (self.stored(row, known) + i64::from(self.verify.slots)).min(i64::from(self.verify.most));
+        let known = (k + passes as u64 - 1).saturating_sub(unknown);
+        let tokens = if known < self.joined[row] {
+            self.floors[row]
+        } else {
+            self.stored(row, known) + i64::from(self.verify.slots)
+        };
+        let tokens = tokens.min(i64::from(self.verify.most));
         ((tokens + self.block_size - 1) / self.block_size) as u32
     }
 

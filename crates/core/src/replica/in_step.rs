@@ -198,6 +198,20 @@ impl<'a> InStep<'a> {
         } else if self.stopped.is_none() {
             self.span = Some(self.span_of(now_ps, if self.setting.leap { passes } else { 1 }));
             self.cut_at_wakes();
+            if self.setting.layerwise {
+                self.note_last_passes(results);
+            }
+        }
+    }
+
+    /// How long the passes of a span take is known when it starts.
+    fn note_last_passes(&self, results: &mut Results) {
+        let Some(span) = &self.span else { return };
+        let (start_ps, end_ps) = (span.start_ps, span.end_ps());
+        for rank in &self.ranks {
+            if let Some(run) = rank.executing.as_ref().filter(|run| run.works) {
+                rank.scheduler.note_last_passes(&run.pass, start_ps, end_ps, results);
+            }
         }
     }
 

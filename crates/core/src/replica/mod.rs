@@ -5,6 +5,7 @@
 //! the front door.
 
 mod balance;
+mod engine_loop;
 mod forecast;
 mod in_step;
 mod pipeline;
@@ -15,11 +16,11 @@ mod stages;
 use crate::record::{Holdup, Series};
 use crate::router::ReplicaView;
 use crate::scheduler::{AnyScheduler, Ledger, Results, Scheduler, Setting};
-use crate::worker::{Phase, Stop, Worker};
+use crate::worker::{Phase, Stop};
 use balance::Balancer;
+use engine_loop::EngineLoop;
 use hashbrown::HashMap;
 use in_step::InStep;
-use pipeline::Pipelined;
 use rustc_hash::FxBuildHasher;
 
 pub struct Replica<'a> {
@@ -38,10 +39,9 @@ pub struct Replica<'a> {
 /// Of one replica.
 #[expect(clippy::large_enum_variant, reason = "most replicas have one rank, which is at hand as it is")]
 enum Ranks<'a> {
-    One(Worker<'a>),
-    Apart(Vec<Worker<'a>>),
+    One(EngineLoop<'a>),
+    Apart(Vec<EngineLoop<'a>>),
     InStep(Box<InStep<'a>>),
-    Pipelined(Box<Pipelined<'a>>),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -57,17 +57,12 @@ impl<'a> Replica<'a> {
     pub fn new(replica: u32, setting: Setting<'a>, limits: Limits) -> Self {
         let data = setting.data;
         let gap_limit = (limits.gap_limit / data.ranks as usize).max(1024);
-        let worker = || Worker::new(setting, limits.stall_passes, gap_limit);
+        let alone = || EngineLoop::new(setting, limits.stall_passes, gap_limit);
         Replica {
             replica,
             ranks: match (data.ranks, data.in_step) {
-                (1, _) => match setting.pipeline {
-                    None => Ranks::One(worker()),
-                    Some(pipeline) => {
-                        Ranks::Pipelined(Box::new(Pipelined::new(setting, pipeline, limits.stall_passes, gap_limit)))
-                    }
-                },
-                (_, false) => Ranks::Apart((0..data.ranks).map(|_| worker()).collect()),
+                (1, _) => Ranks::One(alone()),
+                (_, false) => Ranks::Apart((0..data.ranks).map(|_| alone()).collect()),
                 (_, true) => Ranks::InStep(Box::new(InStep::new(setting, limits.stall_passes, gap_limit))),
             },
             balancer: Balancer::new(data.balance, data.ranks),
@@ -83,9 +78,8 @@ impl<'a> Replica<'a> {
     pub fn next_event(&self) -> Option<(i64, Phase)> {
         match &self.ranks {
             Ranks::One(worker) => worker.next_event(),
-            Ranks::Apart(workers) => workers.iter().filter_map(Worker::next_event).min(),
+            Ranks::Apart(workers) => workers.iter().filter_map(EngineLoop::next_event).min(),
             Ranks::InStep(ranks) => ranks.next_event(),
-            Ranks::Pipelined(stages) => stages.next_event(),
         }
     }
 
@@ -100,7 +94,6 @@ impl<'a> Replica<'a> {
                 }
             }
             Ranks::InStep(ranks) => ranks.process(next, results),
-            Ranks::Pipelined(stages) => stages.process(next, results),
         }
     }
 
@@ -122,7 +115,6 @@ impl<'a> Replica<'a> {
                 let matters = act(ranks.scheduler(rank, time_ps));
                 ranks.look_again(rank, matters, time_ps);
             }
-            Ranks::Pipelined(stages) => stages.outside(time_ps, act),
         }
         rank
     }
@@ -130,7 +122,7 @@ impl<'a> Replica<'a> {
     /// Chosen when it is first asked for.
     fn rank(&mut self, request: u32) -> u32 {
         match self.ranks {
-            Ranks::One(_) | Ranks::Pipelined(_) => 0,
+            Ranks::One(_) => 0,
             _ => *self.rank_of.entry(request).or_insert_with(|| self.balancer.choose()),
         }
     }
@@ -138,9 +130,8 @@ impl<'a> Replica<'a> {
     pub fn stopped(&self) -> Option<Stop> {
         match &self.ranks {
             Ranks::One(worker) => worker.stopped(),
-            Ranks::Apart(workers) => workers.iter().filter_map(Worker::stopped).max(),
+            Ranks::Apart(workers) => workers.iter().filter_map(EngineLoop::stopped).max(),
             Ranks::InStep(ranks) => ranks.stopped(),
-            Ranks::Pipelined(stages) => stages.stopped(),
         }
     }
 
@@ -148,9 +139,8 @@ impl<'a> Replica<'a> {
     pub fn busy_ps(&self) -> i64 {
         match &self.ranks {
             Ranks::One(worker) => worker.busy_ps(),
-            Ranks::Apart(workers) => workers.iter().map(Worker::busy_ps).sum::<i64>() / workers.len() as i64,
+            Ranks::Apart(workers) => workers.iter().map(EngineLoop::busy_ps).sum::<i64>() / workers.len() as i64,
             Ranks::InStep(ranks) => ranks.busy_ps(),
-            Ranks::Pipelined(stages) => stages.busy_ps(),
         }
     }
 
@@ -162,7 +152,6 @@ impl<'a> Replica<'a> {
                 workers.iter().for_each(|worker| look(worker.scheduler(), worker.decided_before(time_ps)));
             }
             Ranks::InStep(ranks) => ranks.each(time_ps, look),
-            Ranks::Pipelined(stages) => look(stages.scheduler(), stages.decided_before(time_ps)),
         }
     }
 
@@ -221,9 +210,8 @@ impl<'a> Replica<'a> {
     pub fn into_records(self) -> (Vec<Ledger>, Series) {
         let ledgers = match self.ranks {
             Ranks::One(worker) => vec![worker.into_ledger()],
-            Ranks::Apart(workers) => workers.into_iter().map(Worker::into_ledger).collect(),
+            Ranks::Apart(workers) => workers.into_iter().map(EngineLoop::into_ledger).collect(),
             Ranks::InStep(ranks) => ranks.into_ledgers(),
-            Ranks::Pipelined(stages) => vec![stages.into_ledger()],
         };
         (ledgers, self.series)
     }

@@ -4,11 +4,12 @@
 //! else it waits for the results of the oldest. A decision that finds nothing to do is a pass as well,
 //! that takes no time: so micro-batches take turns. vLLM: `step_with_batch_queue` in
 //! vllm/v1/engine/core.py, where the depth is the number of stages, and one more with async scheduling
-//! (`max_concurrent_batches` in vllm/config/vllm.py).
+//! (`max_concurrent_batches` in vllm/config/vllm.py). SGLang: `event_loop_pp` in
+//! srt/managers/scheduler_pp_mixin.py, where it is the number of stages.
 
 use super::forecast::{Forecast, Outset};
 use super::stages::Stages;
-use crate::config::Pipeline;
+use crate::config::{Engine, Pipeline};
 use crate::record::NEVER;
 use crate::scheduler::{AnyScheduler, Ledger, Pass, Results, Scheduler, Setting};
 use crate::worker::{Phase, Stop};
@@ -28,6 +29,8 @@ pub struct Pipelined<'a> {
     stages: Stages<'a>,
     stall_passes: u64,
     depth: usize,
+    /// After a decision that found nothing.
+    pause_ps: i64,
     /// A pass may be decided before the results of the same micro-batch's last one are in.
     ahead: bool,
     /// When the loop goes on.
@@ -40,7 +43,7 @@ pub struct Pipelined<'a> {
     executed: bool,
     /// Decisions in a row that found nothing.
     idle: usize,
-    /// What came from outside since: the loop does not know of it yet.
+    /// Requests that came from outside since: the loop does not know of them yet.
     newcomers: u32,
     /// The loop waits for the oldest results, though it could decide.
     waits: bool,
@@ -76,6 +79,7 @@ impl<'a> Pipelined<'a> {
             stages: Stages::new(config),
             stall_passes,
             depth: stages + setting.ahead() as usize,
+            pause_ps: if matches!(setting.engine, Engine::Vllm(_)) { PAUSE_PS } else { 0 },
             ahead: setting.ahead() > 0,
             loop_ps: 0,
             under_way: VecDeque::new(),
@@ -160,7 +164,7 @@ impl<'a> Pipelined<'a> {
         self.newcomers = 0;
         self.executed = found && pass.features.sequences > 0;
         self.number += 1;
-        self.idle = if found { 0 } else { self.idle + 1 };
+        self.idle = if found || self.scheduler.has_taken_out() { 0 } else { self.idle + 1 };
         if !found {
             self.spare.push(pass);
             if let Some(error) = self.scheduler.failure() {
@@ -196,11 +200,15 @@ impl<'a> Pipelined<'a> {
         }
     }
 
+    fn requests(&self) -> u32 {
+        self.scheduler.running() + self.scheduler.waiting()
+    }
+
     /// After a decision that found nothing to do, if requests are there or have just `ended`.
     fn pause(&mut self, ended: bool) {
-        let known = self.scheduler.running() + self.scheduler.waiting() - self.newcomers;
+        let known = self.requests() - self.newcomers;
         if !self.executed && (known > 0 || ended) {
-            self.loop_ps += PAUSE_PS;
+            self.loop_ps += self.pause_ps;
         }
         self.executed = true;
     }
@@ -220,7 +228,8 @@ impl<'a> Pipelined<'a> {
         let Some(UnderWay { number, start_ps, pass, .. }) = self.under_way.pop_front() else { return };
         self.waits = false;
         self.loop_ps = now_ps;
-        let ended = results.ended.len();
+        let ended = |results: &Results| results.ended.len() + results.prefilled.len();
+        let before = ended(results);
         if let Some(mut pass) = pass {
             let batch = self.micro_batch(number);
             (pass.start_ps, pass.end_ps) = (self.results_ps[batch], now_ps);
@@ -234,7 +243,7 @@ impl<'a> Pipelined<'a> {
             self.scheduler.update(&mut pass, next.and_then(|next| next.pass.as_deref_mut()), results);
             self.spare.push(pass);
         }
-        self.pause(results.ended.len() > ended);
+        self.pause(ended(results) > before);
         if !self.scheduler.has_work() {
             while self.under_way.front().is_some_and(|oldest| oldest.pass.is_none()) {
                 self.under_way.pop_front();
@@ -263,7 +272,7 @@ impl<'a> Pipelined<'a> {
         let under_way: Vec<i64> = self.under_way.iter().map(|other| other.end_ps).collect();
         let after_ps = self.ahead.then(|| turns.map(|pass| self.ends_ps[self.micro_batch(pass)]).collect());
         let (config, free_ps) = (self.config, self.stages.free_ps.clone());
-        let outset = Outset { config, now_ps, pause_ps: PAUSE_PS, under_way: &under_way, after_ps, free_ps };
+        let outset = Outset { config, now_ps, pause_ps: self.pause_ps, under_way: &under_way, after_ps, free_ps };
         self.forecast = Some(Forecast::of(self.number, passes as usize, features, outset));
         true
     }
@@ -313,9 +322,9 @@ impl<'a> Pipelined<'a> {
     /// Something comes from outside at `time_ps`; all events before it have been processed. `act`
     /// tells the scheduler, and whether the next pass could now differ from those that are forecast.
     pub fn outside(&mut self, time_ps: i64, act: impl FnOnce(&mut AnyScheduler<'a>) -> bool) {
-        let had_work = self.scheduler.has_work();
+        let (had_work, known) = (self.scheduler.has_work(), self.requests());
         let matters = act(&mut self.scheduler);
-        self.newcomers += 1;
+        self.newcomers += self.requests().saturating_sub(known);
         if let Some(forecast) = &mut self.forecast {
             if matters {
                 forecast.passes = forecast.decided_before(time_ps);

@@ -47,6 +47,8 @@ pub struct Setting<'a, E = Engine> {
     pub max_passes: u64,
     pub log_passes: bool,
     pub log_blocks: bool,
+    /// Whether KV is sent layer by layer: [`Results::last_passes`] are wanted.
+    pub layerwise: bool,
 }
 
 impl<E> Clone for Setting<'_, E> {
@@ -74,7 +76,7 @@ impl<'a> Setting<'a> {
     /// The same, for the scheduler of one engine.
     fn of<E>(self, engine: &'a E) -> Setting<'a, E> {
         let Setting { trace, chains, step_time, role, data, pipeline, store, .. } = self;
-        let Setting { leap, max_passes, log_passes, log_blocks, .. } = self;
+        let Setting { leap, max_passes, log_passes, log_blocks, layerwise, .. } = self;
         Setting {
             trace,
             chains,
@@ -88,6 +90,7 @@ impl<'a> Setting<'a> {
             max_passes,
             log_passes,
             log_blocks,
+            layerwise,
         }
     }
 
@@ -220,6 +223,8 @@ pub struct Results<'a> {
     pub wanted: &'a mut Vec<Wanted>,
     /// On a prefill replica: prompts that got further, in order.
     pub prefilled: &'a mut Vec<Prefilled>,
+    /// On a prefill replica that sends layer by layer: last passes of prompts, as soon as their times are known.
+    pub last_passes: &'a mut Vec<LastPass>,
 }
 
 /// What data is moved, seen from the replica that asks for it.
@@ -247,6 +252,14 @@ pub struct Prefilled {
     pub tokens: u32,
     /// Whether that is all of it. The replica then holds it until it is released.
     pub done: bool,
+}
+
+/// When the last pass of a prompt computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LastPass {
+    pub request: u32,
+    pub start_ps: i64,
+    pub end_ps: i64,
 }
 
 /// What a replica leaves behind, beside what it wrote into [`Results`].
@@ -286,6 +299,9 @@ pub trait Scheduler {
     fn release(&mut self, _request: u32, _now_ps: i64) -> bool {
         false
     }
+
+    /// On a prefill replica: notes whose prompts end with `pass`, which computes from `start_ps` to `end_ps`.
+    fn note_last_passes(&self, _pass: &Pass, _start_ps: i64, _end_ps: i64, _results: &mut Results) {}
 
     /// On a decode replica: a request whose prompt will not come leaves the queue, or what it
     /// reserved; at the next decision, as passes of a run decided before now have yet to take their
@@ -327,6 +343,11 @@ pub trait Scheduler {
 
     /// Of a pipeline: when a pass starts in the first stage, and how long it takes to its results.
     fn log_times(&mut self, _pass: &Pass, _start_ps: i64, _time_ps: i64) {}
+
+    /// Of a pipeline: whether the last decision, though no pass came of it, took rows out of the batch.
+    fn has_taken_out(&self) -> bool {
+        false
+    }
 
     /// Decides the next pass, or run of passes, starting at `start_ps`. `now_ps` is the time of the
     /// decision. False if there is nothing to do.
@@ -436,6 +457,10 @@ impl Scheduler for AnyScheduler<'_> {
         each!(self, scheduler => scheduler.abort(request, now_ps))
     }
 
+    fn note_last_passes(&self, pass: &Pass, start_ps: i64, end_ps: i64, results: &mut Results) {
+        each!(self, scheduler => scheduler.note_last_passes(pass, start_ps, end_ps, results));
+    }
+
     fn kept_busy(&mut self, until_ps: i64) {
         each!(self, scheduler => scheduler.kept_busy(until_ps));
     }
@@ -462,6 +487,10 @@ impl Scheduler for AnyScheduler<'_> {
 
     fn log_times(&mut self, pass: &Pass, start_ps: i64, time_ps: i64) {
         each!(self, scheduler => scheduler.log_times(pass, start_ps, time_ps));
+    }
+
+    fn has_taken_out(&self) -> bool {
+        each!(self, scheduler => scheduler.has_taken_out())
     }
 
     fn skip(&mut self, pass: u64, passes: i64) {

@@ -29,6 +29,8 @@ pub struct Pass {
     /// Rows of the decode set, and the tokens that they give, as if none ended.
     pub(super) decoding: i64,
     pub(super) given: i64,
+    /// Drafts that each of them verifies, where their number may have changed by the time of the results.
+    pub(super) drafts: u32,
     /// Explicit rows that get tokens.
     pub(super) sampling: Vec<Sample>,
     /// Rows that decode again after passes they were left out of.
@@ -164,4 +166,19 @@ impl Pass {
 pub(super) struct Sample {
     pub(super) slot: u32,
     pub(super) drafts: u32,
+    /// What it gives: the accepted drafts, and one more.
+    pub(super) tokens: u32,
+    /// Whether its drafts are real ones.
+    pub(super) verifies: bool,
+}
+
+impl Sample {
+    /// Of a row without drafts.
+    pub(super) fn single(slot: u32) -> Self {
+        Sample { slot, drafts: 0, tokens: 1, verifies: false }
+    }
+
+    pub(super) fn rejected(&self) -> u32 {
+        self.drafts + 1 - self.tokens
+    }
 }

@@ -215,6 +215,10 @@ impl<'a> Events<'_, 'a, '_> {
         if !self.s.wanted.is_empty() {
             self.asked(replica, now_ps);
         }
+        for index in 0..self.s.last_passes.len() {
+            self.last_pass(self.s.last_passes[index], now_ps);
+        }
+        self.s.last_passes.clear();
         Ok(())
     }
 
@@ -225,9 +229,9 @@ impl<'a> Events<'_, 'a, '_> {
         }
         for request in self.s.ended.drain(..) {
             router.ended(request, replica, now_ps).map_err(Failure::Policy)?;
-            let seen_ps = now_ps.saturating_add(self.s.run.front.stream_ps);
+            let later_ps = self.s.run.front.later_ps(&self.s.requests, request);
             let completed = self.s.requests.status[request as usize] == Status::Completed as u8;
-            self.arrivals.ended(request, seen_ps, completed);
+            self.arrivals.ended(request, now_ps.saturating_add(later_ps), completed);
         }
         for index in 0..self.s.prefilled.len() {
             self.computed(self.s.prefilled[index], now_ps)?;

@@ -1,12 +1,15 @@
 //! What happens between a prefill and a decode replica.
 //!
 //! Source first (vLLM): the prompt is computed; the router hears of it and chooses a decode replica,
-//! which reserves room for the whole prompt and fetches it; the source hears that it may let go.
+//! which reserves room for the whole prompt and fetches it; the source hears that it may let go. Or the
+//! destination says that it has reserved room, and the source pushes.
 //! Destination first (SGLang): both replicas are chosen on arrival; the source gets the request when
-//! the destination has reserved room, and sends what each pass has computed.
+//! the destination has reserved room, and sends what each pass has computed. Layer by layer (vLLM's
+//! other way): see [`super::layerwise`].
 
 use super::Failure;
 use super::events::Events;
+use super::layerwise::Layers;
 use crate::config::{self, Order};
 use crate::moves::{Due, Flow};
 use crate::record::{NEVER, Reason};
@@ -17,21 +20,23 @@ use hashbrown::HashMap;
 use rustc_hash::FxBuildHasher;
 
 pub(super) struct Handovers<'a> {
-    config: &'a config::Handover,
+    pub(super) config: &'a config::Handover,
     ports: Vec<config::Port>,
     /// Requests between their arrival and the release of their source.
     under_way: UnderWay,
     /// When two replicas have met, or will have.
     met: HashMap<(u32, u32), i64, FxBuildHasher>,
+    /// Prompts that are sent layer by layer, or will be.
+    pub(super) layers: HashMap<u32, Layers, FxBuildHasher>,
     /// Requests that have yet to be sent to a decode replica.
     pub(super) to_route: usize,
 }
 
 /// One request's.
 #[derive(Clone, Debug)]
-struct Handover {
-    prefill: u32,
-    decode: u32,
+pub(super) struct Handover {
+    pub(super) prefill: u32,
+    pub(super) decode: u32,
     /// The wait that may time out, if it is on; waits are counted.
     wait: u32,
     waits: bool,
@@ -42,12 +47,12 @@ struct Handover {
     /// Prompt tokens from its first on that are computed, and that are sent or on their way.
     computed: u32,
     sent: u32,
-    done: bool,
+    pub(super) done: bool,
     /// The source has let go.
     released: bool,
     /// Transfers so far; the last may be flowing.
-    parts: u32,
-    flowing: bool,
+    pub(super) parts: u32,
+    pub(super) flowing: bool,
 }
 
 /// By request: looked up several times a request, so kept without hashing.
@@ -91,12 +96,13 @@ impl<'a> Handovers<'a> {
             ports: run.pools.iter().flat_map(|pool| pool.ports.iter().copied()).collect(),
             under_way: UnderWay { slot_of: vec![NONE; requests], slots: Vec::new(), vacant: Vec::new() },
             met: HashMap::default(),
+            layers: HashMap::default(),
             to_route: 0,
         }
     }
 
     /// The links from one replica to the other.
-    fn path(&self, prefill: u32, decode: u32) -> Vec<u32> {
+    pub(super) fn path(&self, prefill: u32, decode: u32) -> Vec<u32> {
         let mut path = self.config.links.clone();
         if let (Some(from), Some(to)) = (self.ports.get(prefill as usize), self.ports.get(decode as usize)) {
             let nvlinks = [from.nvlink, to.nvlink];
@@ -104,6 +110,12 @@ impl<'a> Handovers<'a> {
             path.extend(if near { nvlinks } else { [from.nic, to.nic] }.into_iter().flatten());
         }
         path
+    }
+
+    /// A request has gone its way, or will go no further.
+    fn forget(&mut self, request: u32) {
+        self.under_way.remove(request);
+        self.layers.remove(&request);
     }
 
     fn waits(&self, request: u32, wait: u32) -> bool {
@@ -137,12 +149,12 @@ impl Handover {
 }
 
 impl<'a> Events<'_, 'a, '_> {
-    fn handovers(&mut self) -> &mut Handovers<'a> {
+    pub(super) fn handovers(&mut self) -> &mut Handovers<'a> {
         self.handovers.as_mut().expect("only runs with hand-overs ask")
     }
 
     /// Of a request that came to a prefill replica. The core itself never asks for others.
-    fn handover(&mut self, request: u32) -> &mut Handover {
+    pub(super) fn handover(&mut self, request: u32) -> &mut Handover {
         self.handovers().under_way.get_mut(request).expect("a hand-over lasts until its source is released")
     }
 
@@ -191,6 +203,10 @@ impl<'a> Events<'_, 'a, '_> {
             Order::DestinationFirst => {
                 self.send_to_decode(request, now_ps)?;
                 self.wait(request, now_ps);
+            }
+            Order::Layerwise { .. } => {
+                self.send_to_decode(request, now_ps)?;
+                self.arrive_at_source(request, now_ps);
             }
         }
         Ok(())
@@ -242,7 +258,7 @@ impl<'a> Events<'_, 'a, '_> {
         match config.order {
             _ if given_up && done => {
                 self.let_go(request, now_ps);
-                self.handovers().under_way.remove(request);
+                self.handovers().forget(request);
             }
             _ if given_up => {}
             Order::SourceFirst if done => {
@@ -251,6 +267,10 @@ impl<'a> Events<'_, 'a, '_> {
             }
             Order::SourceFirst => {}
             Order::DestinationFirst => self.send_more(request, now_ps),
+            Order::Layerwise { .. } => {
+                self.wait(request, now_ps);
+                self.all_computed(request, now_ps);
+            }
         }
         Ok(())
     }
@@ -273,7 +293,17 @@ impl<'a> Events<'_, 'a, '_> {
                     self.handover(request).waits = false;
                     self.moves.at(now_ps + config.control_ps, Due::Release(request));
                 }
-                Order::SourceFirst => self.prepare(request, wanted.tokens, met_ps),
+                Order::SourceFirst => {
+                    let told_ps = if config.pushes { config.control_ps } else { 0 };
+                    self.prepare(request, wanted.tokens, met_ps + told_ps);
+                }
+                Order::Layerwise { .. } => {
+                    // All of a prompt is written, in whole blocks, those that the destination has as well.
+                    let block = scheduler::block_size(self.pools[1].setting.engine);
+                    let tokens = self.s.trace.input_tokens[request as usize].next_multiple_of(block);
+                    self.s.requests.handovers.transferred_tokens[request as usize] = tokens;
+                    self.moves.at(met_ps + config.control_ps, Due::Ready(request));
+                }
             }
         }
     }
@@ -307,7 +337,8 @@ impl<'a> Events<'_, 'a, '_> {
             bytes += tail.bytes(self.s.trace.input_tokens[request as usize]);
         }
         let flow = Flow { kind: Move::Handover, replica: decode, id: request, part };
-        let start_ps = self.moves.prepare(flow, path, bytes, now_ps + setup_ps);
+        let start_ps = now_ps + setup_ps + self.moves.latency_ps(&path);
+        self.moves.prepare(flow, path, bytes, start_ps);
         if part == 1 {
             self.s.requests.handovers.transfer_start_ps[request as usize] = start_ps;
         }
@@ -316,17 +347,22 @@ impl<'a> Events<'_, 'a, '_> {
     fn landed(&mut self, request: u32, now_ps: i64) {
         self.handover(request).flowing = false;
         match self.handovers().config.order {
+            Order::Layerwise { .. } => self.send_layers(request, now_ps),
             Order::SourceFirst => {
-                let control_ps = self.handovers().config.control_ps;
+                let config = self.handovers().config;
                 self.arrived(request, now_ps);
-                self.moves.at(now_ps + control_ps, Due::Release(request));
+                if config.pushes {
+                    self.release_source(request, now_ps);
+                } else {
+                    self.moves.at(now_ps + config.control_ps, Due::Release(request));
+                }
             }
             Order::DestinationFirst => self.send_more(request, now_ps),
         }
     }
 
-    /// Destination first: the source has sent all and knows it; the destination hears of it.
-    fn all_sent(&mut self, request: u32, now_ps: i64) {
+    /// The source has sent all and knows it; the destination hears of it.
+    pub(super) fn all_sent(&mut self, request: u32, now_ps: i64) {
         let control_ps = self.handovers().config.control_ps;
         self.let_go(request, now_ps);
         self.moves.at(now_ps + control_ps, Due::Arrived(request));
@@ -338,6 +374,12 @@ impl<'a> Events<'_, 'a, '_> {
         let decode = handover.decode;
         self.s.requests.handovers.transfer_end_ps[request as usize] = now_ps;
         self.tell_replica(decode, request, now_ps, |scheduler| scheduler.transferred(request, Move::Handover, now_ps));
+    }
+
+    /// All is where it is decoded, and the source knows it.
+    fn release_source(&mut self, request: u32, now_ps: i64) {
+        self.let_go(request, now_ps);
+        self.handovers().forget(request);
     }
 
     /// The source frees what it holds.
@@ -379,7 +421,7 @@ impl<'a> Events<'_, 'a, '_> {
         } else {
             return Ok(()); // until it is computed
         }
-        self.handovers().under_way.remove(request);
+        self.handovers().forget(request);
         Ok(())
     }
 
@@ -390,18 +432,18 @@ impl<'a> Events<'_, 'a, '_> {
             Due::Landed(flow) => self.landed(flow.id, now_ps),
             Due::Start(flow) => self.moves.start(flow, now_ps),
             Due::Prefilled(request) if self.is_wanted(request) => self.send_to_decode(request, now_ps)?,
-            Due::Ready(request) if self.is_wanted(request) => {
-                self.wait(request, now_ps);
-                self.arrive_at_source(request, now_ps);
-            }
+            Due::Ready(request) if self.is_wanted(request) => match self.handovers().config.order {
+                Order::Layerwise { .. } => self.reserved(request, now_ps),
+                _ => {
+                    self.wait(request, now_ps);
+                    self.arrive_at_source(request, now_ps);
+                }
+            },
             Due::Arrived(request) if self.is_wanted(request) => {
                 self.arrived(request, now_ps);
-                self.handovers().under_way.remove(request);
+                self.handovers().forget(request);
             }
-            Due::Release(request) if self.is_wanted(request) => {
-                self.let_go(request, now_ps);
-                self.handovers().under_way.remove(request);
-            }
+            Due::Release(request) if self.is_wanted(request) => self.release_source(request, now_ps),
             Due::Timeout(request, wait) => self.timed_out(request, wait, now_ps)?,
             Due::Prefilled(_) | Due::Ready(_) | Due::Arrived(_) | Due::Release(_) => {}
         }

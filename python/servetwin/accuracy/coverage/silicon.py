@@ -11,7 +11,6 @@ architecture, and judged on it.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from pathlib import Path
 
 from ...describe import resolve
 from ...errors import SpecError
+from ...replication import processors
 from ...result.intervals import quantile
 from ...spec import make_spec
 from ...timing.curves_model import COMPOSED
@@ -86,7 +86,7 @@ def composed_spread(rows: Sequence[Row]) -> float:
 
 def rows(folder: Path) -> list[Row]:
     measured = read_sample(folder).measured[::EVERY]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(processors()) as pool:
         return [row for row in pool.map(_row, measured) if row is not None]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +13,7 @@ from typing import TypeVar
 from ...catalog import GPUS
 from ...catalog.lookup import model
 from ...errors import SpecError
+from ...replication import processors
 from . import peer
 from .ours import predict
 from .peer import Prediction
@@ -171,5 +171,5 @@ def _theirs(measured: Sequence[Measured]) -> tuple[dict[Deployment, Prediction],
 def _each(values: Iterable[T], done: Callable[[T], R]) -> list[tuple[T, R]]:
     """On threads: the simulator lets go of the interpreter."""
     listed = list(values)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(processors()) as pool:
         return list(zip(listed, pool.map(done, listed), strict=True))

@@ -11,7 +11,6 @@ then simulated as it is.
 
 from __future__ import annotations
 
-import functools
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -97,19 +96,19 @@ def fit(responses: Sequence[Response]) -> Fitted:
     for _ in range(SWEEPS):
         for served in request_ms:
             rows = [one for one in responses if one.served == served]
-            changed = functools.partial(_changed, request_ms, served, lambda of: Fitted(of, eager_layer_us))
-            request_ms[served] = _best(rows, sizes, "request_ms", changed)
+
+            def with_request(value: float, of: str = served) -> Fitted:
+                return Fitted({**request_ms, of: value}, eager_layer_us)
+
+            request_ms[served] = _best(rows, sizes, "request_ms", with_request)
         for kind in eager_layer_us:
             rows = [one for one in responses if one.kind == kind]
-            changed = functools.partial(_changed, eager_layer_us, kind, lambda of: Fitted(request_ms, of))
-            eager_layer_us[kind] = _best(rows, sizes, "eager_layer_us", changed)
+
+            def with_launches(value: float, of: str = kind) -> Fitted:
+                return Fitted(request_ms, {**eager_layer_us, of: value})
+
+            eager_layer_us[kind] = _best(rows, sizes, "eager_layer_us", with_launches)
     return Fitted(request_ms, eager_layer_us)
-
-
-def _changed(
-    values: Mapping[str, float], name: str, made: Callable[[Mapping[str, float]], Fitted], value: float
-) -> Fitted:
-    return made({**values, name: value})
 
 
 def _best(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ...errors import InputError
 from ...workload.formats.aiperf import request
 from ...workload.jsonrows import Row, json_lines
 from ...workload.source import Source
@@ -41,10 +40,6 @@ def _time(row: Row, path: str) -> int:
     if row.get(path) is None:
         raise row.fail(path, "missing", wanted="it, from a run with streamed answers (aiperf --streaming)")
     if unit not in UNITS:
-        raise _unit(row, path, unit)
+        raise row.fail(f"{path}.unit", "no unit that is known", str(unit), ", ".join(UNITS))
     time: int = row.units(f"{path}.value", UNITS[unit])
     return time
-
-
-def _unit(row: Row, path: str, unit: object) -> InputError:
-    return row.fail(f"{path}.unit", "no unit that is known", str(unit), ", ".join(UNITS))

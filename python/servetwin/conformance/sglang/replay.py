@@ -24,12 +24,14 @@ def reference(scenario: Scenario[EngineConfig]) -> RunRecord:
 def native(scenario: Scenario[EngineConfig]) -> RunRecord:
     """By the compiled core, one replica, every pass recorded."""
     order = by_arrival(scenario)
-    return from_log(pass_log(scenario, order, described(scenario.config)), order)
+    return from_log(pass_log(scenario, order, described(scenario.config), scenario.config.pp_size), order)
 
 
 def described(config: EngineConfig) -> dict[str, Any]:
     """As the core takes it."""
-    return {"name": "sglang", "version": "0.5.23", **asdict(config), "acceptance": acceptance(config.acceptance)}
+    options = asdict(config)
+    del options["pp_size"]  # of the replica, not of its engine
+    return {"name": "sglang", "version": "0.5.23", **options, "acceptance": acceptance(config.acceptance)}
 
 
 def from_log(log: dict[str, Any], order: Sequence[int]) -> RunRecord:

@@ -63,6 +63,10 @@ class EngineConfig:
     acceptance: Acceptance | None = None
     decode_reserve_tokens: int = 0
     """Tokens beyond those with KV for which a request holds pages while it decodes."""
+    pp_size: int = 1
+    """Stages, and as many micro-batches. More than one run without overlap, HiCache and drafts."""
+    pp_max_micro_batch_size: int | None = None
+    """Requests of a micro-batch; None for its share of `max_running_requests`."""
 
     def __post_init__(self) -> None:
         if self.schedule_policy not in POLICIES:
@@ -76,6 +80,10 @@ class EngineConfig:
         if not 1 <= self.max_running_requests <= self.max_total_tokens // 2:
             wanted = f"from 1 to half of max_total_tokens ({self.max_total_tokens // 2})"
             raise refused("max_running_requests", self.max_running_requests, wanted)
+        if self.pp_size > 1 and not (self.disable_overlap_schedule and self.hicache is None and not self.drafts):
+            raise refused("pp_size", self.pp_size, "1, or neither overlap nor HiCache nor drafts")
+        if self.pp_max_micro_batch_size is not None and not (self.pp_size > 1 and self.pp_max_micro_batch_size >= 1):
+            raise refused("pp_max_micro_batch_size", self.pp_max_micro_batch_size, "at least 1, in several stages")
         if self.drafts and (self.acceptance is None or isinstance(self.acceptance, Cycle)):
             raise refused("acceptance", self.acceptance, "a table of outcomes")
         if self.drafts and self.mixes:
@@ -95,6 +103,13 @@ class EngineConfig:
     def preempts(self) -> bool:
         """Whether a more urgent request may push others out."""
         return self.enable_priority_scheduling and not self.disable_priority_preemption
+
+    @property
+    def max_batch_requests(self) -> int:
+        """The most in a running batch: of several micro-batches each has its own."""
+        if self.pp_max_micro_batch_size is not None:
+            return self.pp_max_micro_batch_size
+        return max(self.max_running_requests // self.pp_size, 1)
 
     @property
     def max_request_tokens(self) -> int:

@@ -28,21 +28,6 @@ class InFlight:
     record: PassRecord
 
 
-def run(
-    requests: Sequence[Request],
-    config: EngineConfig,
-    step_time: StepTime,
-    *,
-    max_passes: int | None = None,
-) -> RunRecord:
-    """Runs one worker until every request has ended, it is stuck, or after `max_passes`.
-
-    Row i of `requests` has index i. At equal times a pass ends before requests arrive, and they
-    arrive, by row, before the next pass is decided.
-    """
-    return Worker(requests, config, step_time).run(max_passes)
-
-
 class Worker:
     """One engine and its device, from the first arrival to the last pass."""
 
@@ -58,11 +43,12 @@ class Worker:
         self.now = 0
         """When the next pass is decided."""
         self.device_free = 0
+        self.launches = 0
 
     def run(self, max_passes: int | None) -> RunRecord:
         empty_turns = 0
         launched: InFlight | None = None
-        while max_passes is None or len(self.passes) < max_passes:
+        while max_passes is None or self.launches < max_passes:
             self._add_arrivals()
             if self.copies is not None:
                 self.copies.end(self.now)
@@ -103,22 +89,32 @@ class Worker:
 
     def _launch(self, plan: Pass) -> InFlight | None:
         """None if there is nothing to run."""
+        for request in plan.aborted:
+            self.records[request.spec.index].finish_ps = self.now
+            self.records[request.spec.index].retractions += 1
         if not plan.rows:
-            if plan.preempted:
+            if plan.preempted or plan.retracted:
                 record = self._record(plan, self.now, 0)
                 record.available_end, record.evictable_end = record.available, record.evictable
             return None
         dt_ps = self.step_time.picoseconds(features(plan, self.scheduler.config.drafts))
         if self.copies is not None:
             dt_ps = self.copies.pass_ps(dt_ps, max(self.now, self.device_free))
-        record = self._record(plan, max(self.now, self.device_free), dt_ps)
-        self.device_free = record.t_ps + dt_ps
+        self.launches += 1
+        start_ps, end_ps = self._compute(dt_ps)
+        record = self._record(plan, start_ps, end_ps - start_ps)
         for request in plan.prefills:
             noted = self.records[request.spec.index]
             if noted.first_scheduled_ps is None:
                 noted.first_scheduled_ps = self.now
                 noted.cached = request.prefix
         return InFlight(plan, record)
+
+    def _compute(self, dt_ps: int) -> tuple[int, int]:
+        """When the device starts on a pass, and when it ends."""
+        start_ps = max(self.now, self.device_free)
+        self.device_free = start_ps + dt_ps
+        return start_ps, self.device_free
 
     def _process(self, ended: InFlight) -> None:
         record = ended.record

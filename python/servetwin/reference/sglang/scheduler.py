@@ -35,6 +35,7 @@ class Pass:
     """The prefill that goes on in the next pass."""
     retracted: list[RequestState] = field(default_factory=list)
     preempted: list[RequestState] = field(default_factory=list)
+    aborted: list[RequestState] = field(default_factory=list)
 
     @property
     def rows(self) -> list[RequestState]:
@@ -173,7 +174,7 @@ class Scheduler:
     def _free_rows(self, admitted: list[RequestState]) -> int:
         """How many more may run; the chunked request has its row already."""
         held = sum(request.holds_row for request in admitted)
-        return min(self.config.max_running_requests - len(self.running), self.cache.free_rows + held)
+        return min(self.config.max_batch_requests - len(self.running), self.cache.free_rows + held)
 
     def _preempt_for(self, request: RequestState, admission: Admission, plan: Pass) -> bool:
         """Takes less urgent requests out of the running batch, if that makes room."""
@@ -209,12 +210,13 @@ class Scheduler:
             # Their slots come free with their last token: nobody is retracted, nobody decodes.
             return
         else:
-            plan.retracted = self._retract_some()
+            plan.retracted = self._retract_some(plan)
             self.is_full = False
             self.ratio.retracted(self.running)
             for request in plan.retracted:
                 self.waiting.add(request)
-        self._take_decodes(plan)
+        if self.running:
+            self._take_decodes(plan)
 
     def _take_decodes(self, plan: Pass) -> None:
         """All that run, and what will come of their drafts, which only the device knows so far."""
@@ -237,7 +239,7 @@ class Scheduler:
         self.running = staying
         return some_end
 
-    def _retract_some(self) -> list[RequestState]:
+    def _retract_some(self, plan: Pass) -> list[RequestState]:
         """At least one goes, those with the fewest outputs, then the longest prompts, first.
 
         The batch keeps the order in which they would have gone.
@@ -250,6 +252,11 @@ class Scheduler:
             retracted.append(victim)
             if self.cache.fits_decode(self.running):
                 return retracted
+        self._give_up_last(plan)
+        return retracted
+
+    def _give_up_last(self, plan: Pass) -> None:
+        """Not even the last of the batch fits."""
         raise ServetwinError("SGLang fails here: a request does not fit into memory, even alone")
 
     def _retract(self, request: RequestState, left: int) -> None:

@@ -78,8 +78,6 @@ class EngineConfig:
             for option in ("watermark_blocks", "long_prefill_token_threshold_adaptive"):
                 if getattr(self, option):
                     raise ServetwinError(f"engine.{option} does not exist in version 0.19")
-        if self.num_speculative_tokens and self.async_scheduling:
-            raise ServetwinError("speculation under async scheduling is not modelled")
         if self.num_speculative_tokens and self.acceptance is None:
             raise ServetwinError("engine.acceptance is needed with num_speculative_tokens")
         if self.offload and (self.version != "0.32" or not self.enable_prefix_caching):

@@ -15,7 +15,6 @@ from ..step_time import Features, StepTime
 from .config import EngineConfig
 from .records import PassRecord, RequestRecord, RunRecord, Stuck
 from .scheduler import Pass, Row, Scheduler
-from .state import Status
 
 EMPTY_SCHEDULES_ALLOWED = 3
 """One more in a row, with nothing scheduled and nobody preempted, and the worker is stuck."""
@@ -28,6 +27,8 @@ class InFlight:
     plan: Pass
     record: PassRecord
     end_ps: int
+    accepted: dict[int, int]
+    """Drafts that turn out accepted, by request."""
 
 
 class Worker:
@@ -51,6 +52,8 @@ class Worker:
         self.records = [RequestRecord(request.index) for request in requests]
         self.verified = [0] * len(requests)
         """Passes in which each request had drafts to verify."""
+        self.rejected = [0] * len(requests)
+        """Drafts of each request that count as computed and will turn out rejected: the device will know."""
         self.now = 0
         """When the engine gets to call `schedule()`."""
         self.device_free = 0
@@ -132,7 +135,12 @@ class Worker:
                 connector.after_schedule((), self.now, self.now)
             return None
         self.empty_schedules = 0
-        dt_ps = self.step_time.picoseconds(features(plan)) if plan.rows else 0
+        accepted = {
+            index: self._accept(index, row) for index, row in plan.rows.items() if row.drafts and not row.padded
+        }
+        dt_ps = self.step_time.picoseconds(features(plan, self.rejected)) if plan.rows else 0
+        for index, row in plan.rows.items():
+            self.rejected[index] += row.drafts - accepted.get(index, 0)
         if connector is not None:
             start_ps = max(self.now, self.device_free)
             dt_ps += connector.flush(start_ps)
@@ -157,7 +165,7 @@ class Worker:
             self._note_scheduled(self.records[index], row, resumed=index in plan.resumed)
         for index in plan.preempted:
             self.records[index].preemptions += 1
-        return InFlight(plan, record, end_ps)
+        return InFlight(plan, record, end_ps, accepted)
 
     def _compute(self, plan: Pass, dt_ps: int) -> tuple[int, int]:
         """When the device starts on the pass, and when it ends."""
@@ -174,12 +182,9 @@ class Worker:
             record.cached_resume.append(row.computed_before)
 
     def _update(self, ended: InFlight) -> None:
-        accepted = {
-            index: self._accept(index, row)
-            for index, row in ended.plan.rows.items()
-            if row.drafts and not row.padded and row.request.status is Status.RUNNING
-        }
-        for delivery in self.scheduler.update(ended.plan, accepted):
+        for index, row in ended.plan.rows.items():
+            self.rejected[index] -= row.drafts - ended.accepted.get(index, 0)
+        for delivery in self.scheduler.update(ended.plan, ended.accepted):
             record = self.records[delivery.request]
             if delivery.tokens:
                 if record.first_token_ps is None:
@@ -200,20 +205,21 @@ class Worker:
         return self.config.acceptance.accepted(index, ordinal, row.drafts)
 
 
-def features(plan: Pass) -> Features:
-    """What the step time depends on."""
+def features(plan: Pass, rejected: Sequence[int]) -> Features:
+    """What the step time depends on: what the device computes, which counts no draft that was `rejected`."""
     rows = plan.rows.values()
     prefills = [row for row in rows if not row.decodes]
-    ready = [row for row in rows if row.samples]
+    reached = {index: row.computed_before + row.tokens - rejected[index] for index, row in plan.rows.items()}
+    ready = [reached[index] for index, row in plan.rows.items() if row.samples]
     return Features(
         prefill_tokens=sum(row.tokens for row in prefills),
         prefill_work=sum(row.tokens * (2 * row.computed_before + row.tokens) for row in prefills),
         prefill_context=sum(row.computed_before + row.tokens for row in prefills),
         decode_rows=len(rows) - len(prefills),
         draft_tokens=sum(row.tokens - 1 for row in rows if row.decodes),
-        context=sum(row.computed_before + row.tokens for row in rows),
+        context=sum(reached.values()),
         sequences=len(rows),
-        ready_context=sum(row.computed_before + row.tokens for row in ready),
+        ready_context=sum(ready),
         ready_rows=len(ready),
-        longest=max((row.computed_before + row.tokens for row in rows if row.decodes), default=0),
+        longest=max((reached[index] for index, row in plan.rows.items() if row.decodes), default=0),
     )

@@ -27,6 +27,7 @@ class Row:
     request: RequestState
     tokens: int
     computed_before: int
+    """Drafts of a pass still in flight included."""
     drafts: int = 0
     padded: bool = False
     """Its drafts are fillers that are always rejected."""
@@ -108,8 +109,8 @@ class Scheduler:
         self._schedule_running(plan)
         if not plan.preempted:
             self._admit_waiting(plan, now_ps)
-        self._advance(plan)
         plan.next_drafts = self.config.drafts_after(len(plan.rows))
+        self._advance(plan)
         return plan
 
     def _take_loaded(self, request: RequestState) -> None:
@@ -368,7 +369,9 @@ class Scheduler:
             request.prefilling = request.computed < known
             row.samples = not request.prefilling
             if row.samples and self.config.async_scheduling:
-                request.placeholders += 1
+                # Its drafts count as accepted until its outputs are known; the next ones stay on the GPU.
+                request.placeholders += 1 + row.drafts
+                request.drafts = plan.next_drafts
                 request.eligible = self.calls + self.config.pipeline_parallel_size
 
     def update(self, plan: Pass, accepted: Mapping[int, int]) -> list[Delivery]:
@@ -390,16 +393,17 @@ class Scheduler:
                 # Finished: it stopped early, when this pass had been scheduled already.
                 continue
             sampled = 1 + accepted.get(index, 0)
+            rejected = 1 + row.drafts - sampled
             if not stale:
-                request.computed -= 1 + row.drafts - sampled
+                request.computed -= rejected
             delivered, finished = self._append_outputs(request, sampled)
             if self.config.async_scheduling and not stale:
-                request.placeholders -= delivered
+                request.placeholders -= rejected + delivered
             if self.config.async_scheduling and request.status is Status.RUNNING:
                 self.cache.store(request, request.computed - request.placeholders)
             if finished:
                 self._finish(request)
-            else:
+            elif not self.config.async_scheduling:
                 request.drafts = plan.next_drafts
             deliveries.append(Delivery(index, delivered, finished))
         return deliveries

@@ -31,7 +31,7 @@ class RequestState:
     drafts: int = 0
     """Draft tokens proposed for the next pass."""
     placeholders: int = 0
-    """Async: outputs that passes in flight will deliver."""
+    """Async: outputs that passes in flight will deliver, if all their drafts are accepted."""
     in_flight: int = 0
     """Tokens of passes scheduled and not yet processed."""
     stale: int = 0

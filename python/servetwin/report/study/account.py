@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from ...plan.make import Answer
 from ...plan.screen import part
-from ...plan.space import reason_of
+from ...plan.space import reasons
 from ..page.numbers import short
 
 
 def account(answer: Answer) -> dict[str, Any]:
     """Counts that add up to all combinations; of each end but the last, the reasons with their counts."""
     taken = answer.account
-    decided = taken.combinations - len(taken.dropped) - len(taken.pruned) - len(taken.screened) - taken.unseen
     return {
         "combinations": taken.combinations,
         "unseen": taken.unseen,
-        "decided": decided,
+        "decided": taken.decided,
         "dropped": _dropped(answer),
         "pruned": _given_up(taken.pruned),
         "screened": _given_up(taken.screened),
@@ -29,17 +27,9 @@ def account(answer: Answer) -> dict[str, Any]:
 
 def _dropped(answer: Answer) -> list[dict[str, Any]]:
     """By reason without its figures, the commonest first, with one of them in full."""
-    dropped = answer.account.dropped
-    examples = {reason_of(one): one for one in reversed(dropped)}
-    counts = Counter(reason_of(one) for one in dropped)
     return [
-        {
-            "reason": reason,
-            "count": count,
-            "example": dict(examples[reason].settings),
-            "in_full": examples[reason].reason,
-        }
-        for reason, count in counts.most_common()
+        {"reason": reason, "count": count, "example": dict(one.settings), "in_full": one.reason}
+        for reason, count, one in reasons(answer.account.dropped)
     ]
 
 
@@ -59,12 +49,8 @@ def _runs(answer: Answer) -> list[dict[str, Any]]:
         {
             "share": short(share),
             "on": part(share),
-            "count": _count(run.share == share for run in answer.outcomes),
+            "count": sum(run.share == share for run in answer.outcomes),
             "simulate_s": short(sum(one.simulate_s for run, one in answer.outcomes.items() if run.share == share)),
         }
         for share in shares
     ]
-
-
-def _count(truths: Iterable[bool]) -> int:
-    return sum(truths)

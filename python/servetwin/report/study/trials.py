@@ -64,9 +64,8 @@ def _telling(study: Finished, found: list[Trial]) -> list[Run]:
     answers = {point.candidate.number for point in study.answer.points}
     kept = []
     for trial in found:
-        good = [point for point in trial.points if point.misses is None]
-        chosen = trial.points if trial.number in answers else good[-1:] or trial.points[:1]
-        kept += [point.run for point in chosen]
+        points = trial.points if trial.number in answers or trial.best is None else (trial.best,)
+        kept += [point.run for point in points]
     return kept
 
 

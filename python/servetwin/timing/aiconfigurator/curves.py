@@ -200,7 +200,7 @@ def _options(spec: Spec, engine: ResolvedEngine, shared: Ranks) -> dict[str, Any
         "kvcache_quant_mode": CACHES[engine.kv.name],
         "fmha_quant_mode": "bfloat16",
     }
-    sizes = {"tp_size": shared.tensor, "pp_size": shared.pipeline, "attention_dp_size": shared.data}
+    sizes = {"tp_size": shared.tensor, "pp_size": 1, "attention_dp_size": shared.data}
     if any(isinstance(layer.mlp, Experts) for layer in engine.model.stack):
         modes["moe_quant_mode"] = _format(spec, EXPERTS, engine.stored.experts.name)
         sizes |= {"moe_tp_size": shared.expert_slices, "moe_ep_size": shared.expert}

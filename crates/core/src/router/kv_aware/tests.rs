@@ -80,6 +80,7 @@ fn a_replica_that_lost_a_prompt_is_not_asked_for_it_again() {
             max_passes,
             log_passes,
             log_blocks,
+            layerwise: false,
         };
         let limits = Limits { stall_passes: 9, interval_ps: 1 << 40, gap_limit: 9, series_limit: 8 };
         let mut workers = [Replica::new(0, setting, limits)];
@@ -100,7 +101,9 @@ fn a_replica_that_lost_a_prompt_is_not_asked_for_it_again() {
                 now_ps = next.0 + 1;
                 let (first_tokens, ended) = (&mut Vec::new(), &mut Vec::new());
                 let (requests, wanted, prefilled) = (&mut requests, &mut Vec::new(), &mut Vec::new());
-                workers[0].process(next, &mut Results { requests, first_tokens, ended, wanted, prefilled });
+                let last_passes = &mut Vec::new();
+                let mut results = Results { requests, first_tokens, ended, wanted, prefilled, last_passes };
+                workers[0].process(next, &mut results);
             }
             router.ended(request, 0);
         }

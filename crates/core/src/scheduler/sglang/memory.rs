@@ -81,10 +81,13 @@ impl Sglang<'_> {
         let (mut in_windows, mut windows) = (0, Vec::new());
         let prefilling = self.chunked.iter().chain(&self.joining).chain(&self.sender.sending);
         let received = self.receiver.reserved.iter().map(|(slot, _)| slot).chain(&self.receiver.ready);
-        for &slot in prefilling.chain(&self.running).chain(&self.draining).chain(received) {
+        let own = prefilling.chain(&self.running).chain(&self.draining).chain(received).map(|&slot| (slot, self.k));
+        let others =
+            self.others().flat_map(|other| other.running.iter().chain(&other.joining).map(|&slot| (slot, other.k)));
+        for (slot, k) in own.chain(others) {
             let row = &self.rows[slot as usize];
             let stored = match row.state {
-                State::Decoding => row.stored(self.k),
+                State::Decoding => row.stored(k),
                 State::Draining => row.prompt + row.target - 1,
                 State::Reserved => row.prompt,
                 State::Ready => row.tokens() - 1,

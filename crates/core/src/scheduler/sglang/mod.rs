@@ -10,13 +10,16 @@
 //! Files in the order of a pass: `schedule` (what kind of pass, or a run of decodes), `prefill` (who
 //! is admitted) with `queue` (the order), `budget`, `ignore_eos` and `preempt`, `decode` with `retract`,
 //! `results`; `memory` moves tokens between pool, tree and rows, and `hicache` between device and
-//! host, `window` what layers with sliding windows keep; `sender` and `receiver` are the two sides of hand-overs between replicas; `row`, `promise` and `ratio` hold data, `trail` the log of passes.
+//! host, `window` what layers with sliding windows keep; `micro_batches` take turns in pipeline stages;
+//! `sender` and `receiver` are the two sides of hand-overs between replicas; `row`, `promise` and `ratio`
+//! hold data, `trail` the log of passes.
 
 mod budget;
 mod decode;
 mod hicache;
 mod ignore_eos;
 mod memory;
+mod micro_batches;
 mod preempt;
 mod prefill;
 mod promise;
@@ -39,7 +42,9 @@ use crate::kv::radix::{RadixTree, Windows};
 use crate::log::Log;
 use crate::log::sglang::PassRecord;
 use crate::record::{Holdup, PassTime, Reason, Speculated};
+use crate::step_time::Features;
 use hicache::Copies;
+use micro_batches::MicroBatches;
 use promise::{CLIP_TOKENS, Promises};
 use ratio::NewTokenRatio;
 use receiver::Receiver;
@@ -111,6 +116,8 @@ pub struct Sglang<'a> {
     tree: RadixTree<'a>,
     copies: Option<Copies>,
     window: Option<WindowPool>,
+    /// Of a pipeline: the batches whose turn it is not. What this scheduler holds is the other's.
+    micro: Option<Box<MicroBatches<'a>>>,
     /// Free slots of the pool, in tokens.
     available: u32,
     rows: Vec<Row<'a>>,
@@ -142,6 +149,8 @@ pub struct Sglang<'a> {
     vacated: bool,
     /// Nobody was left to admit, or nobody fitted: cleared when a request leaves.
     batch_is_full: bool,
+    /// The last pass computed a part of a prompt that is not its last.
+    was_cut: bool,
     last: Kind,
     ratio: NewTokenRatio,
     /// Prefills tried with requests waiting, for the refresh of their prefixes.
@@ -168,7 +177,7 @@ pub struct Sglang<'a> {
 impl<'a> Sglang<'a> {
     pub fn new(setting: Setting<'a, config::Sglang>, gap_limit: usize) -> Self {
         let engine = setting.engine;
-        Sglang {
+        let mut sglang = Sglang {
             s: setting,
             tree: RadixTree::new(
                 setting.chains,
@@ -178,13 +187,14 @@ impl<'a> Sglang<'a> {
             ),
             copies: engine.hicache.as_ref().map(Copies::new),
             window: WindowPool::new(engine),
+            micro: None,
             available: engine.max_total_tokens,
             rows: Vec::new(),
             vacant: Vec::new(),
             waiting: VecDeque::new(),
             entries: 0,
             running: Vec::new(),
-            decoding: DecodeSet::new(engine.page_size, verify(engine), setting.step_time.prices_longest()),
+            decoding: DecodeSet::new(engine.page_size, verify(engine), setting.prices_longest()),
             promises: Promises::default(),
             chunked: None,
             joining: Vec::new(),
@@ -199,6 +209,7 @@ impl<'a> Sglang<'a> {
             failure: None,
             vacated: false,
             batch_is_full: false,
+            was_cut: false,
             last: Kind::Decode,
             ratio: NewTokenRatio::new(engine.schedule_conservativeness),
             attempts: 0,
@@ -215,7 +226,12 @@ impl<'a> Sglang<'a> {
             passes: 0,
             leaps: 0,
             log: Vec::new(),
+        };
+        let count = setting.micro_batches();
+        if count > 1 {
+            sglang.micro = Some(Box::new(MicroBatches::new(&sglang, count, gap_limit)));
         }
+        sglang
     }
 
     fn position(&self, order: u64) -> usize {
@@ -304,6 +320,7 @@ impl Scheduler for Sglang<'_> {
             || !self.draining.is_empty()
             || self.sender.has_news()
             || self.receiver.has_news()
+            || self.rows_elsewhere() > 0
     }
 
     fn arrive(&mut self, request: u32, arrival_ps: i64) -> bool {
@@ -317,7 +334,10 @@ impl Scheduler for Sglang<'_> {
             return true;
         }
         self.enqueue(waiting);
-        let full = self.batch_is_full || self.running.len() >= self.s.engine.max_running_requests as usize;
+        let full = match self.micro {
+            None => self.batch_is_full || self.running.len() >= self.s.engine.max_running_requests as usize,
+            Some(_) => self.batch_is_full && self.others_are_full(),
+        };
         // A log shows the queue's length in each pass.
         self.s.log_passes || self.s.engine.preempts() || !full
     }
@@ -350,6 +370,40 @@ impl Scheduler for Sglang<'_> {
         self.decide(now_ps, start_ps, results, pass)
     }
 
+    fn turn_to(&mut self, pass: u64) {
+        self.turn_to_pass(pass);
+    }
+
+    fn quiet_passes(&self, pass: u64) -> i64 {
+        self.count_quiet_passes(pass)
+    }
+
+    fn quiet_features(&self, pass: u64) -> Features {
+        self.features_of(pass)
+    }
+
+    fn quiet_pass(&self, number: u64, pass: &mut Pass) {
+        self.describe_quiet(number, pass);
+    }
+
+    fn skip(&mut self, pass: u64, passes: i64) {
+        self.skip_passes(pass, passes);
+    }
+
+    fn skip_results(&mut self, pass: u64, gap_ps: i64) {
+        self.skip_results_of(pass, gap_ps);
+    }
+
+    fn log_times(&mut self, pass: &Pass, start_ps: i64, time_ps: i64) {
+        if let Some(entry) = pass.logged {
+            (self.log[entry].t_ps, self.log[entry].dt_ps) = (start_ps, time_ps);
+        }
+    }
+
+    fn has_taken_out(&self) -> bool {
+        self.vacated
+    }
+
     fn settle(&mut self, pass: &mut Pass) {
         self.take_run(pass);
     }
@@ -363,7 +417,8 @@ impl Scheduler for Sglang<'_> {
     }
 
     fn running(&self) -> u32 {
-        let admitted = self.running.len() + self.draining.len() + self.rows_held();
+        let elsewhere: usize = self.others().map(|other| other.running.len()).sum();
+        let admitted = self.running.len() + self.draining.len() + self.rows_held() + elsewhere;
         admitted as u32
     }
 
@@ -372,7 +427,7 @@ impl Scheduler for Sglang<'_> {
     }
 
     fn used_blocks(&self, passes: i64) -> u32 {
-        let demand = if passes > 0 { self.decoding.demand(self.k, passes) as u32 } else { 0 };
+        let demand = self.demand(passes);
         let free = self.available + self.tree.unused();
         (self.s.engine.max_total_tokens - free) / self.s.engine.page_size + demand
     }
@@ -382,7 +437,7 @@ impl Scheduler for Sglang<'_> {
     }
 
     fn holdup(&self, _passes: i64) -> Holdup {
-        if self.rows_taken() >= self.s.engine.max_running_requests as usize {
+        if self.rows_taken() >= self.places() {
             Holdup::Rows
         } else if self.waiting.is_empty() {
             Holdup::Transfer
@@ -423,6 +478,8 @@ impl Scheduler for Sglang<'_> {
     fn unfinished(&self) -> Vec<u32> {
         let prefilling = self.chunked.iter().chain(&self.joining).chain(&self.sender.sending);
         let admitted = prefilling.chain(&self.draining).chain(&self.running).chain(self.receiver.rows());
+        let elsewhere = self.others().flat_map(|other| other.joining.iter().chain(&other.running));
+        let admitted = admitted.chain(elsewhere);
         let admitted = admitted.map(|&slot| self.rows[slot as usize].request);
         let waiting = self.waiting.iter().chain(&self.sender.arrived).map(|waiting| waiting.request);
         admitted.chain(waiting).chain(self.receiver.unreserved.iter().copied()).collect()
@@ -434,9 +491,9 @@ impl Scheduler for Sglang<'_> {
         self.log.push(PassRecord { t_ps: now_ps, stuck: Some(live), ..PassRecord::default() });
     }
 
-    fn into_ledger(self, pass_time: PassTime) -> Ledger {
+    fn into_ledger(mut self, pass_time: PassTime) -> Ledger {
         Ledger {
-            gaps: vec![self.gaps],
+            gaps: self.gap_lists(),
             passes: self.passes,
             leaps: self.leaps,
             speculated: self.speculated,

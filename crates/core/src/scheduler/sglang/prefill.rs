@@ -40,7 +40,7 @@ impl<'a> Sglang<'a> {
             if self.batch_is_full || self.waiting.is_empty() {
                 return false;
             }
-            if self.rows_taken() >= engine.max_running_requests as usize && !engine.preempts() {
+            if self.rows_taken() >= self.places() && !engine.preempts() {
                 self.batch_is_full = true;
                 return false;
             }
@@ -108,7 +108,7 @@ impl<'a> Sglang<'a> {
             if budget.is_spent() && self.has_capacity(budget) {
                 break;
             }
-            if batch.len() + self.rows_taken() >= engine.max_running_requests as usize {
+            if batch.len() + self.rows_taken() >= self.places() {
                 self.batch_is_full = true;
             }
             if self.batch_is_full
@@ -341,10 +341,11 @@ impl<'a> Sglang<'a> {
                 features.ready_context += past + new;
                 features.ready_rows += 1;
                 row.given += 1;
-                pass.sampling.push(Sample { slot, drafts: 0 });
+                pass.sampling.push(Sample::single(slot));
                 self.joining.push(slot);
             } else {
                 pass.partial = Some((row.request, row.extend_end));
+                self.was_cut = true;
             }
         }
         self.send_cached(batch, pass, results);

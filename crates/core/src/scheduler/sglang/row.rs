@@ -87,7 +87,7 @@ impl<'a> Row<'a> {
             offset += i64::from(self.target) - self.finish_at as i64;
         }
         let (order, finish_at, burst, held) = (self.order, self.finish_at, self.burst, self.pages);
-        Member { slot, order, offset, finish_at, burst, held, joined: self.joined }
+        Member { slot, order, offset, finish_at, burst, held, joined: self.joined, floor: None }
     }
 
     /// Tokens given in passes scheduled so far, of a decoding row.

@@ -9,7 +9,7 @@ impl Sglang<'_> {
     /// See [`crate::scheduler::Scheduler::schedule`].
     pub(super) fn decide(&mut self, now_ps: i64, start_ps: i64, results: &mut Results, pass: &mut Pass) -> bool {
         pass.clear();
-        pass.start_ps = start_ps;
+        pass.start_ps = if self.micro.is_none() { start_ps } else { now_ps };
         pass.decided_ps = now_ps;
         self.decision += 1;
         self.submit_backups(now_ps);
@@ -26,12 +26,16 @@ impl Sglang<'_> {
             Role::Prefill => self.look_at_transfers(),
             Role::Decode => self.receive(now_ps, results),
         }
+        let merges = self.merges_prefill();
         self.join_batch();
         pass.waiting = self.waiting.len() as u32;
-        let passes = self.run_length();
+        let passes = if self.micro.is_some() { 0 } else { self.run_length() };
         if passes > 0 {
             pass.begin_run(&self.decoding, self.s.step_time, self.k, passes);
         } else if !self.schedule_pass(results, pass) {
+            if merges {
+                self.failure = Some("SGLang fails here: a micro-batch lost all its rows right after a prefill");
+            }
             return false;
         }
         pass.set_end();
@@ -46,8 +50,9 @@ impl Sglang<'_> {
             if self.prefill(results, pass) || self.failure.is_none() && self.decode(results, pass) {
                 return true;
             }
-            // The engine's loop comes round at once, unless it has results to wait for.
-            if self.failure.is_some() || !self.vacated || self.on_way != OnWay::Nothing {
+            // The engine's loop comes round at once, unless it has results to wait for, or others have their turn.
+            let others = self.on_way != OnWay::Nothing || self.micro.is_some();
+            if self.failure.is_some() || !self.vacated || others {
                 return false;
             }
             if self.is_decode_replica() {
@@ -66,6 +71,8 @@ impl Sglang<'_> {
                 self.checkpoint(slot, end);
                 self.rows[slot as usize].prefix = end;
             }
+        }
+        if std::mem::take(&mut self.was_cut) {
             self.batch_is_full = false;
         }
         let mixed = self.last == Kind::Mixed;

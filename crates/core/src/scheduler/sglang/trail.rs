@@ -25,6 +25,7 @@ impl Sglang<'_> {
             self.log.truncate(entry);
             return;
         }
+        self.log[entry].t_ps = pass.decided_ps; // nothing starts behind a pass that is still under way
         pass.logged = Some(entry);
         self.log_queues(pass);
         self.close_log(pass, None, &[]);

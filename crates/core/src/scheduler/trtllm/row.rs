@@ -60,6 +60,7 @@ impl<'a> Row<'a> {
             burst: self.burst,
             held: 0,
             joined: self.joined,
+            floor: None,
         }
     }
 

@@ -244,7 +244,7 @@ impl Trtllm<'_> {
             self.progress = true;
         }
         if row.computed == row.tokens() {
-            pass.sampling.push(Sample { slot, drafts: 0 });
+            pass.sampling.push(Sample::single(slot));
         }
         (slot, past, new)
     }

@@ -213,6 +213,7 @@ impl Vllm<'_> {
         row.state = State::Waiting;
         row.computed = 0;
         row.drafts = 0;
+        (row.placeholders, row.rejected) = (0, 0);
         row.prefilling = false;
         row.preempted = true;
         if on_way > 0 {
@@ -277,7 +278,11 @@ impl Vllm<'_> {
         if row.state == State::Draining || row.prefilling && self.cadence.defers {
             return 0;
         }
-        let mut tokens = row.tokens() + row.drafts - row.computed;
+        // Its token on the way is its last for certain.
+        if row.placeholders > 0 && row.delivered + 1 >= row.limit {
+            return 0;
+        }
+        let mut tokens = row.tokens() + row.placeholders + row.drafts - row.computed;
         if threshold > 0 {
             tokens = tokens.min(threshold);
         }

@@ -67,8 +67,9 @@ impl Vllm<'_> {
 
     fn of_groups_decoding(&self, groups: &Groups, row: &Row<'_>) -> u32 {
         let engine = self.s.engine;
-        let ahead = engine.num_speculative_tokens + engine.num_lookahead_tokens;
-        // With async scheduling, it may be in one pass more.
+        // With async scheduling, the blocks of a pass under way are kept beside those of the next.
+        let under_way = if engine.async_scheduling { 1 + engine.num_speculative_tokens } else { 0 };
+        let ahead = under_way + engine.num_speculative_tokens + engine.num_lookahead_tokens;
         let tokens = (row.prompt + row.target + ahead).min(engine.max_model_len);
         groups.decoding(engine.block_size, tokens, ahead)
     }

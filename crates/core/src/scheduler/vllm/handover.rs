@@ -7,7 +7,7 @@
 
 use super::Vllm;
 use super::row::State;
-use crate::scheduler::{Prefilled, Results};
+use crate::scheduler::{LastPass, Pass, Prefilled, Results};
 
 /// What has come from outside.
 #[derive(Clone, Copy, Debug)]
@@ -26,6 +26,12 @@ impl Vllm<'_> {
         let row = &self.rows[slot as usize];
         self.held.insert(row.request, slot);
         results.prefilled.push(Prefilled { request: row.request, tokens: row.prompt, done: true });
+    }
+
+    /// See [`crate::scheduler::Scheduler::note_last_passes`].
+    pub(super) fn note_ending_prompts(&self, pass: &Pass, start_ps: i64, end_ps: i64, results: &mut Results) {
+        let ending = pass.sampling.iter().map(|sample| self.rows[sample.slot as usize].request);
+        results.last_passes.extend(ending.map(|request| LastPass { request, start_ps, end_ps }));
     }
 
     pub(super) fn take_news(&mut self) {

@@ -9,10 +9,11 @@
 //!
 //! Files in the order of a pass: `schedule` (a stepped pass, or a run of passes), `batch` (the
 //! requests that run: budget, blocks, preemption), `admit` (the queue), `results`; `speculation` (rows
-//! that verify drafts); `groups` (layers that do not keep every token); `micro_batches` (of pipeline
+//! that verify drafts), `ahead` (with async scheduling); `groups` (layers that do not keep every token); `micro_batches` (of pipeline
 //! stages); `pass` and `row` hold the data, `trail` the log of passes.
 
 mod admit;
+mod ahead;
 mod batch;
 mod below;
 mod cadence;
@@ -37,6 +38,7 @@ use crate::log::{Log, PassRecord};
 use crate::record::{Holdup, PassTime, Reason, Speculated};
 use crate::step_time::Features;
 use crate::waiting::{Key, Queue, Waiting};
+use ahead::Unseen;
 use cadence::Cadence;
 use handover::News;
 use hashbrown::HashMap;
@@ -106,6 +108,8 @@ pub struct Vllm<'a> {
     by_priority: BTreeSet<PreemptionKey>,
     /// Preempted rows with a token on its way, and the pass it comes with.
     late: Vec<(u32, u64)>,
+    /// Explicit rows that were in the decode set in a pass under way.
+    unseen: Vec<Unseen>,
     /// Rows left out of the last passes while decoding.
     left_out: Vec<u32>,
     /// Explicit rows of the last passes, where other groups may give blocks back.
@@ -165,6 +169,7 @@ impl<'a> Vllm<'a> {
             speculated: Speculated::default(),
             by_priority: BTreeSet::new(),
             late: Vec::new(),
+            unseen: Vec::new(),
             left_out: Vec::new(),
             computed: Vec::new(),
             cadence: Cadence::default(),
@@ -291,6 +296,10 @@ impl Scheduler for Vllm<'_> {
     fn release(&mut self, request: u32, _now_ps: i64) -> bool {
         self.news.push(News::Fetched(request));
         true
+    }
+
+    fn note_last_passes(&self, pass: &Pass, start_ps: i64, end_ps: i64, results: &mut Results) {
+        self.note_ending_prompts(pass, start_ps, end_ps, results);
     }
 
     fn abort(&mut self, request: u32, _now_ps: i64) -> bool {

@@ -3,7 +3,6 @@
 use super::Vllm;
 use super::row::State;
 use crate::config::Role;
-use crate::config::speculation::Acceptance;
 use crate::record::Status;
 use crate::scheduler::Results;
 use crate::scheduler::pass::{Pass, Sample};
@@ -23,11 +22,12 @@ impl Vllm<'_> {
         }
         let speculative = self.s.engine.num_speculative_tokens > 0;
         let mut ending: Vec<u32> = Vec::new();
+        let beyond = self.see(pass, &mut ending);
         if !pass.is_run {
             let steady = pass.decoding - pass.returning.len() as i64 - pass.dead;
             self.gaps.push_one(end_ps - pass.start_ps, steady);
         }
-        self.count_bursts(pass);
+        self.count_bursts(pass, beyond);
         for &slot in &pass.returning {
             self.gaps.push_one(end_ps - self.rows[slot as usize].last_emit_ps, 1);
         }
@@ -108,23 +108,15 @@ impl Vllm<'_> {
 
     /// Speculation: delivers the accepted drafts and one more token. Returns whether the row ends.
     fn deliver_verified(&mut self, sample: Sample, end_ps: i64, logged: Option<usize>, results: &mut Results) -> bool {
-        let Sample { slot, drafts } = sample;
-        let padded = self.rows[slot as usize].padded;
-        let accepted = if padded { 0 } else { self.accepted(slot, drafts) };
-        if drafts > 0 && !padded {
-            self.speculated.add(1, drafts.into(), accepted.into());
+        let Sample { slot, drafts, .. } = sample;
+        if sample.verifies {
+            self.speculated.add(1, drafts.into(), u64::from(sample.tokens - 1));
         }
-        let row = &mut self.rows[slot as usize];
-        row.computed -= drafts - accepted;
-        let tokens = (accepted + 1).min(row.target - row.delivered);
+        let row = &self.rows[slot as usize];
+        let tokens = sample.tokens.min(row.target - row.delivered);
         let request = row.request;
         self.deliver(slot, end_ps, tokens, logged, results);
-        let row = &mut self.rows[slot as usize];
-        row.delivered += tokens;
-        row.last_emit_ps = end_ps;
-        row.padded = false;
-        row.drafts = self.drafts;
-        let ends = row.delivered == row.target;
+        let ends = self.take_back(sample, end_ps);
         if drafts > 0
             && self.s.trace.output_tokens[request as usize] > 0
             && let Some(entry) = logged
@@ -134,19 +126,13 @@ impl Vllm<'_> {
         ends
     }
 
-    fn accepted(&mut self, slot: u32, drafts: u32) -> u32 {
-        let row = &mut self.rows[slot as usize];
-        let Some(acceptance) = self.s.engine.acceptance.as_ref().filter(|_| drafts > 0) else { return 0 };
-        let ordinal = row.verified;
-        row.verified += 1;
-        match acceptance {
-            Acceptance::Cycle { pattern } => {
-                pattern.get(ordinal as usize % pattern.len().max(1)).map_or(0, |&accepted| accepted.min(drafts))
-            }
-            Acceptance::Drawn(drawn) => {
-                let draws = drawn.draws(self.s.engine.num_speculative_tokens);
-                (draws.at(draws.start(row.request) + ordinal) - 1).min(drafts)
-            }
+    /// Frees the blocks of a row that ended, once no pass under way may write to them where loads could as
+    /// well: the last it was in raised the counter to `serial`.
+    fn part_with_after(&mut self, serial: u64, slot: u32) {
+        if serial > self.updated && self.loads_blocks() {
+            self.leaving.push((serial, slot));
+        } else {
+            self.part_with(slot);
         }
     }
 
@@ -157,8 +143,8 @@ impl Vllm<'_> {
         if self.s.engine.enable_prefix_caching {
             let computed = match row.burst {
                 // What its last pass gave was not known when blocks were entered into the cache.
-                Some(_) => row.prompt + row.sampled(row.finish_at - 1),
-                None => row.prompt + row.target - 1,
+                Some(_) if !self.s.engine.async_scheduling => row.prompt + row.sampled(row.finish_at - 1),
+                _ => row.prompt + row.target - 1,
             };
             let whole = computed / self.s.engine.block_size;
             self.pool.release_ended(slot, self.s.chains.path(row.request), whole);
@@ -181,19 +167,27 @@ impl Vllm<'_> {
             }
             State::Loading | State::Loaded => unreachable!("no token of a request that loads is on its way"),
             State::Explicit => {
+                let last_pass = row.last_pass;
+                if let Some(next) = next {
+                    next.sampling.retain(|sample| sample.slot != slot);
+                }
                 self.leave_batch(slot);
                 if self.s.role == Role::Prefill {
                     self.hold(slot, results);
                     return;
                 }
-                self.leave_groups(slot);
-                self.pool.release(slot);
-                self.vacant.push(slot);
+                if self.s.engine.async_scheduling {
+                    self.part_with_after(last_pass, slot);
+                } else {
+                    self.leave_groups(slot);
+                    self.pool.release(slot);
+                    self.vacant.push(slot);
+                }
             }
             State::Decoding | State::Draining => {
                 let mut held = row.prompt + row.target - 1;
                 let mut written_by = self.updated;
-                if row.burst.is_none() && row.state == State::Decoding {
+                if row.state == State::Decoding && (row.burst.is_none() || self.s.engine.async_scheduling) {
                     let left_out = row.was_left_out_dead(self.k);
                     held = row.computed_by(self.k) - u32::from(left_out);
                     if self.k > self.updated
@@ -202,6 +196,7 @@ impl Vllm<'_> {
                     {
                         written_by = next.serial;
                         next.dead += 1;
+                        next.given -= row.burst.map_or(1, |burst| i64::from(burst.gives(self.k - 1)));
                         next.returning.retain(|&other| other != slot);
                         if let Some(entry) = next.logged {
                             self.log[entry].emitted.retain(|&(other, _)| other != request);
@@ -218,11 +213,7 @@ impl Vllm<'_> {
                     self.hold(slot, results);
                     return;
                 }
-                if written_by > self.updated && self.loads_blocks() {
-                    self.leaving.push((written_by, slot));
-                } else {
-                    self.part_with(slot);
-                }
+                self.part_with_after(written_by, slot);
             }
         }
         self.head_blocked = false;

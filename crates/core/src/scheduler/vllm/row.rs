@@ -35,6 +35,10 @@ pub(super) struct Row<'a> {
     pub(super) drafts: u32,
     /// Of a padded row: they are dummies, and none will be accepted.
     pub(super) padded: bool,
+    /// Drafts under async scheduling: tokens that passes under way compute of its answer (vLLM:
+    /// num_output_placeholders), and drafts among them that will be rejected.
+    pub(super) placeholders: u32,
+    pub(super) rejected: u32,
     /// Whether its last pass left part of the known tokens uncomputed.
     pub(super) prefilling: bool,
     /// Decoding rows: the counter after the pass that gives the last token.
@@ -53,6 +57,8 @@ pub(super) struct Row<'a> {
     /// Decoding rows that verify drafts: what they give, and the counter when they joined the set.
     pub(super) burst: Option<Burst<'a>>,
     pub(super) joined: u64,
+    /// The same under async scheduling: what counted as computed before their first pass there.
+    pub(super) first_computed: u32,
     /// The most tokens ever computed: that it grows is progress.
     pub(super) furthest: u32,
     /// Blocks of other groups than that of full attention.
@@ -78,6 +84,7 @@ impl<'a> Row<'a> {
             burst: self.burst,
             held: 0,
             joined: self.joined,
+            floor: None,
         }
     }
 

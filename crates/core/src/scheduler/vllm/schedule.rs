@@ -21,8 +21,9 @@ impl Vllm<'_> {
         self.take_news();
         self.catch_up(now_ps);
         if self.s.engine.async_scheduling {
-            self.drain_ending_rows();
+            self.drain_ending_rows(start_ps);
         }
+        pass.drafts = self.decoding.drafts();
         self.begin_cadence();
         let passes = if self.micro.is_some() { 0 } else { self.run_length() };
         if passes > 0 {
@@ -40,7 +41,10 @@ impl Vllm<'_> {
     }
 
     /// Async: rows that are certain to end with a token on its way take part in no further pass.
-    fn drain_ending_rows(&mut self) {
+    fn drain_ending_rows(&mut self, start_ps: i64) {
+        if self.decoding.verify().is_some() {
+            return self.step_out_before_pass(start_ps);
+        }
         if self.decoding.first_finish().is_none_or(|at| at > self.k) {
             return;
         }
@@ -168,6 +172,8 @@ impl Vllm<'_> {
         self.leave_out(&mut batch.left_out, pass);
         if self.s.engine.num_speculative_tokens == 0 {
             self.join_decode_set(&pass.sampling);
+        } else if self.s.engine.async_scheduling {
+            self.go_on_unseen(&pass.sampling);
         }
         // A pass that only preempts takes no time, but for copies that have to be waited for.
         let flush = self.offload.as_mut().map_or(0, |offload| offload.take_flush(pass.start_ps));
@@ -211,11 +217,13 @@ impl Vllm<'_> {
         self.hash_scheduled(slot, new);
         let last_pass = self.pass_mark();
         let row = &mut self.rows[slot as usize];
-        let known = row.tokens();
+        let known = row.tokens() + row.placeholders;
         let past = row.computed;
-        if row.delivered > 0 && past + 1 >= known {
+        // What passes under way reject is taken back by the time that this one runs.
+        let reached = past + new - row.rejected;
+        if known > row.prompt && past + 1 >= known {
             features.decode_rows += 1;
-            features.longest = features.longest.max(i64::from(past + new));
+            features.longest = features.longest.max(i64::from(reached));
             features.draft_tokens += i64::from(new - 1);
         } else {
             features.add_prefill(i64::from(past), i64::from(new));
@@ -227,21 +235,22 @@ impl Vllm<'_> {
         }
         let row = &mut self.rows[slot as usize];
         row.prefilling = row.computed < known;
-        features.context += i64::from(row.computed);
+        features.context += i64::from(reached);
         features.sequences += 1;
         if !row.prefilling {
-            features.ready_context += i64::from(row.computed);
+            features.ready_context += i64::from(reached);
             features.ready_rows += 1;
-            pass.sampling.push(Sample { slot, drafts: row.computed - known });
-        }
-        if !row.padded {
-            row.drafts = 0;
         }
         let computed = row.computed.min(known);
         if computed > row.furthest {
             row.furthest = computed;
             self.progress = true;
         }
+        if !row.prefilling {
+            let drafts = row.computed - known;
+            pass.sampling.push(self.sample(slot, drafts));
+        }
+        self.rows[slot as usize].drafts = 0;
     }
 
     /// Enters blocks filled by `new` more tokens into the cache: at once, before they are computed.

@@ -12,15 +12,11 @@ impl Vllm<'_> {
             let row = &self.rows[slot as usize];
             if row.state == State::Decoding {
                 if self.decodes_here(slot) && !left_out.contains(&slot) {
-                    self.log[entry].push_decode(
-                        row.request,
-                        self.decoding.drafts(),
-                        row.computed_by(self.k),
-                        row.gives(self.k),
-                    );
+                    let computed = self.computed_before(row, self.k);
+                    self.log[entry].push_decode(row.request, self.decoding.drafts(), computed, row.gives(self.k));
                 }
             } else if let Some(p) = planned.iter().chain(admitted).find(|p| p.slot == slot) {
-                let drafts = row.computed.saturating_sub(row.tokens());
+                let drafts = row.computed.saturating_sub(row.tokens() + row.placeholders);
                 self.log[entry].scheduled.push((row.request, p.tokens, row.computed - p.tokens, drafts));
             }
         }
@@ -67,7 +63,8 @@ impl Vllm<'_> {
             };
             let k = self.k + index as u64;
             for row in self.running.iter().map(|&slot| &self.rows[slot as usize]) {
-                record.push_decode(row.request, self.decoding.drafts(), row.computed_by(k), row.gives(k));
+                let computed = self.computed_before(row, k);
+                record.push_decode(row.request, self.decoding.drafts(), computed, row.gives(k));
             }
             self.log.push(record);
         }

@@ -1,0 +1,272 @@
+//! Pipeline stages: as many micro-batches as stages take turns (`event_loop_pp` in
+//! srt/managers/scheduler_pp_mixin.py), each with a batch of its own.
+//!
+//! Pass n is decided when the results of pass n - stages are in, so each micro-batch is what the batch is
+//! in the rest of the scheduler; it takes its turn by changing places with the one before. Memory, the
+//! queue, the prompt that is computed in parts and the new-token ratio are one for all: parts of a prompt
+//! follow each other through micro-batches. Nobody keeps memory free for rows of another micro-batch:
+//! neither admission nor retraction looks beyond the one whose turn it is.
+
+use super::promise::Promises;
+use super::{Kind, OnWay, Sglang, verify};
+use crate::decode_set::DecodeSet;
+use crate::gaps::GapList;
+use crate::scheduler::Pass;
+use crate::step_time::Features;
+
+pub(super) struct MicroBatches<'a> {
+    /// Those whose turn it is not; in the place of the one whose turn it is, nothing.
+    parked: Vec<MicroBatch<'a>>,
+    turn: usize,
+    /// The number of the pass that is decided next.
+    next: u64,
+}
+
+/// See the fields of [`Sglang`].
+pub(super) struct MicroBatch<'a> {
+    pub(super) running: Vec<u32>,
+    pub(super) decoding: DecodeSet<'a>,
+    promises: Promises,
+    pub(super) joining: Vec<u32>,
+    fresh: Vec<u32>,
+    batch_is_full: bool,
+    was_cut: bool,
+    last: Kind,
+    pub(super) k: u64,
+    mixed_at: Option<(u64, u64, OnWay)>,
+    last_decode_ps: i64,
+    in_flight: u32,
+    gaps: GapList,
+}
+
+impl<'a> MicroBatches<'a> {
+    pub(super) fn new(sglang: &Sglang<'a>, count: u64, gap_limit: usize) -> Self {
+        let engine = sglang.s.engine;
+        let parked = |_| MicroBatch {
+            running: Vec::new(),
+            decoding: DecodeSet::new(engine.page_size, verify(engine), sglang.s.prices_longest()),
+            promises: Promises::default(),
+            joining: Vec::new(),
+            fresh: Vec::new(),
+            batch_is_full: false,
+            was_cut: false,
+            last: Kind::Decode,
+            k: 0,
+            mixed_at: None,
+            last_decode_ps: 0,
+            in_flight: 0,
+            gaps: GapList::new(gap_limit),
+        };
+        MicroBatches { parked: (0..count).map(parked).collect(), turn: 0, next: 0 }
+    }
+
+    fn of(&self, pass: u64) -> usize {
+        (pass % self.parked.len() as u64) as usize
+    }
+}
+
+impl<'a> Sglang<'a> {
+    /// See [`crate::scheduler::Scheduler::turn_to`].
+    pub(super) fn turn_to_pass(&mut self, pass: u64) {
+        let Some(mut micro) = self.micro.take() else { return };
+        let turn = micro.of(pass);
+        micro.next = micro.next.max(pass + 1);
+        if turn != micro.turn {
+            let before = micro.turn;
+            self.change_places(&mut micro.parked[before]);
+            self.change_places(&mut micro.parked[turn]);
+            micro.turn = turn;
+        }
+        self.micro = Some(micro);
+    }
+
+    /// What of the scheduler's state is one micro-batch's alone goes into `other`, and that of `other` comes.
+    fn change_places(&mut self, other: &mut MicroBatch<'a>) {
+        std::mem::swap(&mut self.running, &mut other.running);
+        std::mem::swap(&mut self.decoding, &mut other.decoding);
+        std::mem::swap(&mut self.promises, &mut other.promises);
+        std::mem::swap(&mut self.joining, &mut other.joining);
+        std::mem::swap(&mut self.fresh, &mut other.fresh);
+        std::mem::swap(&mut self.batch_is_full, &mut other.batch_is_full);
+        std::mem::swap(&mut self.was_cut, &mut other.was_cut);
+        std::mem::swap(&mut self.last, &mut other.last);
+        std::mem::swap(&mut self.k, &mut other.k);
+        std::mem::swap(&mut self.mixed_at, &mut other.mixed_at);
+        std::mem::swap(&mut self.last_decode_ps, &mut other.last_decode_ps);
+        std::mem::swap(&mut self.in_flight, &mut other.in_flight);
+        std::mem::swap(&mut self.gaps, &mut other.gaps);
+    }
+
+    /// The micro-batches whose turn it is not.
+    pub(super) fn others(&self) -> impl Iterator<Item = &MicroBatch<'a>> {
+        let turn = self.micro.as_ref().map_or(0, |micro| micro.turn);
+        let parked = self.micro.iter().flat_map(|micro| &micro.parked).enumerate();
+        parked.filter(move |&(index, _)| index != turn).map(|(_, batch)| batch)
+    }
+
+    /// Rows of these.
+    pub(super) fn rows_elsewhere(&self) -> usize {
+        self.others().map(|other| other.running.len() + other.joining.len()).sum()
+    }
+
+    pub(super) fn others_are_full(&self) -> bool {
+        self.others().all(|other| other.batch_is_full)
+    }
+
+    /// Rows that the batch may have: by default its share of all, and no more than the others leave
+    /// (`get_num_allocatable_reqs` in srt/managers/scheduler.py).
+    pub(super) fn places(&self) -> usize {
+        let all = self.s.engine.max_running_requests as usize;
+        if self.micro.is_none() {
+            return all;
+        }
+        let share = || (all / self.s.micro_batches() as usize).max(1);
+        let most = self.s.engine.pp_max_micro_batch_size.map_or_else(share, |rows| rows as usize);
+        most.min(all.saturating_sub(self.rows_elsewhere()))
+    }
+
+    /// Whether the rows that join a batch that is there are in the last prefill still: the engine merges them
+    /// again in the next turn if this one finds no pass.
+    pub(super) fn merges_prefill(&self) -> bool {
+        self.micro.is_some() && self.last == Kind::Prefill && !self.joining.is_empty() && !self.running.is_empty()
+    }
+
+    /// Gaps of each micro-batch.
+    pub(super) fn gap_lists(&mut self) -> Vec<GapList> {
+        let others = self.micro.take().into_iter().flat_map(|micro| {
+            let turn = micro.turn;
+            micro.parked.into_iter().enumerate().filter(move |&(index, _)| index != turn).map(|(_, batch)| batch.gaps)
+        });
+        let own = std::mem::replace(&mut self.gaps, GapList::new(0));
+        std::iter::once(own).chain(others).collect()
+    }
+
+    /// The micro-batch of a pass: its decode set, the counter, and whether its next pass decodes its rows, if it
+    /// has any, and does nothing else.
+    fn batch_of(&self, pass: u64) -> (&DecodeSet<'a>, u64, bool) {
+        let quiet = |last: Kind, fresh: &[u32], joining: &[u32], is_full: bool, running: &[u32]| {
+            let admits = !self.waiting.is_empty() && (!is_full || running.is_empty());
+            !admits && joining.is_empty() && (running.is_empty() || last == Kind::Decode && fresh.is_empty())
+        };
+        match &self.micro {
+            Some(micro) if micro.of(pass) != micro.turn => {
+                let other = &micro.parked[micro.of(pass)];
+                let quiet = quiet(other.last, &other.fresh, &other.joining, other.batch_is_full, &other.running);
+                (&other.decoding, other.k, quiet)
+            }
+            _ => {
+                let quiet = quiet(self.last, &self.fresh, &self.joining, self.batch_is_full, &self.running);
+                (&self.decoding, self.k, quiet)
+            }
+        }
+    }
+
+    /// See [`crate::scheduler::Scheduler::quiet_passes`].
+    pub(super) fn count_quiet_passes(&self, pass: u64) -> i64 {
+        let engine = self.s.engine;
+        if self.chunked.is_some() || engine.preempts() && !self.waiting.is_empty() || self.s.log_passes {
+            return 0;
+        }
+        let count = self.s.micro_batches() as i64;
+        let mut passes = (self.s.max_passes - self.passes).min(i64::MAX as u64) as i64;
+        let mut widest = 0;
+        for ahead in 0..count {
+            let (decoding, k, is_quiet) = self.batch_of(pass + ahead as u64);
+            if !is_quiet {
+                return 0;
+            }
+            let Some(finish_at) = decoding.first_finish() else { continue };
+            let left = finish_at as i64 - k as i64;
+            if left <= 0 {
+                return 0;
+            }
+            widest = widest.max(decoding.len() as i64);
+            passes = passes.min(ahead + (left - 1) * count + 1);
+        }
+        // A decode begins by making room for a page a row, whatever it needs.
+        let spare = i64::from(self.available / engine.page_size) - if self.tree.unused() == 0 { 0 } else { widest };
+        if widest == 0 || spare < 0 {
+            return 0;
+        }
+        if self.demand_from(pass, passes) <= spare {
+            return passes;
+        }
+        let (mut fits, mut fails) = (0, passes);
+        while fails - fits > 1 {
+            let middle = fits + (fails - fits) / 2;
+            if self.demand_from(pass, middle) <= spare { fits = middle } else { fails = middle }
+        }
+        fits
+    }
+
+    /// Pages that `passes` quiet passes take, number `pass` first.
+    pub(super) fn demand_from(&self, pass: u64, passes: i64) -> i64 {
+        let count = self.s.micro_batches() as i64;
+        let of = |ahead: i64| {
+            let (decoding, k, _) = self.batch_of(pass + ahead as u64);
+            let its = (passes - ahead + count - 1) / count;
+            if its > 0 && !decoding.is_empty() { decoding.demand(k, its) } else { 0 }
+        };
+        (0..count).map(of).sum()
+    }
+
+    /// Pages that the first `passes` passes of a run take that is not settled.
+    pub(super) fn demand(&self, passes: i64) -> u32 {
+        match &self.micro {
+            _ if passes <= 0 => 0,
+            None => self.decoding.demand(self.k, passes) as u32,
+            Some(micro) => self.demand_from(micro.next, passes) as u32,
+        }
+    }
+
+    /// See [`crate::scheduler::Scheduler::quiet_features`].
+    pub(super) fn features_of(&self, pass: u64) -> Features {
+        let (decoding, k, _) = self.batch_of(pass);
+        if decoding.is_empty() {
+            return Features::default();
+        }
+        let longest = decoding.longest(k + 1, &[]);
+        Features::decode(decoding.len() as i64, decoding.context(k + 1)).with_longest(longest)
+    }
+
+    /// See [`crate::scheduler::Scheduler::quiet_pass`].
+    pub(super) fn describe_quiet(&self, number: u64, pass: &mut Pass) {
+        let (decoding, k, _) = self.batch_of(number);
+        pass.clear();
+        pass.begin_step(&self.features_of(number), 0);
+        (pass.serial, pass.decoding, pass.given) = (k, decoding.len() as i64, decoding.len() as i64);
+    }
+
+    /// See [`crate::scheduler::Scheduler::skip`].
+    pub(super) fn skip_passes(&mut self, pass: u64, passes: i64) {
+        self.available -= self.demand_from(pass, passes) as u32 * self.s.engine.page_size;
+        let turn = self.micro.as_ref().map_or(0, |micro| micro.turn as u64);
+        let count = self.s.micro_batches();
+        let mut decided = 0;
+        for number in pass..pass + count.min(passes as u64) {
+            let its = (passes as u64 - (number - pass)).div_ceil(count);
+            self.turn_to_pass(number);
+            if !self.decoding.is_empty() {
+                self.k += its;
+                self.in_flight += its as u32;
+                decided += its;
+            }
+        }
+        self.turn_to_pass(turn);
+        if let Some(micro) = &mut self.micro {
+            micro.next = pass + passes as u64;
+        }
+        self.ratio.decay(decided as i64);
+        self.passes += decided;
+        self.leaps += 1;
+    }
+
+    /// See [`crate::scheduler::Scheduler::skip_results`].
+    pub(super) fn skip_results_of(&mut self, pass: u64, gap_ps: i64) {
+        self.turn_to_pass(pass);
+        self.in_flight -= 1;
+        self.gaps.push_one(gap_ps, self.decoding.len() as i64);
+        self.last_decode_ps += gap_ps; // the last pass of its micro-batch was a decode
+        self.last_end_ps = self.last_decode_ps;
+    }
+}
