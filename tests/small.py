@@ -55,6 +55,21 @@ SGLANG: dict[str, Any] = {
     "disable_overlap_schedule": False,
     "ignore_eos": False,
 }
+TRTLLM: dict[str, Any] = {
+    "name": "trtllm",
+    "version": "1.2",
+    "max_batch_size": 8,
+    "max_num_tokens": 64,
+    "max_seq_len": 1024,
+    "enable_chunked_prefill": False,
+    "tokens_per_block": 16,
+    "num_blocks": 100,
+    "enable_block_reuse": False,
+    "capacity_scheduler_policy": "GUARANTEED_NO_EVICT",
+    "context_chunking_policy": "FIRST_COME_FIRST_SERVED",
+    "batch_wait_timeout_iters": 0,
+    "batch_wait_tokens": 0,
+}
 TEN_MS: dict[str, Any] = {
     "kind": "linear",
     "base_ms": 10,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -90,9 +91,9 @@ def _lowered(spec: Spec, engine: ResolvedEngine, timing: TimingModel) -> Lowered
 
 def run_description(spec: Spec, deployment: Deployment, *, leap: bool, own_router: bool) -> dict[str, Any]:
     """The core's configuration of a run. `own_router`: an object is given beside it, whatever the spec names."""
-    described = {
+    described: dict[str, Any] = {
         "pools": [_pool(pool, own_router=own_router and pool is deployment.first) for pool in deployment.pools],
-        "front": _front(deployment.first.spec),
+        "front": _front(deployment),
         "seed": spec.seed,
         "leap": leap,
         "stall_passes": spec.stall_passes,
@@ -104,12 +105,27 @@ def run_description(spec: Spec, deployment: Deployment, *, leap: bool, own_route
     }
     if deployment.handover is not None:
         describe_handover(described, spec, deployment.handover)
+        _describe_own_front(described, spec)
     return described
 
 
-def _front(spec: Spec) -> dict[str, Any]:
+def _front(deployment: Deployment) -> dict[str, int]:
     """The front end: that of the pool where requests arrive."""
-    takes = front_end(spec)
+    return _in_ps(front_end(deployment.first.spec))
+
+
+def _describe_own_front(described: dict[str, Any], spec: Spec) -> None:
+    """What the decode pool's servers take themselves, where its own timing says so; tokens leave by them."""
+    own = frozenset() if spec.pools is None else spec.pools.decode.own_front
+    takes = front_end(spec.by_pool["decode"])
+    front = _in_ps({name: value if name in own else 0.0 for name, value in takes.items()})
+    stream_ps = front.pop("stream_ps")
+    described["pools"][1]["front"] = front
+    if "stream_ms" in own:
+        described["front"]["stream_ps"] = stream_ps
+
+
+def _in_ps(takes: Mapping[str, float]) -> dict[str, int]:
     return {
         "request_ps": nearest_ps(takes["request_ms"], PS_PER_MS),
         "prompt_token_ps": nearest_ps(takes["prompt_token_us"], PS_PER_US),

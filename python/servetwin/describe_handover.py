@@ -10,6 +10,7 @@ from .catalog import ResolvedEngine
 from .catalog.speculation import head_bytes
 from .catalog.stages import stage_layers
 from .spec import Spec
+from .spec.base import HORIZON_S
 from .spec.deployment import Cluster
 from .spec.pools import Handover
 from .units import PS_PER_MS, PS_PER_S, PS_PER_US, nearest_ps
@@ -17,15 +18,15 @@ from .units import PS_PER_MS, PS_PER_S, PS_PER_US, nearest_ps
 PORT_LATENCY_PS = 5 * PS_PER_US
 """Of each end: 10 µs from GPU to GPU, AIConfigurator 0.12's p2p latency (b300_sxm.yaml)."""
 
-TIMEOUT_S = {"vllm": 480.0, "sglang": 300.0}
+TIMEOUT_S = {"vllm": 480.0, "sglang": 300.0, "trtllm": HORIZON_S}
 """See `spec.pools.Handover`."""
 
 LAYERWISE_TIMEOUT_S = 60.0
 """Likewise."""
 
-ORDER = {"vllm": "source_first", "sglang": "destination_first"}
+ORDER = {"vllm": "source_first", "sglang": "destination_first", "trtllm": "source_first"}
 """vLLM's decode replica fetches what is computed (NixlConnector), or has it sent by stages (NixlPushConnector);
-SGLang's reserves room before the prompt starts."""
+SGLang's reserves room before the prompt starts. TensorRT-LLM's reserves and asks when the context is computed."""
 
 
 @dataclass(frozen=True)
@@ -184,15 +185,15 @@ def describe_handover(described: dict[str, Any], spec: Spec, crossed: Network) -
     """Puts links, ports and times into a run's description."""
     handover = spec.handover or Handover()
     engine = spec.by_pool["decode"].engine.name
-    order: str | dict[str, Any] = ORDER[engine]
-    timeout_s = TIMEOUT_S[engine]
+    order, timeout_s = ORDER[engine], TIMEOUT_S[engine]
     if crossed.layers is not None:
-        order, timeout_s = {"layerwise": {"layers": crossed.layers}}, LAYERWISE_TIMEOUT_S
+        order, timeout_s = "layerwise", LAYERWISE_TIMEOUT_S
     for pool in described["pools"]:
         pool["ports"] = crossed.ports.get(pool["role"], [])
     described["links"] = crossed.links
     described["handover"] = {
         "order": order,
+        "layers": crossed.layers,
         "bootstrap_ps": nearest_ps(handover.bootstrap_ms, PS_PER_MS),
         "control_ps": nearest_ps(handover.control_ms, PS_PER_MS),
         "setup_ps": nearest_ps(handover.setup_ms, PS_PER_MS),

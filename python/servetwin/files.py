@@ -10,6 +10,9 @@ from typing import IO
 
 from .errors import InputError
 
+STUDY = "study.sqlite"
+"""The ledger of a study of `servetwin plan`, by which its folder is known."""
+
 
 @contextmanager
 def whole_file(file: Path) -> Iterator[Path]:
@@ -86,3 +89,13 @@ def umask() -> int:
     mask = os.umask(0o022)
     os.umask(mask)
     return mask
+
+
+def absolute(path: str | Path) -> str:
+    """From the root, and without `..` where the shorter name is of the same file: behind a link it need not be."""
+    whole = Path(path).absolute()
+    short = os.path.normpath(whole)
+    try:
+        return short if os.path.samefile(short, whole) else str(whole)
+    except OSError:
+        return str(whole)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._core import simulate as native_simulate
 from .describe import Deployment, resolve, run_description, summary_options
+from .files import absolute
 from .native import native_errors
 from .policy import Router, load_router
 from .result.provenance import provenance
@@ -125,4 +126,4 @@ def _own_router(spec: Spec) -> Router | None:
 def with_trace(spec: Spec, trace: str | Path) -> Spec:
     """The spec with this trace, a path from here; a generated workload gives way to it, as setting a kind does."""
     old = spec.workload if isinstance(spec.workload, TraceWorkload) else TraceWorkload()
-    return spec.with_workload(old.model_copy(update={"trace": str(Path(trace).absolute())}))
+    return spec.with_workload(old.model_copy(update={"trace": absolute(trace)}))

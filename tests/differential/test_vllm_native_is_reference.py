@@ -48,6 +48,12 @@ def test_seeded_scenarios(first: int) -> None:
 def test_seeded_scenarios_with_host_memory(first: int) -> None:
     for seed in range(first, first + 50):
         check(offloading_scenario(seed))
+        check(offloading_scenario(seed, ahead=True))
+
+
+@pytest.mark.parametrize("seed", [1016])
+def test_scenarios_with_host_memory_that_once_differed(seed: int) -> None:
+    check(offloading_scenario(seed))
 
 
 @pytest.mark.parametrize("first", range(0, 300, 50))

@@ -11,7 +11,7 @@ from dataclasses import replace
 from hypothesis import strategies as st
 
 from servetwin.conformance.scenario import Scenario, ScenarioRequest
-from servetwin.reference.vllm import Cycle, Drawn, EngineConfig, HostConfig
+from servetwin.reference.vllm import Cycle, Drawn, EngineConfig, HostConfig, OtherGroups
 
 from .choosers import Chooser, DrawingChooser, SeededChooser, continued, drawn, gap, step_time
 
@@ -63,10 +63,10 @@ def build(choose: Chooser, name: str, *, ahead: bool = False) -> Scenario[Engine
     )
 
 
-def offloading_scenario(seed: int) -> Scenario[EngineConfig]:
+def offloading_scenario(seed: int, *, ahead: bool = False) -> Scenario[EngineConfig]:
     """With host memory that is anything from a block to plenty, at the end of a slow or a fast link."""
     choose = SeededChooser(seed)
-    scenario = build(choose, f"seed {seed}")
+    scenario = build(choose, f"seed {seed}", ahead=ahead)
     config = replace(
         scenario.config,
         version="0.32",
@@ -99,6 +99,34 @@ def staged_scenario(seed: int) -> Scenario[EngineConfig]:
         pipeline_parallel_size=choose.integer(2, 4),
     )
     return replace(scenario, config=config)
+
+
+def grouped_scenario(seed: int) -> Scenario[EngineConfig]:
+    """With layers that look back a window, or keep a state, in one to three groups beside full attention."""
+    choose = SeededChooser(seed)
+    scenario = build(choose, f"seed {seed}", ahead=seed % 4 == 0)
+    has_state = choose.one_of((False, False, True))
+    groups = OtherGroups(
+        count=choose.integer(1, 3),
+        window=0 if has_state else choose.one_of((1, 2, 5, 8, 17, 40, 130)),
+        has_state=has_state,
+        come_first=choose.one_of((True, False)),
+    )
+    config = scenario.config
+    plain = (has_state and scenario.config.enable_prefix_caching) or choose.one_of((True, False))
+    config = replace(
+        config,
+        version="0.32",
+        enable_chunked_prefill=config.enable_chunked_prefill or has_state,
+        num_gpu_blocks=config.num_gpu_blocks * (1 + groups.count) + choose.integer(0, 12),
+        num_speculative_tokens=0 if plain else config.num_speculative_tokens,
+        acceptance=None if plain else config.acceptance,
+        num_lookahead_tokens=0,
+        eagle_block_drop=False,
+        num_speculative_tokens_per_batch_size=() if plain else config.num_speculative_tokens_per_batch_size,
+        groups=groups,
+    )
+    return replace(scenario, config=config, block_ids=False)
 
 
 def engine_config(choose: Chooser, *, ahead: bool) -> EngineConfig:

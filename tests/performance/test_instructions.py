@@ -15,6 +15,9 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.xdist_group("instructions")
+"""On one worker: building and counting take a minute, and another would do both again."""
+
 BENCH = Path(__file__).resolve().parents[2] / "bench"
 SHARE = 0.15
 """How far from its budget a run may be: compilers differ by some percent."""

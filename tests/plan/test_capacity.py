@@ -71,6 +71,10 @@ def test_a_shortcoming_names_what_is_missed() -> None:
     lost = shortcoming({**missed, "completed": 7}, stalled=False)
     assert lost == "misses ttft_ms.p95 (3 of 10 requests not served)"
     assert shortcoming({**counts, "slo.met": False}, stalled=False) == "misses the attainment"
+    growing = {**counts, "backlog.middle": 0, "backlog.end": 60, "backlog.arrivals": 100}
+    kept = "does not keep up: 60 more requests in flight after 100 arrivals"
+    assert shortcoming(growing, stalled=False) == kept
+    assert shortcoming({**growing, "slo.met": False}, stalled=False) == f"misses the attainment and {kept}"
 
 
 def test_a_run_that_stalls_or_serves_too_few_is_far_from_any_level() -> None:

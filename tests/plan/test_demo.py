@@ -19,6 +19,9 @@ from servetwin.simulation import simulate
 from servetwin.spec import load_spec
 from servetwin.workload import open_workload
 
+pytestmark = pytest.mark.xdist_group("demo")
+"""On one worker: another would carry the study out again."""
+
 
 def run(*arguments: str) -> Result:
     return CliRunner().invoke(app, ["demo", *arguments])

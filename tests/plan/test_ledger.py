@@ -18,6 +18,8 @@ from servetwin.plan.folder import create, resume
 from servetwin.plan.ledger import FILE, Ledger
 from servetwin.plan.make import plan
 from servetwin.plan.runs import Outcome, Run
+from servetwin.simulation import simulate
+from servetwin.spec import vary
 
 from .worlds import folder, spec
 
@@ -168,3 +170,12 @@ def test_an_interrupted_write_is_no_run(tmp_path: Path) -> None:
     database.close()
     study.ledger.close()
     assert _runs(study.path) == {}
+
+
+def test_a_result_is_not_written_among_a_study(tmp_path: Path) -> None:
+    study = folder(tmp_path, "cheapest")
+    result = simulate(vary(study.spec, {}), study.trace)
+    before = sorted(path.name for path in study.path.iterdir())
+    with pytest.raises(InputError, match=r"holds a study of `servetwin plan`; expected another folder"):
+        result.write(study.path)
+    assert sorted(path.name for path in study.path.iterdir()) == before

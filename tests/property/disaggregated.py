@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from servetwin import _core
 
+from .test_trtllm import engines as trtllm_engines
 from .worlds import (
     COLUMNS,
     MS,
@@ -18,6 +19,7 @@ from .worlds import (
     SERIES,
     STAGED,
     data_ranks,
+    fronts,
     instances,
     pipelines,
     sglang_engines,
@@ -35,15 +37,17 @@ HANDOVERS = (
     "transferred_tokens",
 )
 ENGINES = {
-    "vllm": (vllm_engines, st.just("source_first")),
-    "vllm_layerwise": (vllm_engines, st.sampled_from([1, 3, 32]).map(lambda count: {"layerwise": {"layers": count}})),
-    "sglang": (sglang_engines, st.just("destination_first")),
+    "vllm": (vllm_engines, "source_first"),
+    "vllm_layerwise": (vllm_engines, "layerwise"),
+    "sglang": (sglang_engines, "destination_first"),
+    "trtllm": (trtllm_engines, "source_first"),
 }
 """Those that hand over, and how."""
 
 OF_DECODE = {
     "vllm": {},
     "vllm_layerwise": {},
+    "trtllm": {},
     "sglang": {
         "disable_radix_cache": True,
         "hicache": None,
@@ -51,6 +55,19 @@ OF_DECODE = {
     },
 }
 """What decode replicas of an engine have that others have not."""
+
+
+OF_POOLS = {
+    "vllm": {"groups": None},
+    "vllm_layerwise": {"groups": None},
+    "sglang": {},
+    "trtllm": {
+        "capacity_scheduler_policy": "GUARANTEED_NO_EVICT",
+        "batch_wait_timeout_iters": 0,
+        "batch_wait_tokens": 0,
+    },
+}
+"""What replicas of an engine have on either side."""
 
 
 @dataclass(frozen=True)
@@ -86,12 +103,13 @@ def pool(draw: st.DrawFn, role: str, engine: dict[str, Any]) -> dict[str, Any]:
     router = draw(st.one_of(*ROUTERS.values()))
     if role == "decode" and router["kind"] == "kv_aware":
         router = router | {"track_prefill_tokens": False, "queue_threshold": None}
+    ranks = st.just(ONE_RANK)
     return {
         "role": role,
         "replicas": draw(st.integers(1, 3)),
         "engine": engine,
         "step_time": draw(step_times()),
-        "data": draw(st.just(ONE_RANK) | data_ranks()),
+        "data": draw(ranks if engine["name"] == "trtllm" else ranks | data_ranks()),
         "router": router,
         "instances": draw(instances()),
     }
@@ -99,18 +117,18 @@ def pool(draw: st.DrawFn, role: str, engine: dict[str, Any]) -> dict[str, Any]:
 
 @st.composite
 def disaggregated(draw: st.DrawFn, name: str) -> Disaggregated:
-    engines, orders = ENGINES[name]
-    handed = {} if name == "sglang" else {"groups": None}
+    engines, order = ENGINES[name]
     pools = [
-        draw(pool("prefill", draw(engines()) | handed)),
-        draw(pool("decode", draw(engines()) | OF_DECODE[name] | handed)),
+        draw(pool("prefill", draw(engines()) | OF_POOLS[name])),
+        draw(pool("decode", draw(engines()) | OF_DECODE[name] | OF_POOLS[name])),
     ]
     staged = name == "vllm" and draw(st.integers(0, 3)) == 0
     if staged:
         prefill = pools[0]
         apart = prefill["data"] | {"in_step": False}
-        prefill |= {"engine": prefill["engine"] | STAGED, "data": apart}
+        prefill |= {"engine": prefill["engine"] | STAGED["vllm"], "data": apart}
         prefill["pipeline"] = draw(pipelines(prefill["step_time"]))
+    pools[1]["front"] = {"request_ps": draw(_TIMES), "prompt_token_ps": draw(st.sampled_from([0, 0, MS // 10]))}
     speeds = st.sampled_from([10**6, 10**7, 10**9, 10**12])
     links = [{"bytes_per_s": draw(speeds), "latency_ps": draw(_TIMES)}]
     crossed = [0] if draw(st.booleans()) else []
@@ -124,16 +142,18 @@ def disaggregated(draw: st.DrawFn, name: str) -> Disaggregated:
         "pools": pools,
         "links": links,
         "handover": {
-            "order": draw(orders),
+            "order": order,
+            "layers": draw(st.sampled_from([1, 3, 32])) if order == "layerwise" else None,
             "bootstrap_ps": draw(_TIMES),
             "control_ps": draw(_TIMES),
             "setup_ps": draw(_TIMES),
             "timeout_ps": draw(st.sampled_from([MS, 20 * MS, 300 * MS, 10**15])),
-            "local_prefill_tokens": None if name == "sglang" else draw(st.none() | st.integers(0, 80)),
-            "pushes": staged or (name == "vllm" and draw(st.integers(0, 3)) == 0),
+            "local_prefill_tokens": None if name in ("sglang", "trtllm") else draw(st.none() | st.integers(0, 80)),
+            "pushes": staged or name == "trtllm" or (name == "vllm" and draw(st.integers(0, 3)) == 0),
             "bytes_per_token": draw(st.sampled_from([1, 1000, 10**6])),
             "links": crossed,
         },
+        "front": draw(fronts()),
         "seed": draw(st.integers(0, 2**32)),
         "leap": True,
         "stall_passes": 400,

@@ -13,15 +13,17 @@ from .worlds import ONE_RANK, STAGED, World, data_ranks, outcome, pipelines, wor
 
 @st.composite
 def pipelined_worlds(draw: st.DrawFn) -> World:
-    world = draw(worlds(replicas=3).filter(lambda world: world.run["engine"]["name"] == "vllm"))
+    world = draw(worlds(replicas=3).filter(lambda world: world.run["engine"]["name"] in STAGED))
     engine = world.run["engine"]
-    left_out = {name: value for name, value in STAGED.items() if name in engine}
+    left_out = {name: value for name, value in STAGED[engine["name"]].items() if name in engine}
+    if engine["name"] == "sglang":
+        left_out["pp_max_micro_batch_size"] = draw(st.none() | st.integers(1, 6))
     pipeline = draw(pipelines(world.run["step_time"]))
     data = draw(st.just(ONE_RANK) | data_ranks(in_step=False))
     return replace(world, run=world.run | {"engine": engine | left_out, "pipeline": pipeline, "data": data})
 
 
-@settings(max_examples=60)
+@settings(max_examples=120)
 @given(pipelined_worlds())
 def test_leaping_changes_nothing(world: World) -> None:
     leapt, stepped = outcome(world, leap=True), outcome(world, leap=False)

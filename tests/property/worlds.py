@@ -291,17 +291,34 @@ def data_ranks(draw: st.DrawFn, *, in_step: bool | None = None) -> dict[str, Any
 ONE_RANK = {"ranks": 1, "in_step": False, "balance": {"kind": "round_robin"}, "sync_passes": 0}
 
 
-STAGED = {
-    "version": "0.32",
-    "num_speculative_tokens": 0,
-    "acceptance": None,
-    "num_lookahead_tokens": 0,
-    "eagle_block_drop": False,
-    "num_speculative_tokens_per_batch_size": [],
-    "offload": None,
-    "groups": None,
+STAGED: dict[str, dict[str, Any]] = {
+    "vllm": {
+        "version": "0.32",
+        "num_speculative_tokens": 0,
+        "acceptance": None,
+        "num_lookahead_tokens": 0,
+        "eagle_block_drop": False,
+        "num_speculative_tokens_per_batch_size": [],
+        "offload": None,
+        "groups": None,
+    },
+    "trtllm": {
+        "capacity_scheduler_policy": "GUARANTEED_NO_EVICT",
+        "max_draft_len": 0,
+        "acceptance": None,
+        "num_extra_kv_tokens": 0,
+        "max_concurrency": None,
+    },
+    "sglang": {
+        "disable_overlap_schedule": True,
+        "speculative_num_draft_tokens": 0,
+        "acceptance": None,
+        "decode_reserve_tokens": 0,
+        "hicache": None,
+        "window": None,
+    },
 }
-"""What vLLM leaves out to run in stages."""
+"""What an engine leaves out to run in stages."""
 
 
 @st.composite

@@ -75,3 +75,15 @@ def opened(browser: Any, file: Path, *, width: int = 1280, scheme: str = "light"
     assert found.said == []
     assert found.asked == [address]
     context.close()
+
+
+def follows_the_reader(browser: Any, file: Path, *, hidden: str) -> None:
+    """Asserts that a page is light or dark as its reader wants, and on paper white and without what is `hidden`."""
+    backgrounds = set()
+    for scheme in ("light", "dark"):
+        with opened(browser, file, scheme=scheme) as shown:
+            backgrounds.add(shown.page.evaluate("getComputedStyle(document.body).backgroundColor"))
+            shown.page.emulate_media(media="print")
+            assert shown.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+            assert shown.page.locator(hidden).is_hidden()
+    assert len(backgrounds) == 2

@@ -14,10 +14,11 @@ import yaml
 
 from servetwin import make_spec
 
-from .browser import opened
+from .browser import follows_the_reader, opened
 from .worlds import WORLDS, world
 
 LATENCIES = ("ttft_ms", "tpot_ms", "itl_ms", "e2e_ms", "queue_ms")
+MORE = ("handover_ms", "transfer_ms", "chunk_itl_ms", "trajectory_ms")
 CHARTS = ["cdf-ttft_ms", "cdf-tpot_ms", "cdf-e2e_ms", "bands-ttft_ms", "bands-tpot_ms", "requests", "input-tokens"]
 CHARTS += ["output-tokens", "replicas-running", "replicas-waiting", "replicas-used_blocks", "reuse", "reuse-spread"]
 
@@ -48,7 +49,7 @@ def test_figures_are_those_of_the_result(browser: Any, report_of: Report, name: 
             tile = tiles.nth(place)
             assert float(tile.locator("data").get_attribute("value")) == summary[tile.get_attribute("data-metric")]
         rows = shown.table("latency").locator("tbody tr")
-        known = [metric for metric in LATENCIES if f"{metric}.mean" in summary]
+        known = [metric for metric in (*LATENCIES, *MORE) if f"{metric}.mean" in summary]
         assert rows.count() == len(known)
         for place, metric in enumerate(known):
             values = rows.nth(place).locator("data").evaluate_all("cells => cells.map(cell => cell.value)")
@@ -68,6 +69,28 @@ def test_gpus_and_replicas_are_those_of_all_pools_and_ranks(browser: Any, report
         with opened(browser, report_of(name)) as shown:
             assert shown.page.inner_text("h1") == title
             assert all(fact in shown.page.inner_text("header") for fact in facts)
+
+
+@pytest.mark.parametrize(
+    ("name", "cards"),
+    [
+        ("pools", {"handovers", "ways", "prefills"}),
+        ("host memory", {"sources"}),
+        ("data ranks", {"ranks"}),
+        ("drafts", set()),
+    ],
+)
+def test_a_page_has_the_tables_of_what_ran(browser: Any, report_of: Report, name: str, cards: set[str]) -> None:
+    of_kinds = {"handovers", "ways", "prefills", "sources", "ranks"}
+    with opened(browser, report_of(name)) as shown:
+        found = {card for card in of_kinds if shown.table(card).count()}
+        assert found == cards
+        drafted = shown.page.locator(".tile[data-metric='acceptance_length']")
+        assert drafted.count() == (name == "drafts")
+        shares = shown.table("ranks").locator("tbody tr td:last-child").all_inner_texts()
+        if shares:
+            # By their mean: in two digits they add up to as many as there are.
+            assert sum(float(share.rstrip(" ×")) for share in shares) == pytest.approx(len(shares), abs=0.02)
 
 
 def test_a_hand_over_is_a_phase_of_its_own(browser: Any, report_of: Report) -> None:
@@ -255,11 +278,4 @@ def test_what_went_wrong_stands_at_the_top(browser: Any, report_of: Report) -> N
 
 
 def test_colours_follow_the_reader(browser: Any, report_of: Report) -> None:
-    backgrounds = set()
-    for scheme in ("light", "dark"):
-        with opened(browser, report_of("one replica"), scheme=scheme) as shown:
-            backgrounds.add(shown.page.evaluate("getComputedStyle(document.body).backgroundColor"))
-            shown.page.emulate_media(media="print")
-            assert shown.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
-            assert shown.page.locator(".bar").is_hidden()
-    assert len(backgrounds) == 2
+    follows_the_reader(browser, report_of("one replica"), hidden=".bar")

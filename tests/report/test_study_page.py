@@ -22,7 +22,7 @@ from servetwin.plan.study import Point
 from servetwin.report.page.numbers import short
 from servetwin.report.study.page import FILE, study_page, write_page
 
-from .browser import Opened, opened
+from .browser import Opened, follows_the_reader, opened
 from .studies import STUDIES, study
 
 StudyPage = Callable[[str], Path]
@@ -268,14 +268,7 @@ def test_values_are_text(browser: Any, study_page_of: StudyPage) -> None:
 
 
 def test_colours_follow_the_reader_and_pages_print(browser: Any, study_page_of: StudyPage) -> None:
-    backgrounds = set()
-    for scheme in ("light", "dark"):
-        with opened(browser, study_page_of("frontier"), scheme=scheme) as shown:
-            backgrounds.add(shown.page.evaluate("getComputedStyle(document.body).backgroundColor"))
-            shown.page.emulate_media(media="print")
-            assert shown.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
-            assert shown.page.locator(".filters").is_hidden()
-    assert len(backgrounds) == 2
+    follows_the_reader(browser, study_page_of("frontier"), hidden=".filters")
 
 
 def test_an_unknown_trial_is_the_whole_study(browser: Any, study_page_of: StudyPage) -> None:

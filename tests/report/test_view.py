@@ -182,6 +182,47 @@ def test_totals_of_prefill_replicas_add_up() -> None:
     assert view(world("twelve replicas"))["prefill_totals"] == []
 
 
+def test_hand_overs_are_those_of_the_summary() -> None:
+    result = world("pools")
+    found = view(result)["topology"]
+    before, transfer, whole = found["handovers"]
+    for entry, metric in ((transfer, "transfer_ms"), (whole, "handover_ms")):
+        assert entry["count"] == result.summary[f"{metric}.count"]
+        for statistic in ("mean", "p50", "p90", "p95", "p99"):
+            assert entry[statistic] == pytest.approx(result.summary[f"{metric}.{statistic}"], rel=1e-4)
+    assert before["mean"] + transfer["mean"] == pytest.approx(whole["mean"], rel=1e-4)
+    assert sum(way["handovers"] for way in found["ways"]) == result.summary["handovers"]
+    assert sum(way["tokens"] for way in found["ways"]) == result.summary["handover_tokens"]
+    rows = [row for row in result.requests.to_pylist() if row["prefill_replica"] == 1 and row["replica"] == 2]
+    taken = [(row["transfer_end_ps"] - row["transfer_start_ps"]) / 1e9 for row in rows]
+    way = next(way for way in found["ways"] if (way["prefill"], way["decode"]) == (1, 2))
+    assert way["p95"] == pytest.approx(by_definition(taken, 0.95), rel=1e-3)
+
+
+def test_sources_of_prompts_are_those_of_the_summary() -> None:
+    result = world("host memory")
+    places = {entry["place"]: entry for entry in view(result)["topology"]["sources"]}
+    tokens = {place: entry["tokens"] for place, entry in places.items()}
+    inputs = result.summary["input_tokens"]
+    assert tokens["host"] > 0
+    assert sum(tokens.values()) == inputs
+    assert tokens["host"] / inputs == pytest.approx(result.summary["prefix_reuse.host"])
+    assert (tokens["host"] + tokens["gpu"]) / inputs == pytest.approx(result.summary["prefix_reuse"])
+    offload = result.provenance["engine"]["offload"]
+    assert places["host"]["bytes"] == pytest.approx(tokens["host"] * offload["block_bytes"] / 16)
+    assert view(world("pools"))["topology"]["sources"] == []
+
+
+def test_data_ranks_add_up_to_their_replica() -> None:
+    result = world("data ranks")
+    found = view(result)
+    ranks = found["topology"]["ranks"]
+    assert [(entry["replica"], entry["rank"]) for entry in ranks] == [(0, 0), (0, 1), (0, 2)]
+    for name in ("requests", "input_tokens", "cached_tokens", "output_tokens"):
+        assert sum(entry[name] for entry in ranks) == found["replica_totals"][0][name]
+    assert view(world("pools"))["topology"]["ranks"] == []
+
+
 def test_of_many_replicas_a_page_holds_the_slowest() -> None:
     result = run(replicas=200, workload={**CHAT, "requests": 800, "rate_per_s": 4000})
     found = view(result)

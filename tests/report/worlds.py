@@ -77,6 +77,21 @@ WORLDS = {
         pools={"prefill": {"replicas": 2}, "decode": {"parallel": {"tensor": 2}}},
         handover={"kv_bytes_per_token": 100_000},
     ),
+    "host memory": lambda: run(
+        engine={"max_model_len": 4096, "num_gpu_blocks": 300, "block_size": 16},
+        model="llama-3.1-8b",
+        tiers={"host": {"blocks": 400, "load_gbytes_per_s": 20, "store_gbytes_per_s": 20}},
+    ),
+    "data ranks": lambda: run(
+        engine={"name": "sglang", "context_length": 4096, "max_total_tokens": 9600}, parallel={"data": 3}
+    ),
+    "drafts": lambda: run(
+        engine={
+            "max_model_len": 4096,
+            "num_gpu_blocks": 600,
+            "speculative": {"method": "ngram", "num_speculative_tokens": 3, "acceptance": 0.6},
+        }
+    ),
     "some rejected": lambda: run(engine={"max_model_len": 1024, "num_gpu_blocks": 600}),
     "all rejected": lambda: run(engine={"max_model_len": 64, "num_gpu_blocks": 600}),
     "stalled": stalled,

@@ -134,6 +134,38 @@ def test_pools_are_two_sides_of_a_hand_over(engine: str) -> None:
     assert files["router.sh"].count("--decode http") == 3
 
 
+def test_pools_of_trtllm_have_a_file_of_options_each() -> None:
+    written = write(spec_of({"name": "trtllm"}, **POOLS, router="least_requests"), "trtllm")
+    prefill, decode, servers = (
+        yaml.safe_load(written.files[f"{name}.yaml"]) for name in ("prefill", "decode", "disagg")
+    )
+    assert prefill == {"disable_overlap_scheduler": True, "cache_transceiver_config": {"backend": "DEFAULT"}}
+    assert decode == {"cache_transceiver_config": {"backend": "DEFAULT"}}
+    assert "--config decode.yaml" in written.files["decode.sh"]
+    assert servers["context_servers"]["urls"] == ["localhost:8100", "localhost:8101"]
+    assert servers["generation_servers"]["router"] == {"type": "load_balancing", "use_tokens": False}
+    assert "trtllm-serve disaggregated --config_file disagg.yaml" in written.files["router.sh"]
+    assert written.notes == []
+    assert "kv_aware is no policy" in write(spec_of("trtllm", **POOLS, router="kv_aware"), "trtllm").notes[0]
+
+
+def test_dynamo_tells_workers_of_trtllm_their_part() -> None:
+    parts = list(yaml.safe_load_all(write(spec_of("trtllm", **POOLS), "dynamo").files["dynamo.yaml"]))
+    maps = [part["metadata"]["name"] for part in parts if part["kind"] == "ConfigMap"]
+    assert len(set(maps)) == 2
+    workers = [one["podTemplate"]["spec"] for one in parts[-1]["spec"]["components"][1:]]
+    for worker, role, name in zip(workers, ("prefill", "decode"), maps, strict=True):
+        arguments = worker["containers"][0]["args"]
+        assert arguments[arguments.index("--disaggregation-mode") + 1] == role
+        assert arguments[arguments.index("--extra-engine-args") + 1].endswith(f"/{role}.yaml")
+        assert worker["volumes"][0]["configMap"]["name"] == name
+
+
+def test_layers_need_a_proxy_that_is_not_written() -> None:
+    with pytest.raises(InputError, match="layer by layer"):
+        write(spec_of(**POOLS, handover={"layerwise": True}), "vllm")
+
+
 def test_stages_push() -> None:
     staged = {"prefill": {"parallel": {"pipeline": 2}}, "decode": {}}
     for pools, connector in ((POOLS["pools"], "NixlConnector"), (staged, "NixlPushConnector")):

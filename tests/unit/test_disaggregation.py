@@ -44,6 +44,7 @@ def run(
     routers: tuple[dict[str, Any], dict[str, Any]] | None = None,
     priority: Sequence[int] | None = None,
     stages: int = 1,
+    front: dict[str, int] | None = None,
 ) -> Ran:
     routers = routers or ({"kind": "round_robin"}, {"kind": "least_requests"})
     pools = [
@@ -59,6 +60,7 @@ def run(
     ]
     if stages > 1:
         pools[0]["pipeline"] = {"kinds": [affine(PASS)], "stages": [0] * stages}
+    pools[1]["front"] = front or {}
     requests = small.trace(arrivals_ps, prompts or [16] * len(arrivals_ps), outputs, priority=priority)
     links = [link or {"bytes_per_s": 1_600_000_000, "latency_ps": 0}, *links]
     return Ran(small.simulate(pools, requests, leap=leap, links=links, handover=HANDOVER | (handover or {})))
@@ -219,3 +221,22 @@ def test_transfers_of_one_time_end_in_the_order_of_requests(leap: bool) -> None:
     )
     assert ran.transfer_end_ps == [3 * PASS, 3 * PASS]
     assert sorted(ran.first_token_ps) == [4 * PASS, 5 * PASS]
+
+
+@LEAPS
+def test_a_decode_replica_has_a_server_that_reads_the_request_as_well(leap: bool) -> None:
+    """3 ms and 0.25 ms a token: 7 ms after it was sent there, it joins the queue; one that stays does so too."""
+    front = {"request_ps": 3 * MS, "prompt_token_ps": MS // 4}
+    ran = run([0, 0], [2, 2], prompts=[16, 48], leap=leap, front=front, handover={"local_prefill_tokens": 32})
+    assert ran.decode_routed_ps == [NEVER, PASS]
+    assert ran.routed_ps == [0, 0]
+    assert ran.scheduled_ps[0] == 7 * MS
+    assert ran.transfer_start_ps[1] == 27 * MS, "sent there at 10 ms, in its queue at 25 ms, in the midst of a pass"
+
+
+@LEAPS
+def test_a_request_that_is_given_up_while_it_is_read_joins_no_queue(leap: bool) -> None:
+    front = {"request_ps": 80 * MS}
+    ran = run([0, 0], [1, 1], leap=leap, front=front, prefill={"num_gpu_blocks": 2}, handover={"timeout_ps": 50 * MS})
+    assert (ran.status, ran.end_ps[0]) == ([REJECTED] * 2, PASS + 50 * MS)
+    assert ran.transfer_start_ps == [NEVER, NEVER]

@@ -14,7 +14,8 @@ from servetwin.cli import app
 from servetwin.describe import resolve
 from servetwin.explain import explain
 from servetwin.explain.binding import bindings
-from servetwin.explain.changes import Change, changes, compared, figure
+from servetwin.explain.changes import Change, changes
+from servetwin.explain.effects import compared, figure
 from servetwin.explain.parts import splits
 from servetwin.explain.passes import decode_pass
 from servetwin.replication import replicate
@@ -198,7 +199,10 @@ def test_the_command_explains_a_spec(tmp_path: Path) -> None:
     [
         (["spec.yaml", "3"], "a spec has no trials"),
         (["nowhere.yaml"], "cannot be read"),
-        (["spec.yaml", "--replications", "3"], "too few"),
+        (
+            ["spec.yaml", "--replications", "3"],
+            "found 3; expected at least 19; 20 is usual",
+        ),
         (["spec.yaml", "--set", "workload.input_tokens=5000"], "nothing to explain"),
     ],
 )

@@ -15,7 +15,7 @@ LAYER = PASS // 4
 
 
 def run(*args: Any, handover: dict[str, Any] | None = None, **options: Any) -> Ran:
-    layerwise = {"order": {"layerwise": {"layers": 4}}}
+    layerwise = {"order": "layerwise", "layers": 4}
     return handed_over(*args, handover=layerwise | (handover or {}), **options)
 
 
@@ -122,5 +122,5 @@ def test_a_queued_pass_is_sent_as_it_computes(leap: bool) -> None:
 @LEAPS
 def test_layers_of_odd_sizes_come_to_the_whole(leap: bool) -> None:
     """Three layers of 16 MB: 5,333,333 bytes of the first two and one more of the last, in 625 ps a byte."""
-    ran = run([0], [1], leap=leap, handover={"order": {"layerwise": {"layers": 3}}}, link=link(1_600_000_000))
+    ran = run([0], [1], leap=leap, handover={"layers": 3}, link=link(1_600_000_000))
     assert ran.transfer_end_ps == [PASS + 5_333_334 * 625]

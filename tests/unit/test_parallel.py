@@ -64,6 +64,8 @@ def spec(**fields: Any) -> Any:
             },
             "engine.chunked_prefill_size",
         ),
+        ({"model": "llama-3.1-8b", "gpu": "h200", "parallel": {"data": 2_000_000_000}}, "parallel.data"),
+        ({"model": "llama-3.1-8b", "gpu": "h200", "replicas": 1_000, "parallel": {"data": 1_001}}, "parallel.data"),
         ({**DEEPSEEK, "parallel": {"data": 8}, "cluster": {"nodes": 1, "gpus_per_node": 4}}, "replicas"),
         # Without expert parallelism each rank has an eighth of each expert, and 2,048 can be shared so by 8, not by 3.
         ({**DEEPSEEK, "parallel": {"data": 3}}, "parallel.tensor"),

@@ -95,9 +95,13 @@ def test_a_cluster_in_which_replicas_fit_only_across_nodes_is_refused() -> None:
         ({"cluster": {"nodes": 1, "gpus_per_node": 4}}, "pools", "need 5 GPUs, but the cluster has 1 × 4 = 4"),
         ({"replicas": 4}, "replicas", "never read beside pools"),
         (
-            {"pools": {"prefill": {}, "decode": {"timing": {"kind": "linear", "base_ms": 1, "request_ms": 2}}}},
-            "pools.decode.timing.request_ms",
-            "pools.prefill.timing",
+            {
+                "pools": {
+                    name: {"timing": {"kind": "linear", "base_ms": 1, "stream_ms": 2}} for name in ("prefill", "decode")
+                }
+            },
+            "pools.prefill.timing.stream_ms",
+            "never read: tokens come from the decode pool",
         ),
         ({"pools": None}, "handover", "never read without pools"),
         ({"pools": {"prefill": {}}}, "pools.decode", "missing"),
@@ -122,11 +126,6 @@ def test_a_cluster_in_which_replicas_fit_only_across_nodes_is_refused() -> None:
         ({"handover": {"timeout_s": 0}}, "handover.timeout_s", "greater than 0"),
         ({"handover": {}}, "handover.kv_bytes_per_token", "missing"),
         ({"gpu": None}, "handover", "how fast hand-overs are is not known"),
-        (
-            {"engine": {"name": "trtllm", "max_seq_len": 2048}, "pools": {"prefill": {}, "decode": {}}},
-            "engine.name",
-            "TensorRT-LLM",
-        ),
     ],
 )
 def test_what_is_refused(changes: dict[str, Any], field: str | None, message: str) -> None:
@@ -171,12 +170,26 @@ def test_the_same_pools_without_handovers_between_nodes_are_faster() -> None:
     assert far.summary["ttft_ms.mean"] > near.summary["ttft_ms.mean"] + 40
 
 
+def test_a_decode_pool_may_have_a_front_end_of_its_own() -> None:
+    """What it does not give is nothing on the way in, and the other's on the way out."""
+    timing = {"kind": "linear", "base_ms": 1}
+    shared = timing | {"request_ms": 1, "stream_ms": 3}
+    pools = {"prefill": {}, "decode": {"timing": timing | {"request_ms": 2, "prompt_token_us": 5}}}
+    described = description(make_spec(SMALL | {"timing": shared, "pools": pools}))
+    assert described["front"] == {"request_ps": 10**9, "prompt_token_ps": 0, "stream_ps": 3 * 10**9}
+    assert described["pools"][1]["front"] == {"request_ps": 2 * 10**9, "prompt_token_ps": 5 * 10**6}, "of its own"
+    pools["decode"]["timing"]["stream_ms"] = 4
+    assert description(make_spec(SMALL | {"timing": shared, "pools": pools}))["front"]["stream_ps"] == 4 * 10**9
+    alike = description(make_spec(SMALL | {"timing": shared, "pools": {"prefill": {}, "decode": {}}}))
+    assert alike["pools"][1]["front"] == {"request_ps": 0, "prompt_token_ps": 0}, "all pass one front end, once"
+
+
 LAYERWISE: dict[str, Any] = {**SMALL, "model": "llama-3.1-8b", "handover": {"layerwise": True}}
 
 
 def test_layers_are_those_of_the_model() -> None:
     handover = description(make_spec(LAYERWISE))["handover"]
-    assert (handover["order"], handover["timeout_ps"]) == ({"layerwise": {"layers": 32}}, 60 * 10**12)
+    assert (handover["order"], handover["layers"], handover["timeout_ps"]) == ("layerwise", 32, 60 * 10**12)
     assert description(make_spec(SMALL))["handover"]["order"] == "source_first"
 
 

@@ -61,6 +61,7 @@ def test_speeds_are_given_or_the_gpus() -> None:
         ({"engine": SGLANG | {"hicache_ratio": 2.0}}, "engine.hicache_ratio"),
         ({"engine": SGLANG | {"hicache_write_policy": "write_back"}}, "engine.hicache_write_policy"),
         ({"engine": SGLANG | ON | {"hicache_ratio": 2.0, "hicache_size": 3}}, "engine.hicache_ratio"),
+        ({"engine": SGLANG | ON | {"hicache_ratio": 1e308}, **NAMED}, "engine.hicache_ratio"),
         ({"engine": SGLANG | ON | {"disable_radix_cache": True}}, "engine.enable_hierarchical_cache"),
         ({"engine": SGLANG | ON | {"hicache_write_policy": "write_around"}}, "engine.hicache_write_policy"),
         ({"engine": SGLANG | ON | {"hicache_size": 10**6}, **NAMED}, "engine.hicache_size"),

@@ -370,7 +370,7 @@ def test_all_problems_of_a_file_are_told_at_once(write_spec: WriteSpec) -> None:
         ("a: b: c\n", 1, "not YAML"),
         ("- 1\n- 2\n", 1, "no mapping"),
         ("", 1, "no mapping"),
-        ("seed: 1\n---\nseed: 2\n", 2, "not YAML"),
+        ("seed: 1\n---\nseed: 2\n", 2, "several documents, and a spec is one"),
         ("? [a]\n: 1\n", 1, "a key must be a name"),
         ("engine: &a {b: *a}\n", 1, "contains itself"),
         ("seed: !!python/object:os.system 1\n", 1, "not YAML"),

@@ -108,14 +108,16 @@ def profile(folder: Path, **changes: str) -> Path:
         "16,0,0,0,3\n16,4096,0,0,9\n2048,0,0,0,400\n2048,4096,0,0,2000\n"
         "16,0,1,16,4\n16,0,1,4096,8\n2048,0,1,16,401\n2048,0,1,4096,404\n",
     }
-    for name, text in files.items():
+    for name, text in (files | changes).items():
         file = folder / name
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(changes.get(name, text))
+        file.write_text(text)
     return folder
 
 
 LLAMA = {"model": "llama-3.1-8b", "gpu": "h100"}
+
+SKEW = "pc,n_label,skew_rate_label,kv_big_label,kp_label,alpha,n_samples\n"
 
 
 def test_a_pass_is_the_sum_of_its_layers(tmp_path: Path) -> None:
@@ -126,6 +128,20 @@ def test_a_pass_is_the_sum_of_its_layers(tmp_path: Path) -> None:
     # Not timed: as much more as decodes alone take.
     beside = table.picoseconds(features(16, 0, 64, 16)) - table.picoseconds(features(16, 0, 1, 16))
     assert 32 * 10**6 <= beside < 32 * 10**6 + 32 * 8 * 10**6
+
+
+def test_beside_drafts_the_longest_is_left_out_and_said_to_be(tmp_path: Path) -> None:
+    skew = SKEW + "0,n<=4,a,b,c,0.5,4\n0,n<=64,a,b,c,0.5,4\n"
+    timing = {"kind": "table", "path": str(profile(tmp_path, **{"tp1/skew_fit.csv": skew}))}
+    engine = {"max_model_len": 2048, "num_gpu_blocks": 1000}
+    drafts = {"speculative": {"method": "ngram", "num_speculative_tokens": 2, "acceptance": 0.5}}
+    for more, longest, told in (
+        ({}, True, "priced by their mean and the longest"),
+        (drafts, False, "priced by their mean, for beside drafts skew_fit.csv is not read"),
+    ):
+        (pool,) = resolve(make_spec({**LLAMA, "timing": timing, "engine": engine | more})).pools
+        assert (pool.lowered.description["longest"] is not None) == longest
+        assert pool.timing.assumptions["unequal_contexts"] == told
 
 
 @pytest.mark.parametrize(
@@ -179,9 +195,6 @@ def test_llmservingsims_attention_is_reproduced_at_its_grid_points(folder: str, 
             if parts is None:
                 parts = table.prompt.value(at) if at.prefill_tokens else table.decode.value(at.decode_rows, at.context)
             assert parts == expected, row
-
-
-SKEW = "pc,n_label,skew_rate_label,kv_big_label,kp_label,alpha,n_samples\n"
 
 
 def test_unequal_contexts_are_priced_by_their_longest(tmp_path: Path) -> None:

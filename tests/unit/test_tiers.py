@@ -158,6 +158,12 @@ def test_the_size_in_gib_is_of_all_ranks() -> None:
     ("changes", "field", "why"),
     [
         ({"engine": {"kv_offloading_size": 0.001}}, "engine.kv_offloading_size", "smaller than a block"),
+        ({"engine": {"kv_offloading_size": 1e300}}, "engine.kv_offloading_size", "more blocks than can be counted"),
+        (
+            {"engine": {"kv_offloading_size": 8}, "tiers": {"disk": {**RATES, "capacity_gib": 1e300}}},
+            "tiers.disk.capacity_gib",
+            "more blocks than can be counted",
+        ),
         (
             {"engine": {"kv_offloading_size": 8}, "tiers": {"disk": {**RATES, "capacity_gib": 0.001}}},
             "tiers.disk.capacity_gib",

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use crate::error::InputError;
 use crate::generate::{Draws, Stream};
 use crate::like::families::Families;
-use crate::like::ticks::Ticks;
+use crate::like::rhythm::Rhythm;
 use crate::trace::Trace;
 use crate::transform::{Content, Parts, Pick, Selection, Unit, owners};
 use crate::workload::Workload;
@@ -53,7 +53,6 @@ struct Start {
 /// What is known of a workload before anything is drawn from it.
 #[derive(Debug)]
 pub struct Prepared {
-    first_ps: i64,
     /// The first row of each row's trajectory.
     first: Vec<u32>,
     parts: Parts,
@@ -61,26 +60,17 @@ pub struct Prepared {
     owner: Vec<u32>,
     /// In order.
     starts: Vec<Start>,
-    /// After which times begin again: one gap after the last start. None where all start at once.
-    cycle_ps: Option<i64>,
-    ticks: Ticks,
+    rhythm: Rhythm,
 }
 
 impl Prepared {
     pub fn new(trace: &Trace) -> Self {
         let families = Families::new(trace, COMMON_FROM);
         let parts = Parts::new(&families.of_row, families.count);
-        let first_ps = trace.arrival_ps[0];
-        let start = |family: u32| trace.arrival_ps[parts.of(family as usize)[0] as usize] - first_ps;
-        let starts: Vec<Start> =
-            (0..families.count as u32).map(|family| Start { at_ps: start(family), family }).collect();
-        let roots: Vec<i64> =
-            (0..trace.len()).filter(|&row| trace.is_root(row)).map(|row| trace.arrival_ps[row] - first_ps).collect();
-        let span_ps = roots[roots.len() - 1];
-        let cycle_ps = (span_ps > 0).then(|| span_ps + (span_ps / (roots.len() as i64 - 1)).max(1));
+        let rhythm = Rhythm::of(trace, &parts, families.count);
+        let starts = (0..).zip(&rhythm.starts_ps).map(|(family, &at_ps)| Start { at_ps, family }).collect();
         let owner = owners(trace, &families.of_row);
-        let ticks = Ticks::of(roots);
-        Prepared { first_ps, first: trace.trajectories(), parts, owner, starts, cycle_ps, ticks }
+        Prepared { first: trace.trajectories(), parts, owner, starts, rhythm }
     }
 
     /// Draws the families of `source`, of which this is, anew.
@@ -90,7 +80,7 @@ impl Prepared {
     pub fn draw(&self, source: &Workload, options_json: &str) -> Result<Workload, InputError> {
         let fault = |message: String| InputError::in_field("bootstrap", message);
         let options: Options = serde_json::from_str(options_json).map_err(|error| fault(error.to_string()))?;
-        let blocks = options.blocks.zip(self.cycle_ps);
+        let blocks = options.blocks.zip(self.rhythm.cycle_ps);
         if let Some((blocks, cycle_ps)) = blocks
             && (blocks.length_ps < 1 || blocks.near_ps < 0 || cycle_ps / blocks.length_ps > BLOCKS_MAX)
         {
@@ -127,8 +117,10 @@ impl Prepared {
                 all.picks.extend(here.map(|&row| {
                     let time_ps = match cycle_ps {
                         _ if !trace.is_root(row as usize) => trace.arrival_ps[row as usize],
-                        Some(cycle_ps) => self.first_ps + self.ticks.at(moved(row) - lap * cycle_ps, cycle_ps),
-                        None => self.first_ps + moved(row),
+                        Some(cycle_ps) => {
+                            self.rhythm.first_ps + self.rhythm.ticks.at(moved(row) - lap * cycle_ps, cycle_ps)
+                        }
+                        None => self.rhythm.first_ps + moved(row),
                     };
                     Pick { row, time_ps }
                 }));

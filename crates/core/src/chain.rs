@@ -94,6 +94,11 @@ impl Chains {
         self.segments + request
     }
 
+    /// Segments of all kinds where there are so many requests: above all that name any.
+    pub fn segments_with(&self, requests: u32) -> u32 {
+        self.segments + requests
+    }
+
     /// Whether a request may find in the cache what another one is still generating. A later turn
     /// of the same session does not: it waits for the end.
     pub fn generated_is_shared(&self) -> bool {

@@ -68,6 +68,10 @@ pub struct Pool {
     pub router: Router,
     #[serde(default)]
     pub instances: Instances,
+    /// Of a decode pool: what its servers take of each request before it joins a replica's queue, beside the
+    /// front end that all requests pass. When tokens are with clients, [`Run::front`] says.
+    #[serde(default)]
+    pub front: FrontEnd,
     /// Where hand-overs leave or enter each replica; none if they cross [`Handover::links`] alone.
     #[serde(default)]
     pub ports: Vec<Port>,
@@ -122,6 +126,9 @@ pub fn check(run: &Run) -> Result<(), InputError> {
         fault(pool.replicas == 0, "replicas must be at least 1")?;
         fault(logs && pool.data.ranks > 1, "passes are logged of a single rank")?;
         pool.data.check()?;
+        pool.front.check().or_else(|wrong| fault(true, wrong))?;
+        fault(pool.front.stream_ps > 0, "stream_ps is the run's")?;
+        fault(pool.role != Role::Decode && !pool.front.takes_nothing(), "a front end of its own has a decode pool")?;
         pool.pipeline.as_ref().map_or(Ok(()), |pipeline| pipeline.check(pool))?;
         router::check(&pool.router, pool.instances)?;
         pool.step_time.check().or_else(|wrong| fault(true, wrong))?;

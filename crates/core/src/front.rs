@@ -9,7 +9,7 @@ use std::collections::BinaryHeap;
 /// Reading, tokenising and dispatching happen before the router sees a request; a token is on its
 /// way to the client after the pass that made it.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub struct FrontEnd {
     pub request_ps: i64,
     pub prompt_token_ps: i64,
@@ -21,6 +21,11 @@ impl FrontEnd {
     pub fn ready_ps(&self, trace: &Trace, request: u32, now_ps: i64) -> i64 {
         let tokens = i64::from(trace.input_tokens[request as usize]);
         now_ps.saturating_add(self.request_ps).saturating_add(self.prompt_token_ps.saturating_mul(tokens))
+    }
+
+    /// Whether requests pass it at once.
+    pub fn takes_nothing(&self) -> bool {
+        self.request_ps == 0 && self.prompt_token_ps == 0
     }
 
     /// Rows of the trace by the time they are with the router, if they come at their own times.

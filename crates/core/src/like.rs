@@ -8,7 +8,8 @@
 //! all.
 
 pub(crate) mod families;
-pub(crate) mod ticks;
+pub(crate) mod rhythm;
+mod ticks;
 
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +19,7 @@ use crate::trace::NONE;
 use crate::transform::{Content, Parts, Pick, Selection, Unit, owners};
 use crate::workload::{HORIZON_PS, Workload};
 use families::Families;
-use ticks::Ticks;
+use rhythm::Rhythm;
 
 /// Different blocks that follow a common beginning, at least.
 const COMMON_FROM: u32 = 16;
@@ -27,6 +28,8 @@ const STRETCH_STARTS: usize = 50;
 /// How far away, in stretches, a stretch may be drawn from.
 const NEAR: i64 = 2;
 const PS_PER_S: f64 = 1e12;
+/// Times what arrives before the horizon on average: no draw comes near it.
+const FAR_TOO_MANY: f64 = 8.0;
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -44,13 +47,8 @@ pub struct Model<'w> {
     source: &'w Workload,
     parts: Parts,
     owner: Vec<u32>,
-    /// When each family starts, from the first.
-    starts_ps: Vec<i64>,
-    /// After which rates repeat; none where all start at once.
-    cycle_ps: Option<i64>,
+    rhythm: Rhythm,
     stretch_ps: i64,
-    /// When requests can arrive, from the first.
-    ticks: Ticks,
     common_blocks: u64,
     common_uses: u64,
 }
@@ -94,24 +92,15 @@ impl<'w> Model<'w> {
         let trace = &source.trace;
         let families = Families::new(trace, COMMON_FROM);
         let parts = Parts::new(&families.of_row, families.count);
-        let first_ps = trace.arrival_ps[0];
-        let starts_ps: Vec<i64> =
-            (0..families.count).map(|family| trace.arrival_ps[parts.of(family)[0] as usize] - first_ps).collect();
-        let arrivals: Vec<i64> =
-            (0..trace.len()).filter(|&row| trace.is_root(row)).map(|row| trace.arrival_ps[row] - first_ps).collect();
-        let span_ps = arrivals[arrivals.len() - 1];
-        // The next arrival would come one gap after the last.
-        let cycle_ps = (span_ps > 0).then(|| span_ps + (span_ps / (arrivals.len() as i64 - 1)).max(1));
-        let cycle = cycle_ps.unwrap_or(1);
-        let stretches = (starts_ps.len() / STRETCH_STARTS).max(1) as i64;
+        let rhythm = Rhythm::of(trace, &parts, families.count);
+        let cycle_ps = rhythm.cycle_ps.unwrap_or(1);
+        let stretches = (families.count / STRETCH_STARTS).max(1) as i64;
         Model {
             source,
             parts,
             owner: owners(trace, &families.of_row),
-            starts_ps,
-            cycle_ps,
-            stretch_ps: (cycle / stretches).max(1),
-            ticks: Ticks::of(arrivals),
+            rhythm,
+            stretch_ps: (cycle_ps / stretches).max(1),
             common_blocks: families.common_blocks,
             common_uses: families.common_uses,
         }
@@ -131,15 +120,14 @@ impl<'w> Model<'w> {
                 if end_ps.is_some() {
                     break;
                 }
-                let message = format!("{most} requests take over 100 days; raise the rate by a duration");
-                return Err(InputError::in_field("requests", message));
+                return Err(too_long(most));
             };
             if end_ps.is_some_and(|end_ps| start_ps >= end_ps) {
                 break;
             }
             arrivals.pass(start_ps);
             self.push_family(&mut selection, &mut arrivals, start_ps, family);
-            if self.cycle_ps.is_none() {
+            if self.rhythm.cycle_ps.is_none() {
                 arrivals.so_far = selection.picks.len(); // nobody comes later
             }
             if selection.picks.len() >= NONE as usize {
@@ -167,18 +155,28 @@ impl<'w> Model<'w> {
         if options.duration_ps.is_some_and(|duration_ps| !(1..=HORIZON_PS).contains(&duration_ps)) {
             return Err(InputError::in_field("duration_s", "not above 0 and at most 100 days"));
         }
-        match (options.requests, options.duration_ps, self.cycle_ps) {
+        match (options.requests, options.duration_ps, self.rhythm.cycle_ps) {
             (None, None, _) => Err(InputError::in_field("requests", "neither these nor a duration is given")),
+            // Told before thousands of millions of arrivals are drawn.
+            (Some(requests), None, Some(cycle_ps))
+                if f64::from(requests) > FAR_TOO_MANY * self.expected(HORIZON_PS, cycle_ps) =>
+            {
+                Err(too_long(requests as usize))
+            }
             (_, None, _) | (None, _, Some(_)) => Ok(1.0),
             (Some(requests), Some(duration_ps), Some(cycle_ps)) => {
-                let expected = self.source.trace.len() as f64 * (duration_ps as f64 / cycle_ps as f64);
-                Ok(f64::from(requests) / expected)
+                Ok(f64::from(requests) / self.expected(duration_ps, cycle_ps))
             }
             (_, Some(_), None) => {
                 let message = "all sessions of the trace start at once: it has no rate; ask for requests only";
                 Err(InputError::in_field("duration_s", message))
             }
         }
+    }
+
+    /// Requests in so long a time, at the trace's own rates.
+    fn expected(&self, duration_ps: i64, cycle_ps: i64) -> f64 {
+        self.source.trace.len() as f64 * (duration_ps as f64 / cycle_ps as f64)
     }
 
     /// How far from its own place a stretch may be drawn.
@@ -189,8 +187,8 @@ impl<'w> Model<'w> {
     /// Which family starts when, up to the horizon.
     fn starts(&self, seed: u64, factor: f64) -> Box<dyn Iterator<Item = (i64, usize)> + '_> {
         let draws = Draws::new(seed, Stream::Stretches);
-        let Some(cycle_ps) = self.cycle_ps else {
-            let count = self.starts_ps.len() as u64;
+        let Some(cycle_ps) = self.rhythm.cycle_ps else {
+            let count = self.rhythm.starts_ps.len() as u64;
             return Box::new((0..).map(move |start| (0, draws.index(start, count) as usize)));
         };
         // A stretch of the source, as long as it takes at the new rate.
@@ -217,12 +215,12 @@ impl<'w> Model<'w> {
 
     /// The families of the stretch from `from_ps` on, and how long after it they start; round the end of the trace.
     fn starts_in(&self, from_ps: i64, cycle_ps: i64) -> impl Iterator<Item = (i64, usize)> + '_ {
-        let at = |time_ps: i64| self.starts_ps.partition_point(|&start_ps| start_ps < time_ps);
+        let at = |time_ps: i64| self.rhythm.starts_ps.partition_point(|&start_ps| start_ps < time_ps);
         let left_ps = cycle_ps - from_ps; // to the end of the trace
         let before_end = at(from_ps)..at(from_ps.saturating_add(self.stretch_ps));
         let beyond = 0..at(self.stretch_ps - left_ps);
-        let before_end = before_end.map(move |family| (self.starts_ps[family] - from_ps, family));
-        before_end.chain(beyond.map(move |family| (self.starts_ps[family] + left_ps, family)))
+        let before_end = before_end.map(move |family| (self.rhythm.starts_ps[family] - from_ps, family));
+        before_end.chain(beyond.map(move |family| (self.rhythm.starts_ps[family] + left_ps, family)))
     }
 
     fn push_family(&self, selection: &mut Selection, arrivals: &mut Counted, start_ps: i64, family: usize) {
@@ -245,20 +243,20 @@ impl<'w> Model<'w> {
 
     /// The last tick at or before `time_ps`.
     fn on_a_tick(&self, time_ps: i64) -> i64 {
-        self.cycle_ps.map_or(time_ps, |cycle_ps| self.ticks.at(time_ps, cycle_ps))
+        self.rhythm.cycle_ps.map_or(time_ps, |cycle_ps| self.rhythm.ticks.at(time_ps, cycle_ps))
     }
 
     fn fit(&self, rate_factor: f64) -> Fit {
-        let sizes = || (0..self.starts_ps.len()).map(|family| self.parts.of(family).len());
+        let sizes = || (0..self.rhythm.starts_ps.len()).map(|family| self.parts.of(family).len());
         Fit {
             source_sha256: self.source.sha256.clone(),
             source_requests: self.source.trace.len(),
-            cycle_s: self.cycle_ps.map(|cycle_ps| cycle_ps as f64 / PS_PER_S),
+            cycle_s: self.rhythm.cycle_ps.map(|cycle_ps| cycle_ps as f64 / PS_PER_S),
             stretch_s: self.stretch_ps as f64 / PS_PER_S,
             near_s: self.near_ps() as f64 / PS_PER_S,
-            ticks: self.ticks.count(),
-            families: self.starts_ps.len(),
-            requests_per_family: self.source.trace.len() as f64 / self.starts_ps.len() as f64,
+            ticks: self.rhythm.ticks.count(),
+            families: self.rhythm.starts_ps.len(),
+            requests_per_family: self.source.trace.len() as f64 / self.rhythm.starts_ps.len() as f64,
             largest_family: sizes().max().unwrap_or(0),
             alone: sizes().filter(|&size| size == 1).count(),
             common_blocks: self.common_blocks,
@@ -266,6 +264,10 @@ impl<'w> Model<'w> {
             rate_factor,
         }
     }
+}
+
+fn too_long(requests: usize) -> InputError {
+    InputError::in_field("requests", format!("{requests} requests take over 100 days; raise the rate by a duration"))
 }
 
 /// How many requests have arrived by a start: those of families go on after it.

@@ -36,6 +36,8 @@ pub enum Due {
     Ready(u32),
     /// The router hears that a prompt is computed.
     Prefilled(u32),
+    /// A decode replica's server has read a request that was sent there; or one that stays there, all of it.
+    Joins(u32),
     /// A hand-over has taken too long, if it is still the request's so-manieth wait.
     Timeout(u32, u32),
 }

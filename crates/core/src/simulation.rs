@@ -99,7 +99,7 @@ pub fn simulate(
             log_passes: run.record.passes,
             log_blocks: run.record.block_ids,
             layerwise: config.role == config::Role::Prefill
-                && run.handover.as_ref().is_some_and(|handover| handover.order.is_layerwise()),
+                && run.handover.as_ref().is_some_and(|handover| handover.order == config::Order::Layerwise),
         };
         let blocks = contents.blocks.as_ref().unwrap_or(&contents.chains);
         let router = router::build(config, run.seed, trace, blocks, policies.next().flatten());

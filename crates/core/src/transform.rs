@@ -297,4 +297,4 @@ fn resample_blocks(trace: &Trace, block_ps: i64, seed: u64) -> Result<Selection,
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -142,7 +142,7 @@ fn a_decode_set_knows_what_its_rows_need() {
         for slot in 0..dice.roll(1, 20) as u32 {
             let finish_at = k + dice.roll(1, 60) as u64;
             let (order, offset) = (u64::from(slot), dice.roll(-40, 90));
-            let member = Member { slot, order, offset, finish_at, burst: None, held: 0, joined: 0 };
+            let member = Member { slot, order, offset, finish_at, burst: None, held: 0, joined: 0, floor: None };
             set.insert(member);
             members.push(member);
             if dice.chance(4) {
@@ -199,7 +199,9 @@ fn a_decode_set_knows_what_rows_that_verify_drafts_need() {
             let held = ((prompt + i64::from(given) - 1) as u32).min(most).div_ceil(block_size);
             let (order, burst) = (u64::from(slot), Some(burst));
             let joined = k - dice.roll(0, 3) as u64;
-            let member = Member { slot, order, offset: prompt - 1, finish_at, burst, held, joined };
+            let stored = prompt - 1 + burst.map_or(0, |burst| burst.given(joined));
+            let floor = dice.chance(2).then(|| stored + dice.roll(0, i64::from(slots)));
+            let member = Member { slot, order, offset: prompt - 1, finish_at, burst, held, joined, floor };
             set.insert(member);
             rows.push((member, place, prompt as u32 - 1 + given));
             if dice.chance(4) {
@@ -218,9 +220,10 @@ fn a_decode_set_knows_what_rows_that_verify_drafts_need() {
             assert_eq!(set.context(k + pass as u64 + 1), i64::from(context));
             let behind = u64::from(if pass == 0 { unknown && ahead } else { ahead });
             for (index, (member, place, _)) in rows.iter().enumerate() {
-                let known = (k + pass as u64 - behind).max(member.joined);
-                let known = member.offset + member.burst.expect("it verifies").given(known);
-                let blocks = (known as u32 + slots).min(most).div_ceil(block_size).max(held[index]);
+                let known = k + pass as u64 - behind;
+                let stored = member.offset + member.burst.expect("it verifies").given(known.max(member.joined));
+                let tokens = member.floor.filter(|_| known < member.joined).unwrap_or(stored + i64::from(slots));
+                let blocks = (tokens as u32).min(most).div_ceil(block_size).max(held[index]);
                 taken += i64::from(blocks - held[index]);
                 held[index] = blocks;
                 stored[index] += draws.at(place + pass as u64);

@@ -46,10 +46,20 @@ fn trace(dice: &mut Dice) -> Trace {
 const ACCEPTANCE: &str = r#"{"kind": "drawn", "counts": [9, 7, 5], "seed": 1}"#;
 
 fn grouped(dice: &mut Dice) -> Vllm {
-    let groups =
-        Groups { window: dice.roll(1, 60) as u32, windows: dice.pick(&[0, 1, 1, 3]), states: dice.pick(&[0, 0, 3]) };
+    let has_state = dice.chance(3);
+    let (count, window, come_first) = (dice.roll(1, 3) as u32, dice.roll(1, 60) as u32, dice.chance(2));
     let engine = vllm(dice);
-    Vllm { enable_prefix_caching: false, groups: Some(groups), num_gpu_blocks: 2 * engine.num_gpu_blocks, ..engine }
+    let drafts = engine.num_speculative_tokens > 0;
+    let caches = engine.enable_prefix_caching
+        && engine.version == Version::V0_32
+        && !(has_state && drafts)
+        && !engine.eagle_block_drop;
+    Vllm {
+        enable_prefix_caching: caches,
+        groups: Some(Groups { count, window, has_state, come_first }),
+        num_gpu_blocks: (1 + count) * engine.num_gpu_blocks,
+        ..engine
+    }
 }
 
 fn vllm(dice: &mut Dice) -> Vllm {

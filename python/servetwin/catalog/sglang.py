@@ -63,6 +63,7 @@ RECORDED = "recorded: every step agrees with recordings of the real scheduler"
 OVERLAP = (
     "unrecorded for the overlap loop, SGLang's default (recorded with disable_overlap_schedule: true, step by step)"
 )
+PIPELINE = "unrecorded for pipeline stages: read from its source (one stage without overlap recorded, step by step)"
 HANDED_OVER = "unrecorded for hand-overs (within a replica, recorded in the loop without overlap)"
 HICACHE = "unrecorded for HiCache (what is on the device only, recorded in the loop without overlap)"
 
@@ -110,6 +111,7 @@ def resolve_sglang(spec: Spec, engine: SglangEngine, role: str) -> ResolvedEngin
     _check_pool(spec, engine, pool, room)
     _check_windows(spec, apart, pool, page, chunk)
     rows = _max_running_requests(engine, pool, context, shared, V4_REQUESTS if is_v4(model) else None)
+    rules = _rules(engine, role, shared.pipeline)
     options = {
         "name": engine.name,
         "version": engine.version,
@@ -129,7 +131,9 @@ def resolve_sglang(spec: Spec, engine: SglangEngine, role: str) -> ResolvedEngin
         "disable_priority_preemption": engine.disable_priority_preemption,
         "schedule_low_priority_values_first": engine.schedule_low_priority_values_first,
         "priority_scheduling_preemption_threshold": engine.priority_scheduling_preemption_threshold,
-        "disable_overlap_schedule": engine.disable_overlap_schedule,
+        # Stages turn overlap off (_pipeline_parallel_overlap_disable in arg_groups/overrides.py).
+        "disable_overlap_schedule": engine.disable_overlap_schedule or shared.pipeline > 1,
+        "pp_max_micro_batch_size": engine.pp_max_micro_batch_size,
         "ignore_eos": engine.ignore_eos,
         "hicache": sglang_hicache(spec, engine, model, gpu, kv, pool),
         "window": None if apart is None else apart.describe(pool, page),
@@ -138,7 +142,7 @@ def resolve_sglang(spec: Spec, engine: SglangEngine, role: str) -> ResolvedEngin
     }
     return ResolvedEngine(
         title="SGLang",
-        rules=_rules(engine, role) if apart is None else WINDOWS.format(_rules(engine, role)),
+        rules=rules if apart is None else WINDOWS.format(rules),
         options=options,
         model=model,
         gpu=gpu,
@@ -180,13 +184,15 @@ def _tokens_of_decode(engine: SglangEngine, drafting: Drafting) -> int:
     return max(pages * page * topk, verified)
 
 
-def _rules(engine: SglangEngine, role: str) -> str:
+def _rules(engine: SglangEngine, role: str, stages: int) -> str:
     if role != "aggregated":
         return HANDED_OVER if engine.drafting is None else f"{HANDED_OVER}; {SPECULATION}"
     if engine.drafting is not None:
         return SPECULATION
     if engine.enable_hierarchical_cache:
         return HICACHE
+    if stages > 1:
+        return PIPELINE
     return RECORDED if engine.disable_overlap_schedule else OVERLAP
 
 
@@ -251,10 +257,11 @@ def mem_fraction_static(engine: SglangEngine, gpu: Gpu, shared: Ranks, chunk: in
     graphs = decode_graph_rows(gpu, shared.stage)
     if engine.max_running_requests is not None:
         graphs = min(graphs, engine.max_running_requests)
-    # Prefill graphs are captured up to the chunk, or none where it is off, and never above a given pool.
-    prefills = len(prefill_graph_sizes(min(chunk or 0, engine.max_total_tokens or chunk or 0)))
+    # Prefill graphs are captured up to the chunk, or none where it is off or there are stages, and never above a pool.
+    largest = 0 if shared.pipeline > 1 else min(chunk or 0, engine.max_total_tokens or chunk or 0)
+    prefills = len(prefill_graph_sizes(largest))
     computed = max(chunk or engine.max_prefill_tokens, 2048)
-    reserved = 512 + 1.5 * computed + shared.stage / 8 * 1024 + 2 * graphs + 8 * prefills
+    reserved = 512 + 1.5 * computed + shared.stage * shared.pipeline / 8 * 1024 + 2 * graphs + 8 * prefills
     if shared.data > 1:
         reserved += graphs * shared.data * (4.5 if graphs > 300 else 3)
     if gpu.smi_mib > 60 * 1024:
@@ -272,7 +279,7 @@ def _memory(
     fraction = mem_fraction_static(engine, gpu, shared, chunk)
     return Memory(
         total=gpu.memory_bytes,
-        usable=int((gpu.memory_bytes - CONTEXT_BYTES - distributed_bytes(shared.stage)) * fraction),
+        usable=int((gpu.memory_bytes - CONTEXT_BYTES - distributed_bytes(shared.stage * shared.pipeline)) * fraction),
         weights=weight_bytes(model, stored_weights(spec, model), shared),
         activations=0,
         runtime=0,

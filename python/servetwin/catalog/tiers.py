@@ -64,7 +64,7 @@ def _below(spec: Spec, name: str, tier: TierBelow, block_bytes: int) -> dict[str
     blocks = tier.blocks
     if blocks is None:
         assert tier.capacity_gib is not None
-        blocks = int(tier.capacity_gib * GIB) // block_bytes
+        blocks = _blocks(tier.capacity_gib, block_bytes)
     if not 1 <= blocks <= MAX_COUNT:
         raise spec.source.problem(
             ("tiers", name, "capacity_gib"),
@@ -97,7 +97,7 @@ def sglang_hicache(
     if engine.hicache_size is not None:
         tokens = engine.hicache_size * 10**9 // token_bytes
     else:
-        tokens = int(pool_tokens * (2.0 if engine.hicache_ratio is None else engine.hicache_ratio))
+        tokens = int(pool_tokens * min(2.0 if engine.hicache_ratio is None else engine.hicache_ratio, 1e15))
     tokens = (tokens // engine.page_size + 1) * engine.page_size
     if tokens >= 2**31:
         raise spec.source.problem(
@@ -149,12 +149,17 @@ def _copies(spec: Spec, model: Model | None) -> int:
 
 def _vllm_blocks(spec: Spec, gib: float, block_bytes: int, copies: int) -> int:
     room = -(-block_bytes * copies // HOST_PAGE_BYTES) * HOST_PAGE_BYTES
-    blocks = int(gib * GIB) // room
-    if blocks == 0:
+    blocks = _blocks(gib, room)
+    if not 1 <= blocks <= MAX_COUNT:
         raise spec.source.problem(
             ("engine", "kv_offloading_size"),
-            "smaller than a block",
+            "smaller than a block" if blocks < 1 else "more blocks than can be counted",
             found=f"{gib:g} GiB",
-            wanted=f"at least {room:,} bytes ({room / GIB:.2g} GiB)",
+            wanted=f"{room / GIB:.2g} to {room * MAX_COUNT / GIB:.2g} GiB; a block takes {room:,} bytes",
         )
     return blocks
+
+
+def _blocks(gib: float, block_bytes: int) -> int:
+    # More than can be counted is as good as infinity, which is no integer.
+    return int(min(gib, 1e15) * GIB) // block_bytes

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import ExitCode, InputError
+from .options import StudyOrSpec, Trial, no_trial
 
 if TYPE_CHECKING:
     from .._core import Trace
@@ -19,13 +20,8 @@ WHOLE = "workload.parquet"
 
 
 def deploy(
-    what: Annotated[
-        Path,
-        typer.Argument(help="A study's folder, or a spec.", metavar="STUDY|SPEC", readable=False, show_default=False),
-    ],
-    trial: Annotated[
-        int | None, typer.Argument(help="Of the study; the one it chose if left out.", show_default=False)
-    ] = None,
+    what: StudyOrSpec,
+    trial: Trial = None,
     to: Annotated[
         str | None,
         typer.Option(
@@ -111,8 +107,7 @@ def _chosen(what: Path, trial: int | None) -> tuple[Spec, Trace | None]:
     from ..spec import load_spec
 
     if not what.is_dir():
-        if trial is not None:
-            raise InputError("never read: a spec has no trials", field="trial", found=str(trial))
+        no_trial(trial)
         return load_spec(what), None
     study = finished(resume(what))
     one, point = study.shown(trial)

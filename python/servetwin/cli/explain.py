@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..errors import InputError
-from .options import Settings, TraceFile
+from .options import Settings, StudyOrSpec, TraceFile, Trial, no_trial
 
 if TYPE_CHECKING:
     from ..plan.finished import Finished
 
 
 def explain(
-    what: Annotated[
-        Path,
-        typer.Argument(help="A study's folder, or a spec.", metavar="STUDY|SPEC", readable=False, show_default=False),
-    ],
-    trial: Annotated[
-        int | None, typer.Argument(help="Of the study; the one it chose if left out.", show_default=False)
-    ] = None,
+    what: StudyOrSpec,
+    trial: Trial = None,
     trace: TraceFile = None,
     set_: Settings = None,
     replications: Annotated[int, typer.Option(help="Of each run that is compared; 19 or more.")] = 20,
@@ -33,6 +27,7 @@ def explain(
     """
     import json
 
+    from ..explain import CONFIDENCE
     from ..explain import explain as run
     from ..explain.kept import keep
     from ..plan.finished import finished
@@ -40,9 +35,18 @@ def explain(
     from ..report.explain import print_explanation
     from ..report.plan import point_said
     from ..report.study.page import write_page
+    from ..result.intervals import least_replications
     from ..simulation import with_trace
     from ..spec import load_spec
 
+    least = least_replications(CONFIDENCE)
+    if replications < least:
+        raise InputError(
+            f"too few for intervals of {CONFIDENCE:.0%}",
+            file="--replications",
+            found=str(replications),
+            wanted=f"at least {least}; 20 is usual",
+        )
     study: Finished | None = None
     said: str | None = None
     about: dict[str, Any] = {}
@@ -61,8 +65,7 @@ def explain(
         about = {"trial": one.number, "load": point.load}
         said = point_said(point, study.answer)
     else:
-        if trial is not None:
-            raise InputError("never read: a spec has no trials", field="trial", found=str(trial))
+        no_trial(trial)
         spec = load_spec(what, set_ or ())
         if trace is not None:
             spec = with_trace(spec, trace)

@@ -9,7 +9,7 @@ import json
 from typing import Any
 
 from .kubernetes import CONFIG_FOLDER, config_map, config_volume, documents, environment, resources, secret
-from .process import CONFIG, Plan, Process
+from .process import Plan, Process
 from .router import dynamo_environment
 
 RUNTIME = "1.3.1"
@@ -82,12 +82,12 @@ def _worker(plan: Plan, process: Process, image: str, *, events: bool) -> dict[s
 def _arguments(process: Process, *, events: bool) -> list[str]:
     """Dynamo's own names of a worker's part, in place of those of the engine's own server."""
     model = {"vllm": "--model", "sglang": "--model-path", "trtllm": "--model-path"}[process.engine]
-    found = process.arguments(model_flag=model, config=f"{CONFIG_FOLDER}/{CONFIG}")
+    found = process.arguments(model_flag=model, folder=f"{CONFIG_FOLDER}/")
+    if process.engine != "sglang" and process.role != "aggregated":
+        found += ["--disaggregation-mode", process.role]
     if process.engine == "trtllm":
         found[found.index("--config")] = "--extra-engine-args"
-        return [*found, *(["--publish-events-and-metrics"] if events else [])]
-    if process.engine == "vllm" and process.role != "aggregated":
-        found += ["--disaggregation-mode", process.role]
+        return [*found, *(["--publish-events-and-metrics"] if events and process.role != "decode" else [])]
     if events and process.role != "decode":
         found += ["--kv-events-config", json.dumps(EVENTS)]
     return found

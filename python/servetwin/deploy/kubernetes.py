@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from .process import CONFIG, SIDE_CHANNEL_PORT, Process
+from .process import SIDE_CHANNEL_PORT, Process
 
 HF_SECRET = "hf-token-secret"
 """A secret with HF_TOKEN, for weights that need one."""
@@ -57,9 +57,13 @@ def config_map(name: str, process: Process) -> dict[str, Any] | None:
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": {"name": f"{name}-engine"},
-        "data": {CONFIG: process.config},
+        "metadata": {"name": _config_name(name, process)},
+        "data": {process.config_file: process.config},
     }
+
+
+def _config_name(name: str, process: Process) -> str:
+    return f"{name}-engine" if process.role == "aggregated" else f"{name}-{process.role}-engine"
 
 
 CONFIG_FOLDER = "/etc/servetwin"
@@ -69,7 +73,7 @@ def config_volume(name: str, process: Process) -> tuple[dict[str, Any], dict[str
     """What a pod and its container need to read it; empty for engines that take flags."""
     if process.config is None:
         return {}, {}
-    volume = {"name": "engine", "configMap": {"name": f"{name}-engine"}}
+    volume = {"name": "engine", "configMap": {"name": _config_name(name, process)}}
     return {"volumes": [volume]}, {"volumeMounts": [{"name": "engine", "mountPath": CONFIG_FOLDER}]}
 
 

@@ -11,7 +11,6 @@ from ..catalog.named import model_name
 from ..catalog.published import REPOSITORIES
 from ..errors import InputError
 from ..spec import Spec
-from ..spec.engine import TITLES
 from .flags import Flag, checked, engine_flags, table_of, words
 
 COMMANDS = {
@@ -29,8 +28,8 @@ IMAGES = {
 MACHINE_GPUS = 8
 """Where the spec names no cluster."""
 
-CONFIG = "engine.yaml"
-"""TensorRT-LLM's options."""
+CONFIG = {"aggregated": "engine.yaml", "prefill": "prefill.yaml", "decode": "decode.yaml"}
+"""TensorRT-LLM's options, by role."""
 
 NIXL, NIXL_PUSH = ({"kv_connector": name, "kv_role": "kv_both"} for name in ("NixlConnector", "NixlPushConnector"))
 """vLLM's connectors on both sides of a hand-over (docs/features/nixl_connector_usage.md); from stages, the second
@@ -77,13 +76,17 @@ class Process:
     def image(self) -> str:
         return IMAGES[self.engine].format(version=self.spec.engine.version)
 
-    def arguments(self, *, model_flag: str | None = None, config: str = CONFIG) -> list[str]:
-        """Behind the command. `model_flag`: where the model is no first argument; `config`: where the file lies."""
+    @property
+    def config_file(self) -> str:
+        return CONFIG[self.role]
+
+    def arguments(self, *, model_flag: str | None = None, folder: str = "") -> list[str]:
+        """Behind the command. `model_flag`: where the model is no first argument; `folder`: where the config lies."""
         own = {"vllm": None, "sglang": "--model-path", "trtllm": None}[self.engine]
         flag = model_flag or own
         first = [self.model] if flag is None else [flag, self.model]
         if self.engine == "trtllm":
-            return [*first, "--config", config]
+            return [*first, "--config", f"{folder}{self.config_file}"]
         return [*first, *words([*self.flags, *self.handover])]
 
     @property
@@ -92,7 +95,7 @@ class Process:
         if self.engine != "trtllm":
             return None
         options: dict[str, Any] = {}
-        for flag in self.flags:
+        for flag in [*self.flags, *self.handover]:
             inner = options
             *above, last = flag.name.replace("-", "_").split(".")
             for name in above:
@@ -128,6 +131,13 @@ class Plan:
 
 def make_plan(spec: Spec, name: str, *, weights: str | None, draft_model: str | None) -> Plan:
     """Every process of a spec. Raises InputError where an engine cannot be told what the spec says."""
+    if spec.handover is not None and spec.handover.layerwise:
+        raise InputError(
+            "no hand-over layer by layer is written: MoRIIOConnector has to be told the addresses of its proxy",
+            field="handover.layerwise",
+            found="true",
+            wanted="false",
+        )
     model = _weights(spec, weights)
     found = []
     machine = MACHINE_GPUS if spec.cluster is None else spec.cluster.gpus_per_node
@@ -157,13 +167,6 @@ def _handover(spec: Spec, role: str, *, pushes: bool) -> list[Flag]:
     if role == "aggregated":
         return []
     table = table_of(spec)
-    if spec.handover is not None and spec.handover.layerwise:
-        raise InputError(
-            "no hand-over layer by layer is written: MoRIIOConnector has to be told the addresses of its proxy",
-            field="handover.layerwise",
-            found="true",
-            wanted="false",
-        )
     if spec.engine.name == "vllm":
         return [Flag(checked(table, "kv-transfer-config"), NIXL_PUSH if pushes else NIXL, "handover")]
     if spec.engine.name == "sglang":
@@ -173,4 +176,6 @@ def _handover(spec: Spec, role: str, *, pushes: bool) -> list[Flag]:
         ]
         port = Flag(checked(table, "disaggregation-bootstrap-port"), BOOTSTRAP_PORT, "handover")
         return [*flags, port] if role == "prefill" else flags
-    raise InputError("no hand-over is written", field="pools", found=TITLES[spec.engine.name])
+    # No overlap scheduler of context servers (TensorRT-LLM's docs/source/features/disagg-serving.md).
+    context = [Flag(checked(table, "disable-overlap-scheduler"), True, "handover")] if role == "prefill" else []
+    return [*context, Flag(f"{checked(table, 'cache-transceiver-config')}.backend", "DEFAULT", "handover")]

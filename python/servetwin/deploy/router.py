@@ -67,6 +67,16 @@ def gateway_arguments(engine: str, router: Router) -> list[str] | None:
     return found
 
 
+def orchestrator_router(router: Router) -> dict[str, object] | None:
+    """Of `trtllm-serve disaggregated` (tensorrt_llm/serve/router.py); None if it has no such policy."""
+    known: dict[str, dict[str, object]] = {
+        "round_robin": {"type": "round_robin"},
+        "least_requests": {"type": "load_balancing", "use_tokens": False},
+        "least_tokens": {"type": "load_balancing", "use_tokens": True},
+    }
+    return known.get(router.kind)
+
+
 def dynamo_environment(router: Router) -> dict[str, str] | None:
     """What tells Dynamo's frontend how to route; None if it has no such policy."""
     mode = DYNAMO.get(router.kind)

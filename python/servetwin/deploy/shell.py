@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import shlex
 
-from .process import BOOTSTRAP_PORT, CONFIG, SIDE_CHANNEL_PORT, Plan, Process
-from .router import gateway_arguments
+import yaml
+
+from .process import BOOTSTRAP_PORT, SIDE_CHANNEL_PORT, Plan, Process
+from .router import gateway_arguments, orchestrator_router
 
 FIRST_PORT = {"aggregated": 8000, "prefill": 8100, "decode": 8200}
 ROUTER_PORT = 9000
 WIDTH = 100
+ORCHESTRATED = "disagg.yaml"
+"""What `trtllm-serve disaggregated` reads."""
 
 
 def scripts(plan: Plan) -> dict[str, str]:
-    """A script a pool, `engine.yaml` where TensorRT-LLM reads one, and `router.sh` where one router has the policy."""
+    """A script a pool, a file of options where TensorRT-LLM reads one, `router.sh` where one router has the policy."""
     files = {}
     for process in plan.processes:
         name = "serve" if process.role == "aggregated" else process.role
         if process.config is not None:
-            files[CONFIG] = process.config
+            files[process.config_file] = process.config
         files[f"{name}.sh"] = _script(plan, process, f"{name}.sh")
-    router = _router(plan)
+    orchestrated = plan.engine == "trtllm" and plan.disaggregated
+    if orchestrated:
+        files[ORCHESTRATED] = _orchestrated(plan)
+    router = _orchestrator() if orchestrated else _router(plan)
     if router is not None:
         files["router.sh"] = router
     elif sum(process.replicas for process in plan.processes) > 1:
@@ -109,4 +116,26 @@ def _router(plan: Plan) -> str | None:
 # In front of all replicas on this machine; on others, their addresses go in place of localhost.
 set -euo pipefail
 exec {one_line(words)}
+"""
+
+
+def _orchestrated(plan: Plan) -> str:
+    """Where TensorRT-LLM's servers are (its docs/source/features/disagg-serving.md)."""
+    config: dict[str, object] = {"hostname": "0.0.0.0", "port": ROUTER_PORT, "backend": "pytorch"}
+    for process, servers in zip(plan.processes, ("context_servers", "generation_servers"), strict=True):
+        urls = [f"localhost:{FIRST_PORT[process.role] + i}" for i in range(process.replicas)]
+        router = orchestrator_router(process.spec.router)
+        if router is None:
+            plan.notes.append(
+                f"router: {process.spec.router.kind} is no policy of trtllm-serve disaggregated; its default is left"
+            )
+        config[servers] = {"num_instances": process.replicas, **({"router": router} if router else {}), "urls": urls}
+    return yaml.dump(config, Dumper=yaml.SafeDumper, sort_keys=False)
+
+
+def _orchestrator() -> str:
+    return f"""#!/usr/bin/env bash
+# In front of all replicas on this machine; on others, their addresses go into {ORCHESTRATED} in place of localhost.
+set -euo pipefail
+exec trtllm-serve disaggregated --config_file {ORCHESTRATED}
 """

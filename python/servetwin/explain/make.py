@@ -15,7 +15,8 @@ from ..simulation import simulate
 from ..spec import Spec
 from ..workload import open_workload
 from .binding import Binding, Link, bindings, link
-from .changes import Changed, changes, chosen, compared, figure, tried
+from .changes import changes
+from .effects import Changed, chosen, compared, figure, tried
 from .parts import Split, splits
 from .passes import DecodePass, decode_pass
 
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 
 MOST = 3
 """Changes that help, and that hurt."""
+
+
+CONFIDENCE = 0.9
+"""Of intervals, unless another is given."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +96,7 @@ def explain(
     *,
     axes: Mapping[str, list[Any]] | None = None,
     replications: int = 20,
-    confidence: float = 0.9,
+    confidence: float = CONFIDENCE,
     workers: int | None = None,
 ) -> Explanation:
     """Runs the deployment, and what an engineer would try instead.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._core import __version__
 from ..errors import InputError, SpecError
+from ..files import absolute
 from ..simulation import with_trace
 from ..spec import Spec, make_spec
 from ..workload import open_workload
@@ -58,7 +59,7 @@ def create(path: Path, spec: Spec, trace: str | None) -> Folder:
             "spec": spec.source.data,
             "file": spec.source.file,
             "directory": spec.source.directory,
-            "trace": None if trace is None else str(Path(trace).absolute()),
+            "trace": None if trace is None else absolute(trace),
             "workload_sha256": opened.sha256,
         }
     )

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
+from ..files import STUDY
 from .runs import Outcome, Run
 
-FILE = "study.sqlite"
+FILE = STUDY
 
 VERSION = 1
 """Of the tables. It grows when older programs could misread them."""

@@ -92,20 +92,27 @@ def shortcoming(summary: Mapping[str, float], *, stalled: bool) -> str | None:
     """Why a run does not meet its service level at this load; None if it does. Without a level it need only keep up."""
     if stalled:
         return "stalls: a replica stops making progress"
+    found = _missed(summary)
     if not keeps_up(summary):
         grown = int(summary["backlog.end"] - summary["backlog.middle"])
-        return (
-            f"does not keep up: {grown:,} more requests in flight after {int(summary['backlog.arrivals']):,} arrivals"
-        )
-    if summary["completed"] < summary["requests"] and "slo.met" not in summary:
-        return f"{int(summary['requests'] - summary['completed']):,} requests are not served"
+        more = f"{grown:,} more requests in flight after {int(summary['backlog.arrivals']):,} arrivals"
+        return f"{f'{found} and ' if found else ''}does not keep up: {more}"
+    unserved = int(summary["requests"] - summary["completed"])
+    if unserved and "slo.met" not in summary:
+        return f"{unserved:,} requests are not served"
+    if found is None:
+        return None
+    because = f" ({unserved:,} of {int(summary['requests']):,} requests not served)" if unserved else ""
+    return f"{found}{because}"
+
+
+def _missed(summary: Mapping[str, float]) -> str | None:
+    """What of the service level is missed; None without one."""
     if summary.get("slo.met", True):
         return None
     wanted = [key.removesuffix(".met") for key, met in summary.items() if key.startswith("slo.") and not met]
     broken = [key.removeprefix("slo.") for key in wanted if key != "slo"]
-    unserved = int(summary["requests"] - summary["completed"])
-    because = f" ({unserved:,} of {int(summary['requests']):,} requests not served)" if unserved else ""
-    return f"misses {', '.join(broken) if broken else 'the attainment'}{because}"
+    return f"misses {', '.join(broken) if broken else 'the attainment'}"
 
 
 def meets(run: Ran) -> bool:

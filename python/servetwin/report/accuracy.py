@@ -5,21 +5,16 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from ..accuracy.operators import TARGETS, Errors
 from ..timing.operators import provenance
+from .console import plain_table
 
 
 def operator_table(errors: Sequence[Errors]) -> RenderableType:
-    table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False)
-    for column in ("operator", "kind", "GPU"):
-        table.add_column(column, no_wrap=True)
-    for column in ("shapes", "median", "p90", "unmeasured"):
-        table.add_column(column, justify="right", no_wrap=True)
+    table = plain_table("operator", "kind", "GPU", "shapes", "median", "p90", "unmeasured", words=3)
     for one in errors:
         style = "" if one.median <= TARGETS[one.operator] else "yellow"
         other = "" if one.sibling_median is None else f"{one.sibling_median:.1%} by {one.sibling}"

@@ -77,12 +77,17 @@ def _notes(found: Calibration, out: Path) -> list[Text]:
     for name, (count, errors) in found.waited.items():
         shown = ", ".join(f"{TITLES[metric]} {error:+.1%}" for metric, error in errors.items())
         lines.append(f"of {printable(name)}, the {count:,} requests that waited: {shown}")
-    first, last = domain.prompt_tokens
     lines += [
-        f"domain: batches to {domain.batch:,}, mean contexts to {domain.context_tokens:,}, prompts of {first:,} to "
-        f"{last:,} tokens, {domain.requests_per_s[0]:g} to {domain.requests_per_s[1]:g} requests a second",
+        f"domain: batches to {domain.batch:,}, mean contexts to {domain.context_tokens:,}, prompts of "
+        f"{_range(*domain.prompt_tokens)} tokens, {_range(*domain.requests_per_s)} requests a second",
         f"written: {printable(str(out))}; a spec reads it with `timing: {{profile: {printable(out.name)}}}`",
     ]
     if not profile.terms:
         lines.insert(0, "nothing was fitted: the measurements tell no term")
     return [Text(line) for line in lines]
+
+
+def _range(low: float, high: float) -> str:
+    """From and to; one figure where both are shown alike."""
+    shown = [f"{one:,}" if isinstance(one, int) else f"{one:g}" for one in (low, high)]
+    return " to ".join(dict.fromkeys(shown))

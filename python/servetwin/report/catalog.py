@@ -4,25 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from ..catalog import Gpu, Model, Stored
 from ..catalog.formats import BF16, Format
 from ..units import GIB
+from .console import plain_table
 
 CONTEXTS = {"8k": 8_192, "128k": 131_072, "1M": 1_048_576}
 
 RATES = {"BF16": "bf16_flops", "FP8": "fp8_flops", "FP4": "fp4_flops", "INT8": "int8_flops"}
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False)
-    for index, column in enumerate(columns):
-        table.add_column(column, justify="right" if index else "left", no_wrap=True)
-    return table
 
 
 def _lines(lines: dict[str, str]) -> Iterator[Text]:
@@ -35,7 +27,7 @@ def _lines(lines: dict[str, str]) -> Iterator[Text]:
 
 def gpu_table(gpus: Iterable[Gpu]) -> RenderableType:
     """Rates in dense TFLOPS."""
-    table = _table("GPU", "memory GiB", "TB/s", *RATES, "link GB/s", "$ an hour", "listed")
+    table = plain_table("GPU", "memory GiB", "TB/s", *RATES, "link GB/s", "$ an hour", "listed")
     for gpu in gpus:
         rates = [f"{rate / 1e12:,.0f}" if (rate := getattr(gpu, field)) else "" for field in RATES.values()]
         price = ("", "") if gpu.price is None else (f"{gpu.price.usd:.2f}", gpu.price.date)
@@ -68,7 +60,7 @@ def one_gpu(gpu: Gpu) -> RenderableType:
 
 
 def model_table(models: Iterable[Model]) -> RenderableType:
-    table = _table("model", "parameters", "used a token", "weights", "of which experts", "KV at 8k", "128k", "1M")
+    table = plain_table("model", "parameters", "used a token", "weights", "of which experts", "KV at 8k", "128k", "1M")
     for model in models:
         table.add_row(
             model.name,
@@ -104,7 +96,7 @@ def one_model(model: Model, stored: Stored, kv: Format | None) -> RenderableType
     if model.left_out:
         lines["not counted"] = ", ".join(model.left_out)
     lines["simulate"] = _simulated(model)
-    table = _table("context", f"KV in {cache.name}", "KV a token", "FLOPs a token", "bytes a token", "of which KV")
+    table = plain_table("context", f"KV in {cache.name}", "KV a token", "FLOPs a token", "bytes a token", "of which KV")
     for name, context in CONTEXTS.items():
         held, read = model.cache_bytes(context, cache), model.read_bytes(context, cache)
         table.add_row(

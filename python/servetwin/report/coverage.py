@@ -6,9 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from math import sqrt
 from pathlib import Path
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from ..accuracy.coverage.measured import Figure, figures
@@ -18,6 +16,7 @@ from ..accuracy.coverage.worlds import METRICS, REPLICATIONS, Held, coverage
 from ..accuracy.timings import data_folder
 from ..errors import MissingDataError
 from ..timing.curves_model import COMPOSED
+from .console import plain_table
 
 CONFIDENCE = 0.9
 WANTED = (0.85, 0.95)
@@ -41,9 +40,8 @@ def coverage_report(systems: Path | None, workers: int) -> RenderableType:
 
 
 def silicon_table(found: Sequence[Architecture]) -> RenderableType:
-    table = _table("silicon sample: time per output token", "deployments")
-    for name in ("held", "without it: spread", "held"):
-        table.add_column(name, justify="right", no_wrap=True)
+    title = "silicon sample: time per output token"
+    table = plain_table(title, "deployments", "held", "without it: spread", "held", words=2)
     for one in found:
         table.add_row(one.name, f"{one.rows:,}", _styled(one.held), f"{one.composed:.1%}", _styled(one.held_out))
     rows = sum(one.rows for one in found)
@@ -60,10 +58,7 @@ def silicon_table(found: Sequence[Architecture]) -> RenderableType:
 
 
 def worlds_table(kinds: Sequence[Held]) -> RenderableType:
-    table = _table("worlds whose truth is known", "drawn")
-    for metric in METRICS:
-        table.add_column(metric, justify="right", no_wrap=True)
-    table.add_column("all", justify="right", no_wrap=True)
+    table = plain_table("worlds whose truth is known", "drawn", *METRICS, "all", words=2)
     for kind in kinds:
         cells = [_share(kind.held.get(metric), kind.worlds) for metric in METRICS]
         table.add_row(kind.name, str(kind.worlds), *cells, _styled(kind.share))
@@ -79,9 +74,7 @@ def worlds_table(kinds: Sequence[Held]) -> RenderableType:
 
 
 def measured_table(found: Sequence[Figure]) -> RenderableType:
-    table = _table("measured runs", "metric")
-    for name in ("measured", "simulated", "low", "high", "held"):
-        table.add_column(name, justify="right", no_wrap=True)
+    table = plain_table("measured runs", "metric", "measured", "simulated", "low", "high", "held", words=2)
     for one in found:
         numbers = (f"{value:,.1f}" for value in (one.measured, one.simulated, one.low, one.high))
         table.add_row(one.run, one.metric, *numbers, "yes" if one.held else "no", style="" if one.held else "yellow")
@@ -97,13 +90,6 @@ def _lines(found: Sequence[Figure]) -> Iterator[Text]:
     for run in dict.fromkeys(one.run for one in found):
         of_run = [one for one in found if one.run == run]
         yield Text(f"{run}: {sum(one.held for one in of_run)} of {len(of_run)} held")
-
-
-def _table(first: str, second: str) -> Table:
-    table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False)
-    table.add_column(first, no_wrap=True)
-    table.add_column(second, no_wrap=True)
-    return table
 
 
 def _share(held: int | None, worlds: int) -> str:

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from ..explain import Explanation
 from ..explain.binding import FREE, IDLE
-from ..explain.changes import Changed, Effect
+from ..explain.effects import Changed, Effect
 from ..explain.parts import PARTS, Split
 from ..plan.space import described
 from .console import print_wide

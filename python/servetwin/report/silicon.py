@@ -6,9 +6,7 @@ import statistics
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from ..accuracy.silicon.compare import Compared, Comparison
@@ -23,6 +21,7 @@ from ..accuracy.silicon.errors import (
 )
 from ..accuracy.silicon.ranking import Choice, choices
 from ..accuracy.silicon.terms import Fitted
+from .console import plain_table
 
 JUDGED = "other architectures"
 """Of the predictions, the one that counts."""
@@ -46,13 +45,6 @@ def silicon_table(comparison: Comparison) -> RenderableType:
     return Group(*parts)
 
 
-def _table(*columns: str) -> Table:
-    table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False)
-    for index, column in enumerate(columns):
-        table.add_column(column, justify="right" if index else "left", no_wrap=True)
-    return table
-
-
 def _percent(value: float) -> str:
     return f"{value:.1%}"
 
@@ -73,7 +65,7 @@ ERRORS = ("deployments", "TPOT median", "mean", "bias", "TTFT median", "mean", "
 
 
 def _totals(title: str, compared: Sequence[Compared]) -> RenderableType:
-    table = _table(f"{title}: fitted to", *ERRORS)
+    table = plain_table(f"{title}: fitted to", *ERRORS)
     for name, predicted in PREDICTIONS.items():
         found = errors(compared, predicted)
         if found is not None:
@@ -83,7 +75,7 @@ def _totals(title: str, compared: Sequence[Compared]) -> RenderableType:
 
 
 def _groups(title: str, compared: Sequence[Compared], of: Callable[[Compared], str]) -> RenderableType:
-    table = _table(title, *ERRORS, "theirs: TPOT median", "mean", "TTFT mean")
+    table = plain_table(title, *ERRORS, "theirs: TPOT median", "mean", "TTFT mean")
     groups: dict[str, list[Compared]] = defaultdict(list)
     for one in compared:
         groups[of(one)].append(one)
@@ -107,7 +99,7 @@ def _terms(fitted: Fitted) -> RenderableType:
 
 
 def _assumed(comparison: Comparison) -> RenderableType:
-    table = _table("what is assumed of the benchmarks (unfitted, some of them)", *ERRORS)
+    table = plain_table("what is assumed of the benchmarks (unfitted, some of them)", *ERRORS)
     for title, pairs in comparison.assumed:
         table.add_row(title, *_cells(errors_of(pairs)))
     return table
@@ -115,7 +107,7 @@ def _assumed(comparison: Comparison) -> RenderableType:
 
 def _causes(comparison: Comparison) -> RenderableType:
     sample = comparison.sample
-    table = _table("rows of the sample", "")
+    table = plain_table("rows of the sample", "")
     table.columns[0].no_wrap = False
     table.add_row("all", f"{sample.rows:,}")
     compared = sum(one.measured.rows for one in comparison.compared)
@@ -126,7 +118,7 @@ def _causes(comparison: Comparison) -> RenderableType:
 
 
 def ranking_table(comparison: Comparison) -> RenderableType:
-    table = _table(
+    table = plain_table(
         "chosen by, fitted to", "choices", "regret median", "mean", "p90", "best chosen", "within 3 %", "by chance"
     )
     both = [one for one in comparison.compared if one.theirs is not None]

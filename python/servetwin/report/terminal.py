@@ -187,6 +187,9 @@ def said(result: Result) -> Iterator[Line]:
         loaded = f" ({below})" if below else ""
         preemptions = f"{summary['prefix_reuse']:.1%} of input tokens from the prefix cache{loaded}, {preemptions}"
     yield "cache", preemptions, ""
+    if "draft_acceptance_rate" in summary:
+        accepted = f"{summary['draft_acceptance_rate']:.1%} of {summary['drafts']:,.0f} accepted"
+        yield "drafts", f"{accepted}, {summary['acceptance_length']:.2f} tokens a row and pass with the bonus token", ""
     yield from _limits(summary)
     yield from _service_level(result)
     yield from _evidence(result)
@@ -205,9 +208,14 @@ def _requests(result: Result) -> str:
     text = ", ".join(counts) or "none completed"
     if summary.get("prefill_only"):
         text += f" ({summary['prefill_only']:,.0f} prefill only)"
-    if summary.get("duration_s"):
-        text += f" in {summary['duration_s']:,.1f} simulated seconds"
-    return text
+    if not summary.get("duration_s"):
+        return text
+    seconds = f"{summary['duration_s']:,.1f} simulated seconds"
+    ended = summary.get("ended.requests", summary["completed"])
+    if ended == summary["completed"]:
+        return f"{text} in {seconds}"
+    # A warm-up or a window: whose latencies count, and what the rates count (docs/metrics.md).
+    return f"{text} of those that arrived in {seconds}, in which {ended:,.0f} ended"
 
 
 def _limits(summary: Mapping[str, Any]) -> Iterator[Line]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from ..files import umask
+from ..files import STUDY, umask
 from .columns import replication_type, request_types, series_types
 from .process import process_seconds
 from .replications import Replications
@@ -60,10 +60,13 @@ def check_writable(directory: Path) -> None:
             raise InputError("is a file, not a folder for results", file=str(directory))
         parent = next(parent for parent in (directory, *directory.absolute().parents) if parent.exists())
         taken = [name for name in (*FILES, *BESIDE) if (directory / name).is_dir()]
+        study = (directory / STUDY).exists()
     except OSError as error:
         raise InputError(f"cannot be written: {error.strerror}", file=str(directory)) from None
     if taken:
         raise InputError(f"cannot be written: {taken[0]} in it is a folder", file=str(directory))
+    if study:
+        raise InputError("holds a study of `servetwin plan`", file=str(directory), wanted="another folder")
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
         raise InputError(f"cannot be written: no permission for {parent}", file=str(directory))
 

@@ -11,6 +11,9 @@ from ..units import HORIZON_PS, PS_PER_S
 MAX_COUNT = 2**31 - 1
 """Tokens, blocks and rows are 32-bit numbers in the core."""
 
+MAX_REPLICAS = 1_000_000
+"""Of a pool, their data ranks counted: each has a scheduler and a cache."""
+
 Count = Annotated[int, Field(ge=1, le=MAX_COUNT)]
 CountOrZero = Annotated[int, Field(ge=0, le=MAX_COUNT)]
 Share = Annotated[float, Field(ge=0, le=1)]

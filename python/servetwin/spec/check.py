@@ -39,12 +39,17 @@ def _cluster(spec: Spec) -> None:
     if cluster is None or spec.gpus <= cluster.nodes * cluster.gpus_per_node:
         return
     pools = spec.by_pool.values()
-    needs = " and ".join(f"{pool.replicas} replicas of {pool.parallel.gpus} GPUs" for pool in pools)
+    needs = " and ".join(f"{_count(pool.replicas, 'replica')} of {_count(pool.parallel.gpus, 'GPU')}" for pool in pools)
     raise spec.source.problem(
         ("replicas",) if spec.pools is None else ("pools",),
         f"{needs} need {spec.gpus} GPUs, but the cluster has "
         f"{cluster.nodes} × {cluster.gpus_per_node} = {cluster.nodes * cluster.gpus_per_node}",
+        wanted="fewer replicas, or more cluster.nodes",
     )
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number > 1)}"
 
 
 def _workload(spec: Spec) -> None:

@@ -68,6 +68,13 @@ def _sglang(spec: Spec, engine: SglangEngine) -> None:
             found=str(chunk),
             wanted=f"a multiple of {engine.page_size}, or -1 (off)",
         )
+    if engine.pp_max_micro_batch_size is not None and spec.parallel.pipeline == 1:
+        raise problem(
+            ("engine", "pp_max_micro_batch_size"),
+            "a limit on each micro-batch of pipeline stages, and there is one stage",
+            found=str(engine.pp_max_micro_batch_size),
+            wanted="max_running_requests, or parallel.pipeline above 1",
+        )
     graphs = ("disable_prefill_cuda_graph", "disable_cuda_graph_padding")
     for name in (*graphs, "cuda_graph_bs_decode", "cuda_graph_max_bs_decode"):
         if engine.disable_cuda_graph and spec.was_set("engine", name):

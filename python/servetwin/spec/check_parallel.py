@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .base import MAX_REPLICAS
 from .deployment import Spec
 from .engine import SglangEngine, TrtllmEngine, VllmEngine
 
@@ -18,6 +19,13 @@ def check_parallel(spec: Spec) -> None:
 
 def _data(spec: Spec) -> None:
     engine, problem, data = spec.engine, spec.source.problem, spec.parallel.data
+    if spec.replicas * data > MAX_REPLICAS:
+        raise problem(
+            ("parallel", "data"),
+            f"{spec.replicas:,} replicas of as many data ranks are more than can be simulated",
+            found=f"{data:,}",
+            wanted=f"at most {MAX_REPLICAS:,} ranks in all",
+        )
     if data > 1 and isinstance(engine, TrtllmEngine):
         raise problem(
             ("parallel", "data"),
@@ -70,11 +78,15 @@ def _pipeline(spec: Spec) -> None:
             )
 
 
+def _reserves(engine: TrtllmEngine) -> bool:
+    return engine.scheduler_config.capacity_scheduler_policy == "GUARANTEED_NO_EVICT"
+
+
 def _beside_stages(spec: Spec) -> list[tuple[bool, str, str]]:
     """Whether something is there, what it is beside pipeline stages, and what would do instead."""
     engine = spec.engine
     general = [
-        (not isinstance(engine, VllmEngine), f"of {engine.name}", "engine.name: vllm"),
+        (isinstance(engine, TrtllmEngine) and not _reserves(engine), "without GUARANTEED_NO_EVICT", "that policy"),
         (engine.drafting is not None, "together with speculative decoding", "a spec without it"),
     ]
     match engine:

@@ -6,9 +6,6 @@ from .deployment import Spec
 from .engine import TITLES, SglangEngine, TrtllmEngine, VllmEngine
 from .router import KvAwareRouter
 
-FRONT_END = ("request_ms", "prompt_token_us", "stream_ms")
-"""What timing says of the way of a request and of its tokens outside the engine."""
-
 
 def check_pools(spec: Spec) -> None:
     """Raises SpecError for the first thing wrong."""
@@ -58,16 +55,13 @@ def _layerwise(spec: Spec) -> None:
 
 
 def _front_end(spec: Spec) -> None:
-    """All requests pass that of the prefill pool."""
-    timing = None if spec.pools is None else spec.pools.decode.timing
-    given = timing if isinstance(timing, dict) else {}
-    for name in FRONT_END:
-        if name in given:
-            raise spec.by_pool["decode"].source.problem(
-                ("timing", name),
-                "never read: requests pass the front end before their prompts are computed",
-                wanted="it in pools.prefill.timing, or in timing, which both pools take over",
-            )
+    pools = spec.pools
+    if pools is not None and "stream_ms" in pools.decode.own_front and "stream_ms" in pools.prefill.own_front:
+        raise spec.by_pool["prefill"].source.problem(
+            ("timing", "stream_ms"),
+            "never read: tokens come from the decode pool, which has its own",
+            wanted="it left out",
+        )
 
 
 def _engines(spec: Spec) -> None:
@@ -80,9 +74,7 @@ def _engines(spec: Spec) -> None:
             wanted="one engine and version for both pools",
         )
     if isinstance(prefill, TrtllmEngine):
-        raise spec.source.problem(
-            ("engine", "name"), "hand-overs of TensorRT-LLM are not yet modelled", wanted="vllm or sglang, or no pools"
-        )
+        _trtllm(spec)
     _stages(spec)
     _drafting(spec)
 
@@ -108,6 +100,31 @@ def _stages(spec: Spec) -> None:
             found=str(pool.parallel.pipeline),
             wanted="1, or replicas without pools",
         )
+
+
+def _trtllm(spec: Spec) -> None:
+    if spec.handover is not None and spec.handover.local_prefill_tokens is not None:
+        raise spec.source.problem(
+            ("handover", "local_prefill_tokens"),
+            "TensorRT-LLM's conditional disaggregation is not yet modelled",
+            wanted="it left out",
+        )
+    for pool in spec.by_pool.values():
+        assert isinstance(pool.engine, TrtllmEngine)
+        policy = pool.engine.scheduler_config.capacity_scheduler_policy
+        if policy != "GUARANTEED_NO_EVICT":
+            raise pool.source.problem(
+                ("engine", "scheduler_config", "capacity_scheduler_policy"),
+                "in pools, other policies than GUARANTEED_NO_EVICT are not yet modelled",
+                found=policy,
+                wanted="GUARANTEED_NO_EVICT, or no pools",
+            )
+        if pool.engine.batch_wait_timeout_iters:
+            raise pool.source.problem(
+                ("engine", "batch_wait_timeout_iters"),
+                "never read: no pass of these pools has both contexts, which would wait, and generations",
+                wanted="it left out",
+            )
 
 
 def _drafting(spec: Spec) -> None:

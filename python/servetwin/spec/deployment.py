@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field, PrivateAttr
 
 from ..errors import SpecError
-from .base import Count, CountOrZero, Positive, Seed, SpecModel
+from .base import MAX_REPLICAS, Count, CountOrZero, Positive, Seed, SpecModel
 from .engine import Engine, VllmEngine
 from .lines import KeyPath, dotted
 from .pools import Handover, NamedLink, Pools
@@ -102,7 +102,7 @@ class Spec(SpecModel):
     gpu: str | None = None
     parallel: Parallel = Field(default_factory=Parallel)
     engine: Engine = Field(default_factory=VllmEngine)
-    replicas: Annotated[int, Field(ge=1, le=1_000_000)] = 1
+    replicas: Annotated[int, Field(ge=1, le=MAX_REPLICAS)] = 1
     pools: Pools | None = None
     handover: Handover | None = None
     cluster: Cluster | None = None
@@ -131,8 +131,11 @@ class Spec(SpecModel):
 
     @property
     def pushes(self) -> bool:
-        """Whether prefill replicas send prompts' KV of their own accord: vLLM's do so from several stages."""
-        return self.pools is not None and self.by_pool["prefill"].parallel.pipeline > 1
+        """Whether prefill replicas send prompts' KV once they are told where to: vLLM's do so from several stages."""
+        if self.pools is None:
+            return False
+        prefill = self.by_pool["prefill"]
+        return prefill.engine.name == "trtllm" or prefill.parallel.pipeline > 1
 
     @property
     def all_replicas(self) -> int:

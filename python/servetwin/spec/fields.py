@@ -64,10 +64,15 @@ WANTED: dict[str, str] = {
 """What belongs where a type does not tell enough, by dotted path or last name."""
 
 
+def usual(path: KeyPath) -> str | None:
+    """What to write for a field whose type does not tell enough; None for others."""
+    return WANTED.get(dotted(path)) or WANTED.get(str(path[-1]))
+
+
 def what_belongs(path: KeyPath, data: Any) -> str | None:
     """What would be right for a field that is missing."""
     name = str(path[-1])
-    given = WANTED.get(dotted(path)) or WANTED.get(name)
+    given = usual(path)
     if given is not None:
         return given
     for model in _models_at(path[:-1], data):

@@ -99,4 +99,6 @@ def _build(
 
 
 def _problem(error: Exception) -> str:
+    if getattr(error, "problem", None) == "but found another document":
+        return "several documents, and a spec is one"
     return str(getattr(error, "problem", None) or error).splitlines()[0]

@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 from ..errors import SpecError
 from .check import check
 from .deployment import Source, Spec
-from .fields import TAGS, kinds_at, nearest, unknown_key, what_belongs
+from .fields import TAGS, kinds_at, nearest, unknown_key, usual, what_belongs
 from .lines import KeyPath, dotted, parse_document, parse_value, read_text
 from .pool_specs import PoolSource, pool_data
 from .pools import POOLS
@@ -176,7 +176,8 @@ def _problem(details: ErrorDetails, data: dict[str, Any], source: Source) -> Spe
     if kind == "value_error":
         return source.problem(path, str(context["error"]), found=found)
     if kind in ("model_type", "model_attributes_type", "dict_type"):
-        return source.problem(path, "not a mapping", found=found)
+        found = found or ("a list" if isinstance(details["input"], list) else None)
+        return source.problem(path, "not a mapping", found=found, wanted=usual(path))
     if kind == "too_short":
         least = f"at least {context['min_length']}"
         return source.problem(path, "has too few items", found=str(context["actual_length"]), wanted=least)

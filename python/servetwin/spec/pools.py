@@ -6,10 +6,13 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from .base import HORIZON_S, Count, CountOrZero, NotNegative, Positive, SpecModel
+from .base import HORIZON_S, MAX_REPLICAS, Count, CountOrZero, NotNegative, Positive, SpecModel
 
 HORIZON_MS = 1000 * HORIZON_S
 Milliseconds = Annotated[NotNegative, Field(le=HORIZON_MS)]
+
+
+FRONT_END = frozenset({"request_ms", "prompt_token_us", "stream_ms"})
 
 
 class Pool(SpecModel):
@@ -18,12 +21,18 @@ class Pool(SpecModel):
     `engine` holds the options in which this pool's engines differ; the rest stands in place of the spec's own.
     """
 
-    replicas: Annotated[int, Field(ge=1, le=1_000_000)] = 1
+    replicas: Annotated[int, Field(ge=1, le=MAX_REPLICAS)] = 1
     gpu: str | None = None
     parallel: dict[str, Any] | None = None
     engine: dict[str, Any] | None = None
     timing: dict[str, Any] | str | None = None
     router: dict[str, Any] | str | None = None
+
+    @property
+    def own_front(self) -> frozenset[str]:
+        """What the pool's own timing says of the way of a request, and of its tokens, outside the engine."""
+        timing = self.timing if isinstance(self.timing, dict) else {}
+        return FRONT_END & timing.keys()
 
 
 class Pools(SpecModel):
@@ -43,7 +52,8 @@ class Handover(SpecModel):
     descriptors, docs/features/nixl_connector_usage.md); `control_ms` is a guess: one message by way of a proxy inside
     a cluster. `timeout_s` is the engine's own: vLLM 480 (VLLM_NIXL_ABORT_REQUEST_TIMEOUT), SGLang 300
     (SGLANG_DISAGGREGATION_BOOTSTRAP_TIMEOUT and SGLANG_DISAGGREGATION_WAITING_TIMEOUT). With `layerwise` it is that of
-    vLLM's MoRIIOConnector, 60 (kv_connector_extra_config.defer_timeout).
+    vLLM's MoRIIOConnector, 60 (kv_connector_extra_config.defer_timeout). TensorRT-LLM has none, unless its
+    cache_transceiver_config.kv_transfer_timeout_ms is set.
     """
 
     link: str | None = None

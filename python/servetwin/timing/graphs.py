@@ -83,7 +83,9 @@ def _sglang(spec: Spec, options: SglangEngine, engine: ResolvedEngine) -> Captur
         every = (1, 2, 4, 8, 12, *range(16, 257, 8), *range(272, 512, 16), *range(512, largest + 1, 32))
         sizes = {*(size for size in every if size <= largest), largest}
     decode = _ascending(size for size in sizes if size <= engine.rows)
-    prefill = () if options.disable_prefill_cuda_graph else prefill_graph_sizes(engine.options["chunked_prefill_size"])
+    # Stages turn graphs of prompts off (apply_cuda_graph_compatibility in srt/arg_groups/cuda_graph_hook.py).
+    eager = options.disable_prefill_cuda_graph or spec.parallel.pipeline > 1
+    prefill = () if eager else prefill_graph_sizes(engine.options["chunked_prefill_size"])
     return Captured(decode, prefill, not options.disable_cuda_graph_padding)
 
 

@@ -1,25 +1,10 @@
 use std::collections::HashMap;
 
 use super::*;
-use crate::generate::generate;
 use crate::trace::NONE;
+use crate::transform::tests::traffic;
 
 const S: i64 = 1_000_000_000_000;
-
-/// Sessions of one or three turns, some with a prefix that is shared by many.
-fn traffic(requests: u32) -> Workload {
-    let config = format!(
-        r#"{{"requests": {requests}, "seed": 3, "block_tokens": 16,
-            "arrivals": {{"kind": "open", "gaps": {{"cv": 1}}, "rate": {{"kind": "constant", "per_s": 5}}}},
-            "classes": [{{"input_tokens": {{"kind": "lognormal", "p50": 100, "p99": 900}},
-                "output_tokens": {{"kind": "lognormal", "p50": 50, "p99": 200}},
-                "prefix": {{"groups": 3, "tokens": 48, "share": 0.5, "choice": {{"kind": "uniform"}}}},
-                "sessions": {{"turns": {{"kind": "empirical", "values": [1, 3]}},
-                    "new_tokens": {{"kind": "constant", "value": 30}},
-                    "think_time_ms": {{"kind": "constant", "value": 2000}}}}}}]}}"#
-    );
-    generate(&config).unwrap()
-}
 
 fn options(length_s: i64, near_s: i64, seed: u64) -> String {
     let (length_ps, near_ps) = (length_s * S, near_s * S);

@@ -1,9 +1,11 @@
 //! Links, and how a prompt's KV gets from a prefill replica to a decode replica.
 
+use super::trtllm::CapacityPolicy;
 use super::{Engine, Pool, Role, Router, Run, fault};
 use crate::error::InputError;
 use crate::workload::HORIZON_PS;
 use serde::Deserialize;
+use std::mem::discriminant;
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -35,13 +37,7 @@ pub enum Order {
     /// Both are chosen on arrival, and the prompt is computed at once. Each of the model's layers is sent when
     /// the prompt's last pass has computed it, if the decode replica has reserved room by then (vLLM's
     /// MoRIIOConnector in write mode).
-    Layerwise { layers: u32 },
-}
-
-impl Order {
-    pub fn is_layerwise(self) -> bool {
-        matches!(self, Order::Layerwise { .. })
-    }
+    Layerwise,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -64,6 +60,9 @@ pub struct Handover {
     /// `NixlPushConnector`); else it fetches (`NixlConnector`).
     #[serde(default)]
     pub pushes: bool,
+    /// Of the model, layer by layer.
+    #[serde(default)]
+    pub layers: Option<u32>,
     /// Of KV on a decode replica.
     pub bytes_per_token: u64,
     /// What goes with the last part of a prompt.
@@ -118,10 +117,23 @@ fn check_handover(run: &Run, handover: &Handover) -> Result<(), InputError> {
     let in_parts = handover.order == Order::DestinationFirst;
     fault(handover.tail.is_some() && !in_parts, "a tail where the destination asks for what it wants")?;
     fault(handover.pushes && handover.order != Order::SourceFirst, "who reserves first is always sent to")?;
-    fault(handover.order == Order::Layerwise { layers: 0 }, "layers must be at least 1")?;
+    let layerwise = handover.order == Order::Layerwise;
+    fault(layerwise != handover.layers.is_some(), "layers are counted where they are sent by themselves")?;
+    fault(handover.layers == Some(0), "layers must be at least 1")?;
     let staged = |pool: &Pool| pool.pipeline.is_some();
     fault(staged(&run.pools[0]) && !handover.pushes, "prefill replicas with stages push")?;
     fault(staged(&run.pools[1]), "a decode replica has no stages")?;
+    let [prefill, decode] = [&run.pools[0].engine, &run.pools[1].engine];
+    fault(discriminant(prefill) != discriminant(decode), "both pools run one engine")?;
+    fault(layerwise && !matches!(prefill, Engine::Vllm(_)), "vLLM alone sends layer by layer")?;
+    for engine in [prefill, decode] {
+        if let Engine::Trtllm(engine) = engine {
+            fault(handover.order != Order::SourceFirst, "TensorRT-LLM computes prompts first")?;
+            fault(handover.local_prefill_tokens.is_some(), "generation replicas of TensorRT-LLM compute no prompts")?;
+            let pauses = engine.capacity_scheduler_policy != CapacityPolicy::GuaranteedNoEvict;
+            fault(pauses, "pools of TensorRT-LLM without GUARANTEED_NO_EVICT")?;
+        }
+    }
     let keeps_back = |router: &Router| matches!(router, Router::KvAware(options) if options.queue_threshold.is_some());
     fault(keeps_back(&run.pools[1].router), "the router of a decode pool keeps nothing back")?;
     let sglang = |role: Role| {

@@ -64,16 +64,17 @@ pub struct Vllm {
     pub groups: Option<Groups>,
 }
 
-/// KV cache groups beside that of full attention.
+/// KV cache groups beside that of full attention, all alike.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Groups {
-    /// Tokens that layers with a sliding window look back, themselves among them.
+    pub count: u32,
+    /// Tokens that a layer looks back, itself among them.
     pub window: u32,
-    /// Groups of such layers.
-    pub windows: u32,
-    /// Blocks of a request for the state of all groups that have one.
-    pub states: u32,
+    /// Instead, it keeps one state.
+    pub has_state: bool,
+    /// Whether they come before full attention, in whose order blocks are freed.
+    pub come_first: bool,
 }
 
 fn every_pass() -> u32 {
@@ -138,6 +139,9 @@ impl Vllm {
     }
 }
 
+/// Blocks are named by group and content in 32 bits.
+const GROUPS_MAX: u32 = 64;
+
 /// A replica keeps lists by residue of the block size.
 const BLOCK_SIZE_MAX: u32 = 1 << 16;
 
@@ -162,9 +166,15 @@ impl Vllm {
         fault(drafts == 0 && others, "options of speculation without it")?;
         fault(self.prefill_schedule_interval == 0, "prefill_schedule_interval must be at least 1")?;
         if let Some(groups) = &self.groups {
-            fault(self.enable_prefix_caching, "other groups with prefix caching")?;
-            fault(groups.window == 0, "groups.window must be at least 1")?;
-            fault(groups.windows.max(groups.states) > 1 << 12, "more groups than can be")?;
+            fault(groups.window == 0 && !groups.has_state, "groups.window must be at least 1")?;
+            fault(groups.count == 0, "groups.count must be at least 1")?;
+            fault(groups.count > GROUPS_MAX, "more groups than can be")?;
+            let caches = self.enable_prefix_caching;
+            fault(caches && self.version != Version::V0_32, "prefix caching of other groups is modelled for 0.32")?;
+            fault(caches && groups.has_state && drafts > 0, "speculation beside states that are cached")?;
+            fault(caches && groups.has_state && !self.enable_chunked_prefill, "states need chunked prefill")?;
+            fault(caches && self.eagle_block_drop, "drafting heads beside other groups that are cached")?;
+            fault(self.offload.is_some(), "offloading beside other groups")?;
         }
         let Some(offload) = &self.offload else { return Ok(()) };
         fault(offload.blocks == 0, "offload.blocks must be at least 1")?;

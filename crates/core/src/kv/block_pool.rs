@@ -5,9 +5,12 @@
 //! they touch, so a block size of 16 costs about what 512 does. What vLLM does block by block is
 //! unchanged: the order of the free queue, which hashes are evicted, which of two copies is found.
 
+mod others;
+
 use crate::chain::Piece;
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
+use others::Others;
 use rustc_hash::FxBuildHasher;
 
 const NIL: u32 = u32::MAX;
@@ -83,6 +86,8 @@ pub struct BlockPool {
     ends: HashMap<u32, (u32, u32), FxBuildHasher>,
     tables: Vec<Table>,
     found: Vec<(u32, u32, u32)>,
+    /// Blocks with a hash of other groups of layers.
+    others: Others,
     numbers: Option<BlockNumbers>,
 }
 
@@ -101,6 +106,7 @@ impl BlockPool {
             ends: HashMap::default(),
             tables: Vec::new(),
             found: Vec::new(),
+            others: Others::default(),
             numbers: keep_numbers.then(BlockNumbers::default),
         };
         if usable > 0 {
@@ -154,7 +160,8 @@ impl BlockPool {
         let mut unheld = 0;
         let end_of = |run: u32| self.runs[run as usize].hi;
         let private_tail = Piece { segment: private, end: limit };
-        let blocks = self.walk(path.iter().chain(std::iter::once(&private_tail)), limit, end_of, |run, from, upto| {
+        let pieces = path.iter().copied().chain(std::iter::once(private_tail));
+        let blocks = self.walk(pieces, 0, limit, end_of, |run, from, upto| {
             found.push((run, from, upto));
             if self.runs[run as usize].holders == 0 {
                 unheld += upto - from;
@@ -172,7 +179,7 @@ impl BlockPool {
             Some(&(_, end)) => end,
             None => self.runs[run as usize].hi,
         };
-        self.walk(path.iter(), limit, end_of, |_, _, _| {})
+        self.walk(path.iter().copied(), 0, limit, end_of, |_, _, _| {})
     }
 
     /// The runs that lose blocks when the next `taken` are handed out, each with the end it keeps;
@@ -197,16 +204,17 @@ impl BlockPool {
         self.ends.contains_key(&segment)
     }
 
-    /// Follows `pieces` through the cache for at most `limit` blocks, telling `found` of each run
+    /// Follows `pieces` through the cache from block `from` on, for at most `limit` blocks, telling `found` of each run
     /// and the blocks used of it; a run counts up to `end_of` it. Returns the blocks found.
-    fn walk<'p>(
+    fn walk(
         &self,
-        pieces: impl Iterator<Item = &'p Piece>,
+        pieces: impl Iterator<Item = Piece>,
+        from: u32,
         limit: u32,
         end_of: impl Fn(u32) -> u32,
         mut found: impl FnMut(u32, u32, u32),
     ) -> u32 {
-        let mut blocks = 0;
+        let mut blocks = from;
         for piece in pieces {
             let end = piece.end.min(limit);
             if end <= blocks {
@@ -274,7 +282,9 @@ impl BlockPool {
     /// Frees `count` blocks without a hash that no table knows of. Not where block numbers are followed.
     pub fn give_back(&mut self, count: u32) {
         debug_assert!(self.numbers.is_none());
-        self.free_anonymous(0, count);
+        if count > 0 {
+            self.free_anonymous(0, count);
+        }
     }
 
     /// Tells `slot` of blocks taken for it by [`Self::take_unassigned`]: it now holds `held`.
@@ -482,9 +492,10 @@ impl BlockPool {
             self.runs[run as usize].prev = upper;
             if prev == NIL { self.head = upper } else { self.runs[prev as usize].next = upper }
         } else {
-            for table in &mut self.tables {
-                if let Some(position) = table.runs.iter().position(|&held| held == run) {
-                    table.runs.insert(position + 1, upper);
+            let others = self.others.tables_of(segment);
+            for runs in self.tables.iter_mut().map(|table| &mut table.runs).chain(others) {
+                if let Some(position) = runs.iter().position(|&held| held == run) {
+                    runs.insert(position + 1, upper);
                 }
             }
         }
@@ -559,6 +570,7 @@ impl BlockPool {
             assert_eq!(next, table.hashed);
             anonymous += table.anonymous;
         }
+        self.others.check(&self.runs, &mut holders);
         let held: u32 = holders
             .iter()
             .map(|(&run, &count)| {

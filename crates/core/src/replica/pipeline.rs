@@ -316,7 +316,8 @@ impl<'a> Pipelined<'a> {
                 None => ways[index - before].end_ps,
             };
             if end_ps > i64::MIN {
-                self.scheduler.skip_results(first + index as u64, results_ps - self.results_ps[batch]);
+                let gap_ps = results_ps - self.results_ps[batch];
+                self.scheduler.skip_results(first + index as u64, results_ps, gap_ps);
                 self.results_ps[batch] = results_ps;
             }
             batch = if batch + 1 == stages { 0 } else { batch + 1 };

@@ -337,9 +337,9 @@ pub trait Scheduler {
     /// Of a pipeline: `passes` quiet passes are decided, number `pass` first.
     fn skip(&mut self, _pass: u64, _passes: i64) {}
 
-    /// Of a pipeline: the results of pass number `pass`, a quiet one, are in: `gap_ps` after those of the last pass
-    /// of its micro-batch.
-    fn skip_results(&mut self, _pass: u64, _gap_ps: i64) {}
+    /// Of a pipeline: the results of pass number `pass`, a quiet one, are in at `results_ps`: `gap_ps` after those
+    /// of the last pass of its micro-batch.
+    fn skip_results(&mut self, _pass: u64, _results_ps: i64, _gap_ps: i64) {}
 
     /// Of a pipeline: when a pass starts in the first stage, and how long it takes to its results.
     fn log_times(&mut self, _pass: &Pass, _start_ps: i64, _time_ps: i64) {}
@@ -497,8 +497,8 @@ impl Scheduler for AnyScheduler<'_> {
         each!(self, scheduler => scheduler.skip(pass, passes));
     }
 
-    fn skip_results(&mut self, pass: u64, gap_ps: i64) {
-        each!(self, scheduler => scheduler.skip_results(pass, gap_ps));
+    fn skip_results(&mut self, pass: u64, results_ps: i64, gap_ps: i64) {
+        each!(self, scheduler => scheduler.skip_results(pass, results_ps, gap_ps));
     }
 
     fn schedule(&mut self, now_ps: i64, start_ps: i64, results: &mut Results, pass: &mut Pass) -> bool {

@@ -180,8 +180,25 @@ impl<'a> Events<'_, 'a, '_> {
         }
         self.s.requests.routed_ps[request as usize] = now_ps;
         self.s.requests.replica[request as usize] = pick.replica;
-        self.arrive(pick.replica, request, now_ps);
+        self.enter_decode(request, now_ps);
         Ok(true)
+    }
+
+    /// A request is with a decode replica's server, which takes its time.
+    fn enter_decode(&mut self, request: u32, now_ps: i64) {
+        let ready_ps = self.s.run.pools[1].front.ready_ps(self.s.trace, request, now_ps);
+        if ready_ps > now_ps { self.moves.at(ready_ps, Due::Joins(request)) } else { self.join_decode(request, now_ps) }
+    }
+
+    /// It joins the queue of its decode replica, unless it has waited for too long by now.
+    fn join_decode(&mut self, request: u32, now_ps: i64) {
+        let decode = self.s.requests.replica[request as usize];
+        if self.s.requests.handovers.decode_routed_ps[request as usize] == NEVER {
+            self.arrive(decode, request, now_ps); // it stays
+        } else if self.is_wanted(request) {
+            let rank = self.tell_replica(decode, request, now_ps, |scheduler| scheduler.arrive_remote(request, now_ps));
+            self.s.note_rank(request, rank);
+        }
     }
 
     fn choose_decode(&mut self, request: u32, now_ps: i64) -> Result<Pick, Failure> {
@@ -204,7 +221,7 @@ impl<'a> Events<'_, 'a, '_> {
                 self.send_to_decode(request, now_ps)?;
                 self.wait(request, now_ps);
             }
-            Order::Layerwise { .. } => {
+            Order::Layerwise => {
                 self.send_to_decode(request, now_ps)?;
                 self.arrive_at_source(request, now_ps);
             }
@@ -227,8 +244,7 @@ impl<'a> Events<'_, 'a, '_> {
         let row = request as usize;
         self.s.requests.replica[row] = decode;
         self.s.requests.handovers.decode_routed_ps[row] = now_ps;
-        let rank = self.tell_replica(decode, request, now_ps, |scheduler| scheduler.arrive_remote(request, now_ps));
-        self.s.note_rank(request, rank);
+        self.enter_decode(request, now_ps);
         Ok(())
     }
 
@@ -267,7 +283,7 @@ impl<'a> Events<'_, 'a, '_> {
             }
             Order::SourceFirst => {}
             Order::DestinationFirst => self.send_more(request, now_ps),
-            Order::Layerwise { .. } => {
+            Order::Layerwise => {
                 self.wait(request, now_ps);
                 self.all_computed(request, now_ps);
             }
@@ -297,7 +313,7 @@ impl<'a> Events<'_, 'a, '_> {
                     let told_ps = if config.pushes { config.control_ps } else { 0 };
                     self.prepare(request, wanted.tokens, met_ps + told_ps);
                 }
-                Order::Layerwise { .. } => {
+                Order::Layerwise => {
                     // All of a prompt is written, in whole blocks, those that the destination has as well.
                     let block = scheduler::block_size(self.pools[1].setting.engine);
                     let tokens = self.s.trace.input_tokens[request as usize].next_multiple_of(block);
@@ -347,7 +363,7 @@ impl<'a> Events<'_, 'a, '_> {
     fn landed(&mut self, request: u32, now_ps: i64) {
         self.handover(request).flowing = false;
         match self.handovers().config.order {
-            Order::Layerwise { .. } => self.send_layers(request, now_ps),
+            Order::Layerwise => self.send_layers(request, now_ps),
             Order::SourceFirst => {
                 let config = self.handovers().config;
                 self.arrived(request, now_ps);
@@ -433,7 +449,7 @@ impl<'a> Events<'_, 'a, '_> {
             Due::Start(flow) => self.moves.start(flow, now_ps),
             Due::Prefilled(request) if self.is_wanted(request) => self.send_to_decode(request, now_ps)?,
             Due::Ready(request) if self.is_wanted(request) => match self.handovers().config.order {
-                Order::Layerwise { .. } => self.reserved(request, now_ps),
+                Order::Layerwise => self.reserved(request, now_ps),
                 _ => {
                     self.wait(request, now_ps);
                     self.arrive_at_source(request, now_ps);
@@ -444,6 +460,7 @@ impl<'a> Events<'_, 'a, '_> {
                 self.handovers().forget(request);
             }
             Due::Release(request) if self.is_wanted(request) => self.release_source(request, now_ps),
+            Due::Joins(request) => self.join_decode(request, now_ps),
             Due::Timeout(request, wait) => self.timed_out(request, wait, now_ps)?,
             Due::Prefilled(_) | Due::Ready(_) | Due::Arrived(_) | Due::Release(_) => {}
         }

@@ -6,7 +6,6 @@
 //! after the other; those that wait for the link go as one piece, which is the same to the link.
 
 use super::events::Events;
-use crate::config::Order;
 use crate::moves::Flow;
 use crate::scheduler::{LastPass, Move};
 
@@ -42,10 +41,7 @@ impl Layers {
 
 impl Events<'_, '_, '_> {
     fn layer_count(&mut self) -> u32 {
-        match self.handovers().config.order {
-            Order::Layerwise { layers } => layers,
-            Order::SourceFirst | Order::DestinationFirst => unreachable!("asked only of hand-overs layer by layer"),
-        }
+        self.handovers().config.layers.expect("given of hand-overs layer by layer: config::check")
     }
 
     /// A prompt's last pass is certain.

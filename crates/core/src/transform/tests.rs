@@ -1,8 +1,8 @@
 use super::*;
 use crate::generate::generate;
 
-/// Sessions of one or three turns, some with a prefix.
-fn traffic(requests: u32) -> Workload {
+/// Sessions of one or three turns, some with a prefix that is shared by many.
+pub(crate) fn traffic(requests: u32) -> Workload {
     let config = format!(
         r#"{{"requests": {requests}, "seed": 3, "block_tokens": 16,
             "arrivals": {{"kind": "open", "gaps": {{"cv": 1}}, "rate": {{"kind": "constant", "per_s": 5}}}},

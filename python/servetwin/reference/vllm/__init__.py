@@ -5,7 +5,7 @@ then `block_pool.py`, where blocks come from. The native core must give the same
 """
 
 from ..acceptance import Cycle, Drawn
-from .config import EngineConfig
+from .config import EngineConfig, OtherGroups
 from .host import HostConfig
 from .records import PassRecord, RequestRecord, RunRecord, Stuck
 from .run import run
@@ -15,6 +15,7 @@ __all__ = [
     "Drawn",
     "EngineConfig",
     "HostConfig",
+    "OtherGroups",
     "PassRecord",
     "RequestRecord",
     "RunRecord",

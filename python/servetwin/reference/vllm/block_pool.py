@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
+from typing import TypeAlias
+
+Key: TypeAlias = int | tuple[int, int]
+"""Of a block of full attention; or a group beside it, and the same."""
 
 
 class BlockPool:
@@ -18,8 +22,8 @@ class BlockPool:
         self._unhashed_first = unhashed_first
         self._free: OrderedDict[int, None] = OrderedDict.fromkeys(range(1, num_blocks))
         self._holders = [0] * num_blocks
-        self._key_of: list[int | None] = [None] * num_blocks
-        self._by_key: dict[int, OrderedDict[int, None]] = {}
+        self._key_of: list[Key | None] = [None] * num_blocks
+        self._by_key: dict[Key, OrderedDict[int, None]] = {}
 
     @property
     def num_free(self) -> int:
@@ -28,12 +32,12 @@ class BlockPool:
     def is_free(self, block: int) -> bool:
         return self._holders[block] == 0
 
-    def find(self, key: int) -> int | None:
+    def find(self, key: Key) -> int | None:
         """The block that stores this prefix; of several, the one that was inserted first."""
         blocks = self._by_key.get(key)
         return next(iter(blocks)) if blocks else None
 
-    def insert(self, block: int, key: int) -> None:
+    def insert(self, block: int, key: Key) -> None:
         """Makes a full block findable. Others with the same content stay where they are."""
         assert self._key_of[block] is None, "a block is hashed once"
         self._key_of[block] = key

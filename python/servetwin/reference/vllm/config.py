@@ -33,6 +33,19 @@ RULES = {
 
 
 @dataclass(frozen=True)
+class OtherGroups:
+    """Groups of layers, all alike, that do not keep every token."""
+
+    count: int
+    window: int = 0
+    """Tokens that a layer looks back, itself among them."""
+    has_state: bool = False
+    """Instead: it keeps one state, whatever the length."""
+    come_first: bool = True
+    """In the order of groups, before full attention: the first of the model's layers is one of theirs."""
+
+
+@dataclass(frozen=True)
 class EngineConfig:
     """vLLM's options, under the names of the run description.
 
@@ -66,6 +79,8 @@ class EngineConfig:
     num_speculative_tokens_per_batch_size: tuple[tuple[int, int], ...] = ()
     """Drafts by the number of requests in the pass before: from how many on, how many."""
     offload: HostConfig | None = None
+    groups: OtherGroups | None = None
+    """Beside that of full attention."""
     pipeline_parallel_size: int = 1
     """Stages, each with its share of the layers."""
 
@@ -82,6 +97,10 @@ class EngineConfig:
             raise ServetwinError("engine.acceptance is needed with num_speculative_tokens")
         if self.offload and (self.version != "0.32" or not self.enable_prefix_caching):
             raise ServetwinError("offloading is modelled in version 0.32, with prefix caching")
+        if self.groups is not None and (self.offload or self.pipeline_parallel_size > 1):
+            raise ServetwinError("other groups are modelled without offloading and pipeline stages")
+        if self.groups is not None and self.enable_prefix_caching and self.version != "0.32":
+            raise ServetwinError("prefix caching beside other groups is modelled in version 0.32")
         if self.pipeline_parallel_size > 1 and (self.version != "0.32" or self.num_speculative_tokens or self.offload):
             raise ServetwinError("pipeline stages are modelled in version 0.32, without speculation and offloading")
 

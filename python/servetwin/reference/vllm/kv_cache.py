@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from .block_pool import BlockPool, PrefixKeys
 from .config import EngineConfig
+from .groups import GroupTables
 from .state import RequestState
 
 
@@ -23,6 +24,7 @@ class KvCache:
             caching=config.enable_prefix_caching,
             unhashed_first=config.rules.unhashed_blocks_reused_first,
         )
+        self.others = None if config.groups is None else GroupTables(config, config.groups, self.pool)
 
     def name_blocks(self, request: RequestState) -> None:
         """Names the blocks that the request's newest tokens have filled."""
@@ -42,14 +44,23 @@ class KvCache:
             if block is None:
                 break
             hit.append(block)
-        return hit[:-1] if self._drop_last_hit else hit
+        if self._drop_last_hit:
+            hit = hit[:-1]
+        if self.others is not None and self._caching:
+            hit = hit[: self.others.find(request, len(hit))]
+        return hit
 
-    def blocks_to_admit(self, tokens: int, hit: Sequence[int]) -> int:
-        """How many free blocks a waiting request uses up to hold `tokens` tokens.
+    def blocks_to_admit(
+        self, request: RequestState, hit: Sequence[int], tokens: int, ahead: int = 0, *, whole: bool = False
+    ) -> int:
+        """How many free blocks a waiting request uses up to hold `tokens` tokens and `ahead` slots.
 
-        Blocks that it hits and nobody holds leave the free queue too.
+        Blocks that it hits and nobody holds leave the free queue too. `whole`: these are all of its tokens, a test.
         """
-        return max(self._slots(tokens) - len(hit), 0) + sum(map(self.pool.is_free, hit))
+        blocks = max(self._slots(tokens + ahead) - len(hit), 0) + sum(map(self.pool.is_free, hit))
+        if self.others is not None:
+            blocks += self.others.to_admit(request, tokens, ahead, len(hit), whole=whole)
+        return blocks
 
     def missing(self, request: RequestState, tokens: int) -> int:
         """Blocks that a request is yet to take for its first `tokens` tokens."""
@@ -67,6 +78,8 @@ class KvCache:
         self.pool.hold(hit)
         request.blocks = list(hit)
         request.hashed = len(hit)
+        if self.others is not None:
+            self.others.admit(request, len(hit))
         self._extend(request, tokens, ahead)
 
     def grow(self, request: RequestState, tokens: int, ahead: int) -> list[int] | None:
@@ -74,7 +87,11 @@ class KvCache:
 
         Returns the new ones, or None, changing nothing, if too few are free.
         """
-        if self._slots(tokens + ahead) - len(request.blocks) > self.pool.num_free:
+        new = max(self._slots(tokens + ahead) - len(request.blocks), 0)
+        if self.others is not None:
+            self.others.slide(request)
+            new += self.others.missing(request, tokens, ahead)
+        if new > self.pool.num_free:
             return None
         return self._extend(request, tokens, ahead)
 
@@ -86,9 +103,15 @@ class KvCache:
         for index in range(request.hashed, full):
             self.pool.insert(request.blocks[index], request.keys[index])
         request.hashed = max(request.hashed, full)
+        if self.others is not None:
+            self.others.store(request, tokens)
 
     def free(self, request: RequestState) -> None:
+        if self.others is not None and self.others.come_first:
+            self.others.free(request)
         self.pool.release(self.take_away(request))
+        if self.others is not None:
+            self.others.free(request)
 
     def take_away(self, request: RequestState) -> list[int]:
         """Its blocks, which are yet to be released."""
@@ -105,5 +128,7 @@ class KvCache:
         """
         new = self.pool.take(max(self._slots(tokens + ahead) - len(request.blocks), 0))
         request.blocks += new
+        if self.others is not None:
+            self.others.grow(request, tokens, ahead)
         self.store(request, min(tokens, len(request.tokens)))
         return new

@@ -101,6 +101,8 @@ class Scheduler:
 
     def schedule(self, now_ps: int) -> Pass:
         self.calls += 1
+        if self.cache.others is not None:
+            self.cache.others.begin_pass()
         if self.connector is not None:
             self.connector.deferred_until_ps.clear()
             for request in self.connector.loaded(now_ps):
@@ -161,7 +163,12 @@ class Scheduler:
         tokens = len(request.tokens) + request.drafts + request.placeholders - request.computed
         if 0 < plan.prefill_cap < tokens:
             tokens = plan.prefill_cap
-        return min(tokens, plan.budget, self.config.max_model_len - request.computed - 1)
+        tokens = min(tokens, plan.budget, self.config.max_model_len - request.computed - 1)
+        return self._clipped(request, request.computed, tokens)
+
+    def _clipped(self, request: RequestState, start: int, tokens: int) -> int:
+        others = self.cache.others
+        return tokens if others is None or tokens <= 0 else others.clip(request, start, tokens)
 
     def _victim(self) -> RequestState:
         """Fcfs: the last to have been admitted. Priority: the least urgent, ids not counting."""
@@ -253,13 +260,16 @@ class Scheduler:
         assert self.connector is not None
         tokens = (len(hit) + count) * self.config.block_size
         spare = self._spare()
-        if self.config.scheduler_reserve_full_isl and self.cache.blocks_to_admit(len(request.tokens), hit) > spare:
+        if (
+            self.config.scheduler_reserve_full_isl
+            and self.cache.blocks_to_admit(request, hit, len(request.tokens)) > spare
+        ):
             return False
         drafts = self.config.num_speculative_tokens
         verified = 1 + drafts + self.config.num_lookahead_tokens if drafts else 0
         promised = sum(self.cache.missing(other, len(other.tokens) + verified) for other in self._in_prompts(plan))
         promised += -(-verified // self.config.block_size)
-        if self.cache.blocks_to_admit(tokens, hit) > spare - promised:
+        if self.cache.blocks_to_admit(request, hit, tokens) > spare - promised:
             return False
         self.cache.admit_loading(request, hit, tokens)
         request.status = Status.LOADING
@@ -296,8 +306,8 @@ class Scheduler:
             row.tokens = plan.prefill_cap
         if not config.enable_chunked_prefill and row.tokens > plan.budget:
             return False
-        row.tokens = min(row.tokens, plan.budget)
-        if not self._fits(row, hit):
+        row.tokens = self._clipped(request, computed, min(row.tokens, plan.budget))
+        if row.tokens == 0 or not self._fits(row, hit):
             return False
         if row.padded and row.tokens <= row.drafts:
             raise ServetwinError(
@@ -339,14 +349,14 @@ class Scheduler:
         config = self.config
         spare, request = self._spare(), row.request
 
-        def needed(tokens: int) -> int:
+        def needed(tokens: int, ahead: int = 0, *, whole: bool = False) -> int:
             if hit is None:
-                return self.cache.missing(request, tokens)
-            return self.cache.blocks_to_admit(tokens, hit)
+                return self.cache.missing(request, tokens + ahead)
+            return self.cache.blocks_to_admit(request, hit, tokens, ahead, whole=whole)
 
-        if config.scheduler_reserve_full_isl and needed(len(request.tokens)) > spare:
+        if config.scheduler_reserve_full_isl and needed(len(request.tokens), whole=True) > spare:
             return False
-        return needed(row.computed_before + row.tokens + self._ahead_on_admission()) <= spare
+        return needed(row.computed_before + row.tokens, self._ahead_on_admission()) <= spare
 
     def _spare(self) -> int:
         return self.cache.pool.num_free - (self.config.watermark_blocks if self.running else 0)

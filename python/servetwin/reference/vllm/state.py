@@ -48,6 +48,12 @@ class RequestState:
     """How many of `blocks`, from the first, are in the prefix cache."""
     keys: list[int] = field(default_factory=list)
     """The keys of its full blocks."""
+    others: list[list[int | None]] = field(default_factory=list)
+    """The block tables of groups that do not keep every token: None where a block is no longer needed."""
+    others_stored: int = 0
+    """The places of these tables that have been looked at for the prefix cache."""
+    junction: int = 0
+    """Tokens that full attention alone had of it, where the other groups had less; vLLM: shared_prefix_boundary."""
 
     @property
     def num_prompt(self) -> int:

@@ -67,6 +67,7 @@ function knownSection() {
     ["Schedule", level(engine.rules), `${engine.name} ${engine.version}: ${String(engine.rules).replace(/^\w+: /, "")}`],
     ["Pass times", timing.evidence, `${timing.kind}: ${Object.entries(timing.assumptions || {}).map(([name, value]) => `${name} ${value}`).join(", ")}`],
     ["KV cache", level(engine.kv_capacity), said["kv cache"]],
+    ["Drafts", null, said.drafts],
     ...Object.keys(view.provenance.pools || {}).map((role) => [`Pool ${role}`, null, said[role]]),
     ["Hand-over", null, said.handover],
     ["Output limits", null, said["max tokens"]],
@@ -99,7 +100,7 @@ function specSection() {
   return section("configuration", ["Configuration", "Spec"], null, h("div", { class: "grid" },
     card("Spec", form === "short" ? "What makes the same run again" : "With every default", [choice, h("button", { type: "button", class: "tool", onclick: () => copy(forms[form], "the spec") }, "Copy YAML")], spec),
     card("Resolved engine", "After defaults and the GPU's memory", copyMenu(() => ({ columns: ["option", "value"], rows: engine })),
-      listed(engine, (value) => (typeof value === "number" ? value.toLocaleString("en-US") : String(value))))), all);
+      listed(engine, (value) => (typeof value === "number" ? value.toLocaleString("en-US") : typeof value === "object" ? JSON.stringify(value) : String(value))))), all);
 }
 
 // ---------------------------------------------------------------------------------------------- the page

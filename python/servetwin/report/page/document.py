@@ -17,7 +17,7 @@ from .view import view
 HERE = Path(__file__).parent
 
 COMMON = tuple(HERE / name for name in ("dom.js", "scales.js", "charts.js", "bars.js", "parts.js"))
-REPORT = (*COMMON, *(HERE / name for name in ("report.js", "replicas.js", "slowest.js", "about.js")))
+REPORT = (*COMMON, *(HERE / name for name in ("report.js", "replicas.js", "topology.js", "slowest.js", "about.js")))
 
 
 def report_page(result: Result) -> str:

@@ -16,7 +16,7 @@ const moments = Array.from({ length: over.count }, (_, n) => n * over.width_s);
 
 function replicaSection() {
   const note = over.count ? `Means in bins of ${span(over.width_s)}, sampled every ${span(view.provenance.spec.metrics?.series_interval ?? 1)} or more seldom.` : "No time series was recorded.";
-  const tables = [prefillTable(), replicaTable()].filter(Boolean);
+  const tables = [prefillTable(), replicaTable(), ...handoverCards(), ...rankCards()].filter(Boolean);
   const content = [];
   const parts = [];
   if (over.count && over.replicas.length <= MOST_LINES) {

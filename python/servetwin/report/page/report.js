@@ -38,6 +38,7 @@ function tiles() {
     add(`${name} p95`, `${metric}.p95`, plain, "ms", `p50 ${plain(summary[`${metric}.p50`])} · p99 ${plain(summary[`${metric}.p99`])}`, strict[`${metric}.p95`]);
   }
   add("Trajectory p50", "trajectory_ms.p50", plain, "ms", `p95 ${plain(summary["trajectory_ms.p95"])} · ${whole(summary.trajectories)} of them`);
+  add("Acceptance length", "acceptance_length", plain, "tokens", `${percent(summary.draft_acceptance_rate)} of ${whole(summary.drafts)} drafts accepted`);
   add("Output tokens/s", "output_tokens_per_s", plain, "", `${plain(summary.output_tokens_per_s_per_gpu)} a GPU`);
   add("Requests/s", "requests_per_s", plain, "", "goodput.requests_per_s" in summary ? `${plain(summary["goodput.requests_per_s"])} within limits` : `over ${span(summary.duration_s)}`);
   add("Completed", "completed", whole, "", completedSub());
@@ -102,10 +103,15 @@ function distribution(metric) {
   return part;
 }
 
+/** Beside the latencies that the page draws, where a run has them: of all requests only. */
+const MORE = {
+  handover_ms: { title: "Hand-over time" }, transfer_ms: { title: "KV transfer time" }, chunk_itl_ms: { title: "Chunk ITL" }, trajectory_ms: { title: "Trajectory time" },
+};
+
 /** Of all requests from the summary, to the last digit; of a group as aggregated for the page. */
 function statistics() {
   const names = ["mean", "p50", "p90", "p95", "p99", "max"];
-  const rows = () => Object.entries(LATENCIES).filter(([metric]) => group === all ? `${metric}.mean` in summary : group.stats[metric]?.count)
+  const rows = () => Object.entries({ ...LATENCIES, ...MORE }).filter(([metric]) => group === all ? `${metric}.mean` in summary : group.stats[metric]?.count)
     .map(([metric, about]) => ({ metric, name: about.title, count: group === all ? summary[`${metric}.count`] : group.stats[metric].count,
       ...Object.fromEntries(names.map((name) => [name, group === all ? summary[`${metric}.${name}`] : group.stats[metric][name]])) }));
   const table = sortable([
@@ -213,7 +219,7 @@ function cacheSection() {
     return made;
   });
   spread.element.dataset.chart = "reuse-spread";
-  const element = section("cache", ["Prefix cache", "Cache"], null, h("div", { class: "grid" }, over.element, spread.element));
+  const element = section("cache", ["Prefix cache", "Cache"], null, h("div", { class: "grid" }, over.element, spread.element), sourceCard());
   over.mount();
   spread.mount();
   return element;

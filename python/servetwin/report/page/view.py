@@ -15,6 +15,7 @@ from . import groups, replicas, slowest
 from .quantiles import CURVE
 from .rows import Rows, window
 from .time import Bins
+from .topology import topology
 
 MOST_STALLED = 200
 """Names of hanging requests; the page says how many more there are."""
@@ -58,6 +59,7 @@ def view(result: Result, *, detail: bool = True) -> dict[str, Any]:
             "requests": {entry["row"]: entry for entry in slowest.requests(rows, chosen)},
             "replica_totals": replicas.totals(rows),
             "prefill_totals": replicas.prefills(rows),
+            "topology": topology(result, rows),
             "classes": rows.classes,
             "recorded_failed": rows.recorded_failed,
         }

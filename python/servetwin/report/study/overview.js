@@ -11,7 +11,7 @@ const refreshed = [];
 
 function header() {
   const facts = [[{ cheapest: "Cheapest", goodput_per_gpu: "Most goodput per GPU", goodput_per_dollar: "Most goodput per dollar", frontier: "Frontier" }[DATA.objective], "looked for"],
-    [whole(DATA.account.combinations), "combinations"], [`${whole(DATA.requests)} requests`, DATA.trace ? `from ${String(DATA.trace).split(/[\\/]/).pop()}` : `of kind ${DATA.workload}`], [DATA.engine, "engine"]];
+    [whole(DATA.account.combinations), "combinations"], [`${whole(DATA.requests)} requests`, DATA.trace ? `from ${String(DATA.trace).split(/[\\/]/).pop()}` : `generated (${DATA.workload})`], [DATA.engine, "engine"]];
   document.getElementById("header").append(
     h("p", { class: "over" }, "servetwin plan"), h("h1", {}, DATA.title),
     h("p", { class: "facts" }, facts.map(([strong, rest]) => h("span", {}, h("b", {}, strong), ` ${rest}`))),

@@ -36,6 +36,7 @@ class SglangEngine(SpecModel):
     name: Literal["sglang"]
     version: Literal["0.5.23"] = "0.5.23"
     max_running_requests: Count | None = None
+    pp_max_micro_batch_size: Count | None = None
     max_total_tokens: Count | None = None
     chunked_prefill_size: Annotated[int, Field(ge=-1, le=2**31 - 1)] | None = None
     max_prefill_tokens: Count = 16384

@@ -89,10 +89,12 @@ def table_model(spec: Spec, engine: ResolvedEngine, options: TableTiming, host: 
         "timed_in": f"vLLM {meta['vllm_version']}" if "vllm_version" in meta else "an engine not named",
         "unequal_contexts": "priced by their mean",
     }
-    if spec.engine.drafting is not None:
-        tables = replace(tables, longest=None)  # rows that verify drafts are not kept by their lengths
     if tables.longest is not None:
         source["unequal_contexts"] = "priced by their mean and the longest"
+    if tables.longest is not None and spec.engine.drafting is not None:
+        # Rows that verify drafts are not kept by their lengths.
+        tables = replace(tables, longest=None)
+        source["unequal_contexts"] = "priced by their mean, for beside drafts skew_fit.csv is not read"
     if tensor > 1:
         source["all_reduce"] = "by fitted curves, not in the table"
     return TableModel(tables, host, captured, model.layers, source)

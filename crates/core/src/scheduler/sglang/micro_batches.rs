@@ -11,6 +11,7 @@ use super::promise::Promises;
 use super::{Kind, OnWay, Sglang, verify};
 use crate::decode_set::DecodeSet;
 use crate::gaps::GapList;
+use crate::record::Holdup;
 use crate::scheduler::Pass;
 use crate::step_time::Features;
 
@@ -120,9 +121,31 @@ impl<'a> Sglang<'a> {
         if self.micro.is_none() {
             return all;
         }
-        let share = || (all / self.s.micro_batches() as usize).max(1);
-        let most = self.s.engine.pp_max_micro_batch_size.map_or_else(share, |rows| rows as usize);
-        most.min(all.saturating_sub(self.rows_elsewhere()))
+        self.share().min(all.saturating_sub(self.rows_elsewhere()))
+    }
+
+    fn share(&self) -> usize {
+        let (all, count) = (self.s.engine.max_running_requests as usize, self.s.micro_batches() as usize);
+        self.s.engine.pp_max_micro_batch_size.map_or((all / count).max(1), |rows| rows as usize)
+    }
+
+    /// What keeps the first that waits out of the micro-batch that it could most nearly join.
+    pub(super) fn holdup_of_micro_batches(&self) -> Holdup {
+        let own = (self.running.len() + self.joining.len(), self.batch_is_full);
+        let others = self.others().map(|other| (other.running.len() + other.joining.len(), other.batch_is_full));
+        let crowded = own.0 + self.rows_elsewhere() >= self.s.engine.max_running_requests as usize;
+        let holdup = |(rows, is_full)| match is_full {
+            _ if crowded || rows >= self.share() => Holdup::Rows,
+            true => Holdup::Cache,
+            false => Holdup::Tokens,
+        };
+        let distance = |holdup: &Holdup| match holdup {
+            Holdup::Tokens => 0,
+            Holdup::Cache => 1,
+            _ => 2,
+        };
+        let all = std::iter::once(own).chain(others).map(holdup);
+        all.min_by_key(distance).unwrap_or(Holdup::Tokens)
     }
 
     /// Whether the rows that join a batch that is there are in the last prefill still: the engine merges them
@@ -262,11 +285,10 @@ impl<'a> Sglang<'a> {
     }
 
     /// See [`crate::scheduler::Scheduler::skip_results`].
-    pub(super) fn skip_results_of(&mut self, pass: u64, gap_ps: i64) {
+    pub(super) fn skip_results_of(&mut self, pass: u64, results_ps: i64) {
         self.turn_to_pass(pass);
         self.in_flight -= 1;
-        self.gaps.push_one(gap_ps, self.decoding.len() as i64);
-        self.last_decode_ps += gap_ps; // the last pass of its micro-batch was a decode
-        self.last_end_ps = self.last_decode_ps;
+        self.gaps.push_one(results_ps - self.last_decode_ps, self.decoding.len() as i64);
+        (self.last_decode_ps, self.last_end_ps) = (results_ps, results_ps);
     }
 }

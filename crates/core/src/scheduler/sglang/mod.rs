@@ -390,8 +390,8 @@ impl Scheduler for Sglang<'_> {
         self.skip_passes(pass, passes);
     }
 
-    fn skip_results(&mut self, pass: u64, gap_ps: i64) {
-        self.skip_results_of(pass, gap_ps);
+    fn skip_results(&mut self, pass: u64, results_ps: i64, _gap_ps: i64) {
+        self.skip_results_of(pass, results_ps);
     }
 
     fn log_times(&mut self, pass: &Pass, start_ps: i64, time_ps: i64) {
@@ -437,7 +437,9 @@ impl Scheduler for Sglang<'_> {
     }
 
     fn holdup(&self, _passes: i64) -> Holdup {
-        if self.rows_taken() >= self.places() {
+        if self.micro.is_some() {
+            self.holdup_of_micro_batches()
+        } else if self.rows_taken() >= self.s.engine.max_running_requests as usize {
             Holdup::Rows
         } else if self.waiting.is_empty() {
             Holdup::Transfer

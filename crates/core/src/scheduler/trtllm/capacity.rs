@@ -2,6 +2,7 @@
 
 use super::Trtllm;
 use super::row::{Context, Pending, State};
+use crate::config::Role;
 use crate::config::trtllm::CapacityPolicy;
 use crate::scheduler::Results;
 use hashbrown::HashSet;
@@ -43,6 +44,8 @@ struct Contributed(HashSet<Block, FxBuildHasher>);
 impl Trtllm<'_> {
     pub(super) fn fitting(&mut self, start_ps: i64, results: &mut Results) -> Fitting {
         match self.s.engine.capacity_scheduler_policy {
+            // Generation-only requests have no context, and who of them may hold blocks is decided.
+            _ if self.s.role == Role::Decode => Fitting { blocked: self.blocked, ..Fitting::default() },
             CapacityPolicy::GuaranteedNoEvict => self.guaranteed_no_evict(),
             CapacityPolicy::StaticBatch => self.static_batch(),
             CapacityPolicy::MaxUtilization if self.all_fit() => self.next_steps(),

@@ -7,17 +7,20 @@
 //! Written from the source of the PyTorch backend, version 1.2; no recordings confirm it.
 //! `servetwin.reference.trtllm` states the same rules in plain Python, and must agree in every record.
 //!
-//! Files in the order of a pass: `capacity` (who may hold blocks), `schedule` (tokens and chunks, or
-//! a run of passes), `results`; `micro_batches` take turns in pipeline stages; `row` holds the data.
+//! Files in the order of a pass: `handover` (what comes from other replicas), `capacity` (who may hold
+//! blocks), `schedule` (tokens and chunks, or a run of passes), `results`; `micro_batches` take turns in
+//! pipeline stages; `row` holds the data.
 
 mod capacity;
+mod handover;
 mod micro_batches;
 mod results;
 mod row;
 mod schedule;
 mod speculation;
 
-use super::{Ledger, Pass, Results, Scheduler, Setting};
+use super::{Ledger, Move, Pass, Results, Scheduler, Setting};
+use crate::config::Role;
 use crate::config::trtllm::{self as config, CapacityPolicy};
 use crate::decode_set::DecodeSet;
 use crate::gaps::GapList;
@@ -25,8 +28,11 @@ use crate::kv::block_pool::{BlockPool, FreeRule};
 use crate::log::{Log, PassRecord};
 use crate::record::{Holdup, PassTime, Reason, Speculated};
 use crate::step_time::Features;
+use handover::News;
+use hashbrown::HashMap;
 use micro_batches::MicroBatches;
 use row::{Pending, Row, State};
+use rustc_hash::FxBuildHasher;
 use std::collections::VecDeque;
 
 impl Setting<'_, config::Trtllm> {
@@ -34,7 +40,10 @@ impl Setting<'_, config::Trtllm> {
     pub(super) fn refusal(&self, request: u32) -> Option<Reason> {
         let engine = self.engine;
         let prompt = u64::from(self.trace.input_tokens[request as usize]);
-        let asked = u64::from(self.trace.max_output_tokens[request as usize].max(1));
+        let asked = match self.role {
+            Role::Prefill => 1,
+            _ => u64::from(self.trace.max_output_tokens[request as usize].max(1)),
+        };
         let limit = asked.min(u64::from(engine.max_seq_len).saturating_sub(prompt));
         // Paused, it computes what it has generated as part of its context.
         let longest = match engine.capacity_scheduler_policy {
@@ -47,7 +56,10 @@ impl Setting<'_, config::Trtllm> {
             > u64::from(engine.num_blocks)
         {
             Some(Reason::Pool)
-        } else if !engine.enable_chunked_prefill && longest > u64::from(engine.max_num_tokens) {
+        } else if self.role != Role::Decode
+            && !engine.enable_chunked_prefill
+            && longest > u64::from(engine.max_num_tokens)
+        {
             Some(Reason::Budget)
         } else {
             None
@@ -69,6 +81,12 @@ pub struct Trtllm<'a> {
     decoding: DecodeSet<'a>,
     /// Of a pipeline: the batches whose turn it is not. What this scheduler holds is the other's.
     micro: Option<Box<MicroBatches<'a>>>,
+    /// Context-only requests that are computed and not sent, and their rows.
+    sending: HashMap<u32, u32, FxBuildHasher>,
+    /// Generation-only requests that hold blocks and whose KV is on its way, and what they may still take.
+    receiving: Vec<u32>,
+    promised: i64,
+    news: Vec<News>,
     /// Blocks that the rows of the decode set would hold at their limits, and those they hold.
     reserved: i64,
     held: i64,
@@ -105,6 +123,10 @@ impl<'a> Trtllm<'a> {
             contexts: Vec::new(),
             decoding: speculation::decode_set(engine, engine.max_draft_len, setting.prices_longest()),
             micro: MicroBatches::new(setting, gap_limit),
+            sending: HashMap::default(),
+            receiving: Vec::new(),
+            promised: 0,
+            news: Vec::new(),
             reserved: 0,
             held: 0,
             left_out: Vec::new(),
@@ -127,14 +149,22 @@ impl<'a> Trtllm<'a> {
         tokens.div_ceil(self.s.engine.tokens_per_block)
     }
 
+    /// Requests that hold blocks, but for those that are only sent.
+    fn active(&self) -> usize {
+        self.batch.len() + self.receiving.len()
+    }
+
     /// Pending requests that are active.
     fn window(&self) -> usize {
-        let room = self.places() - self.batch.len();
+        let room = self.places() - self.active();
         room.min(self.pending.len())
     }
 
     /// Tokens a request may give.
     fn limit(&self, request: u32) -> u32 {
+        if self.s.role == Role::Prefill {
+            return 1;
+        }
         let trace = self.s.trace;
         let room = self.s.engine.max_seq_len.saturating_sub(trace.input_tokens[request as usize]).max(1);
         trace.max_output_tokens[request as usize].max(1).min(room)
@@ -198,7 +228,7 @@ impl<'a> Trtllm<'a> {
 
 impl Scheduler for Trtllm<'_> {
     fn has_work(&self) -> bool {
-        !self.batch.is_empty() || !self.pending.is_empty()
+        !self.batch.is_empty() || !self.pending.is_empty() || !self.news.is_empty()
     }
 
     fn running(&self) -> u32 {
@@ -206,7 +236,7 @@ impl Scheduler for Trtllm<'_> {
     }
 
     fn waiting(&self) -> u32 {
-        self.pending.len() as u32
+        (self.pending.len() + self.receiving.len()) as u32
     }
 
     fn used_blocks(&self, passes: i64) -> u32 {
@@ -214,7 +244,7 @@ impl Scheduler for Trtllm<'_> {
     }
 
     fn holdup(&self, _passes: i64) -> Holdup {
-        if self.batch.len() >= self.places() {
+        if self.active() >= self.places() {
             Holdup::Rows
         } else if self.blocked {
             Holdup::Cache
@@ -238,7 +268,27 @@ impl Scheduler for Trtllm<'_> {
 
     fn unfinished(&self) -> Vec<u32> {
         let running = self.batch.iter().map(|&slot| self.rows[slot as usize].request);
-        running.chain(self.pending.iter().map(|pending| pending.request)).collect()
+        let receiving = self.receiving.iter().map(|&slot| self.rows[slot as usize].request);
+        running.chain(receiving).chain(self.pending.iter().map(|pending| pending.request)).collect()
+    }
+
+    fn arrive_remote(&mut self, request: u32, arrival_ps: i64) -> bool {
+        self.arrive(request, arrival_ps)
+    }
+
+    fn transferred(&mut self, id: u32, _kind: Move, _now_ps: i64) -> bool {
+        self.news.push(News::Arrived(id));
+        true
+    }
+
+    fn release(&mut self, request: u32, _now_ps: i64) -> bool {
+        self.let_go(request);
+        true
+    }
+
+    fn abort(&mut self, request: u32, _now_ps: i64) -> bool {
+        self.news.push(News::Lost(request));
+        true
     }
 
     fn arrive(&mut self, request: u32, _arrival_ps: i64) -> bool {
@@ -248,9 +298,7 @@ impl Scheduler for Trtllm<'_> {
         self.pending.push_back(Pending { order: self.next_order, request, slot: None });
         self.next_order += 1;
         // A log shows the queue's length in each pass; and drafts may go by it.
-        self.s.log_passes
-            || self.s.engine.max_concurrency.is_some()
-            || !self.blocked && self.batch.len() < self.places()
+        self.s.log_passes || self.s.engine.max_concurrency.is_some() || !self.blocked && self.active() < self.places()
     }
 
     fn schedule(&mut self, now_ps: i64, start_ps: i64, results: &mut Results, pass: &mut Pass) -> bool {
@@ -277,7 +325,7 @@ impl Scheduler for Trtllm<'_> {
         self.skip_passes(pass, passes);
     }
 
-    fn skip_results(&mut self, pass: u64, gap_ps: i64) {
+    fn skip_results(&mut self, pass: u64, _results_ps: i64, gap_ps: i64) {
         self.skip_results_of(pass, gap_ps);
     }
 
@@ -331,7 +379,8 @@ impl Scheduler for Trtllm<'_> {
         assert_eq!(self.batch.len(), self.decoding.len() + self.generating_elsewhere() + self.contexts.len());
         if self.s.engine.capacity_scheduler_policy != CapacityPolicy::MaxUtilization {
             // What the decode set would still take is there.
-            assert!(self.reserved - self.held <= i64::from(self.pool.free()));
+            assert!(self.reserved - self.held + self.promised <= i64::from(self.pool.free()));
         }
+        assert_eq!(self.receiving.iter().map(|&slot| self.promise(slot)).sum::<i64>(), self.promised);
     }
 }

@@ -1,6 +1,7 @@
 //! Taking in the results of a pass: tokens reach their clients, requests end.
 
 use super::Trtllm;
+use crate::config::Role;
 use crate::config::trtllm::CapacityPolicy;
 use crate::record::Status;
 use crate::scheduler::Results;
@@ -41,7 +42,7 @@ impl Trtllm<'_> {
     fn deliver(&mut self, slot: u32, end_ps: i64, logged: Option<usize>, results: &mut Results) {
         let row = &mut self.rows[slot as usize];
         let request = row.request as usize;
-        if self.s.trace.output_tokens[request] == 0 {
+        if self.s.trace.output_tokens[request] == 0 || self.s.role == Role::Prefill {
             return;
         }
         if row.delivered == 0 {
@@ -68,13 +69,16 @@ impl Trtllm<'_> {
         let unused = self.whole(request) - held;
         self.leave_batch(slot);
         self.pool.settle(slot, held);
-        if self.s.engine.enable_block_reuse {
-            let path = self.s.chains.path(request);
-            self.pool.release_ended(slot, path, computed / self.s.engine.tokens_per_block);
-        } else {
-            self.pool.release(slot);
+        if self.s.role == Role::Prefill {
+            self.hold(slot, results);
+            return;
         }
-        self.vacant.push(slot);
+        self.free_row(slot, computed);
+        self.complete(request, target, unused, end_ps, results);
+    }
+
+    /// A request has given all its tokens, and left `unused` blocks that it might have come to.
+    pub(super) fn complete(&self, request: u32, target: u32, unused: u32, end_ps: i64, results: &mut Results) {
         results.ended.push(request);
         let (requests, request) = (&mut *results.requests, request as usize);
         let output = self.s.trace.output_tokens[request].min(target);

@@ -8,6 +8,8 @@ pub(super) enum State {
     Paused,
     /// Part of its context is computed.
     Context,
+    /// Of a generation-only request: its KV is on its way.
+    Receiving,
     /// In the decode set.
     Generation,
 }

@@ -3,6 +3,7 @@
 use super::Trtllm;
 use super::capacity::Fitting;
 use super::row::{Context, Row, State};
+use crate::config::Role;
 use crate::config::trtllm::{CapacityPolicy, ChunkingPolicy};
 use crate::log::PassRecord;
 use crate::record::NEVER;
@@ -24,6 +25,9 @@ impl Trtllm<'_> {
         pass.start_ps = start_ps;
         pass.decided_ps = now_ps;
         pass.waiting = self.pending.len() as u32;
+        if self.s.role == Role::Decode {
+            self.receive(now_ps, results);
+        }
         self.choose_drafts();
         let passes = if self.micro.is_some() { 0 } else { self.run_length() };
         if passes > 0 {
@@ -256,31 +260,21 @@ impl Trtllm<'_> {
 
     /// A pending request takes what is cached of its context, and blocks for the rest.
     fn start(&mut self, context: Context, pass: &Pass, results: &mut Results) -> u32 {
-        let block = self.s.engine.tokens_per_block;
         let place = self.pending_place(context.order);
         let pending = self.pending.remove(place).expect("it is pending until it starts");
         let request = pending.request;
         let slot = pending.slot.unwrap_or_else(|| self.new_row(pending.order, request));
-        let (path, private) = (self.s.chains.path(request), self.s.chains.private_segment(request));
-        let cached = if self.s.engine.enable_block_reuse {
-            self.pool.find(path, private, (context.tokens - 1) / block).blocks
-        } else {
-            0
-        };
-        if cached > 0 {
-            self.pool.hold_found(slot);
-        }
-        self.pool.allocate(slot, self.blocks_for(context.tokens) - cached);
+        let cached = self.take_prompt_blocks(slot, context.tokens) * self.s.engine.tokens_per_block;
         let row = &mut self.rows[slot as usize];
         row.state = State::Context;
-        row.computed = cached * block;
+        row.computed = cached;
         let place = self.place(&self.batch, context.order);
         self.batch.insert(place, slot);
         let place = self.place(&self.contexts, context.order);
         self.contexts.insert(place, slot);
         if pending.slot.is_none() {
             results.requests.scheduled_ps[request as usize] = pass.decided_ps;
-            results.requests.cached_tokens[request as usize] = cached * block;
+            results.requests.cached_tokens[request as usize] = cached;
         }
         if let Some(entry) = pass.logged {
             let entry = &mut self.log[entry];
@@ -289,7 +283,23 @@ impl Trtllm<'_> {
         slot
     }
 
-    fn new_row(&mut self, order: u64, request: u32) -> u32 {
+    /// Takes blocks for a context of `tokens` tokens, those that are cached included. Returns how many are.
+    pub(super) fn take_prompt_blocks(&mut self, slot: u32, tokens: u32) -> u32 {
+        let request = self.rows[slot as usize].request;
+        let (path, private) = (self.s.chains.path(request), self.s.chains.private_segment(request));
+        let cached = if self.s.engine.enable_block_reuse {
+            self.pool.find(path, private, (tokens - 1) / self.s.engine.tokens_per_block).blocks
+        } else {
+            0
+        };
+        if cached > 0 {
+            self.pool.hold_found(slot);
+        }
+        self.pool.allocate(slot, self.blocks_for(tokens) - cached);
+        cached
+    }
+
+    pub(super) fn new_row(&mut self, order: u64, request: u32) -> u32 {
         let limit = self.limit(request);
         let trace = self.s.trace;
         let row = Row {

@@ -21,7 +21,7 @@ impl Trtllm<'_> {
     /// Where drafts go by the number of active requests, and it calls for another number of them, the
     /// rows in generation go on with that.
     pub(super) fn choose_drafts(&mut self) {
-        let drafts = self.s.engine.drafts_for(self.batch.len() + self.window());
+        let drafts = self.s.engine.drafts_for(self.active() + self.window());
         if self.decoding.drafts() == drafts {
             return;
         }

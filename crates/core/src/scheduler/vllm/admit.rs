@@ -34,7 +34,8 @@ impl<'a> Vllm<'a> {
         let Admission { mut budget, threshold, some_running, some_prefilling, now_ps } = pass;
         let engine = self.s.engine;
         let block_size = engine.block_size;
-        if self.head_blocked {
+        // Where rows free blocks, or take those that are cached, the head is looked at in each pass of its own.
+        if self.head_blocked && self.groups.is_none() {
             return;
         }
         self.hash_generated(u64::MAX);
@@ -49,11 +50,14 @@ impl<'a> Vllm<'a> {
             let known = prompt + head.slot.map_or(0, |slot| self.rows[slot as usize].delivered);
             let (path, private) = (self.s.chains.path(request), self.s.chains.private_segment(request));
             let mut hit = Hit::default();
+            let mut alone = 0; // blocks that full attention has, other groups or not
             let (cached, has) = if let Some(slot) = loaded {
                 (self.take_loaded(slot, known), self.pool.held(slot))
             } else {
                 if engine.enable_prefix_caching {
                     hit = self.find_prefix(path, private, (known - 1) / block_size);
+                    alone = hit.blocks;
+                    hit = self.find_in_groups(request, hit);
                 }
                 (hit.blocks * block_size, hit.blocks)
             };
@@ -61,7 +65,8 @@ impl<'a> Vllm<'a> {
             let fits = |pool: &BlockPool, blocks: u64| {
                 blocks + u64::from(hit.unheld) + u64::from(watermark) <= u64::from(pool.free())
             };
-            let whole = u64::from(self.blocks_for(known).saturating_sub(has)) + self.most_of_groups(known);
+            let others = self.groups.as_ref().map_or(0, |groups| groups.whole(known, has));
+            let whole = u64::from(self.blocks_for(known).saturating_sub(has)) + u64::from(others);
             let whole_fits = !engine.scheduler_reserve_full_isl || fits(&self.pool, whole);
             let outside = if loaded.is_some() { Outside::Nothing } else { self.look_outside(head, known, has, now_ps) };
             match outside {
@@ -109,11 +114,18 @@ impl<'a> Vllm<'a> {
                 break;
             }
             new = new.min(budget as u32);
+            if let Some(groups) = &self.groups {
+                let junction = if alone > hit.blocks { alone * block_size } else { 0 };
+                new = self.clip((prompt, known), cached, new, junction);
+                if new == 0 || groups.puts_off(self.content(request), hit.blocks) {
+                    break;
+                }
+            }
             // Before 0.32 a request whose blocks are not filled from outside has them only from its next pass on.
             let looks_ahead = engine.version == Version::V0_32 || loaded.is_some() && cached > 0;
             let lookahead = if looks_ahead { engine.num_lookahead_tokens } else { 0 };
             let first = self.blocks_for(cached + new + lookahead).saturating_sub(has);
-            let extra = self.first_of_groups(request, known, new);
+            let extra = self.groups.as_ref().map_or(0, |groups| groups.first(cached + new, lookahead, has));
             if !whole_fits || !fits(&self.pool, u64::from(first) + u64::from(extra)) {
                 self.head_blocked = self.stays_blocked(steady, whole_fits, now_ps);
                 break;
@@ -127,14 +139,17 @@ impl<'a> Vllm<'a> {
             if hit.blocks > 0 {
                 self.pool.hold_found(slot);
             }
+            if let Some(groups) = &mut self.groups {
+                groups.admit(&mut self.pool, slot, hit.blocks, alone);
+                groups.grow(&mut self.pool, slot, cached + new, lookahead);
+            }
             self.pool.allocate(slot, first);
-            self.take_of_groups(slot, extra);
             if padded {
                 self.rows[slot as usize].drafts = drafts;
                 self.rows[slot as usize].padded = true;
             }
             self.hash_scheduled(slot, new);
-            self.admitted.push(Planned { slot, tokens: new, blocks: first, extra });
+            self.admitted.push(Planned { slot, tokens: new, blocks: first });
             budget -= i64::from(new);
         }
     }
@@ -239,7 +254,6 @@ impl<'a> Vllm<'a> {
             joined: 0,
             first_computed: 0,
             furthest: 0,
-            extra: 0,
             logged_blocks: 0,
         }
     }

@@ -1,6 +1,6 @@
 //! The requests that run: who gets how many tokens and blocks, and who is preempted.
 
-use super::row::{Planned, Row, State};
+use super::row::{Planned, State};
 use super::{PreemptionKey, Vllm};
 use crate::config::vllm::{Policy, Version};
 use crate::scheduler::Results;
@@ -20,7 +20,7 @@ impl Vllm<'_> {
     pub(super) fn plan_batch(&mut self, threshold: u32) -> Option<Batch> {
         self.planned.clear();
         self.cut = u64::MAX;
-        if self.s.log_blocks {
+        if self.s.log_blocks || self.groups.is_some() {
             return None;
         }
         let budget = i64::from(self.s.engine.max_num_batched_tokens);
@@ -40,13 +40,12 @@ impl Vllm<'_> {
             if left <= 0 {
                 return None;
             }
-            let tokens = self.wanted_tokens(row, threshold, left);
+            let tokens = self.wanted_tokens(slot, threshold, left);
             if tokens > 0 {
                 let more = self.blocks_for_pass(row.computed + tokens).saturating_sub(self.pool.held(slot));
-                let extra = self.more_of_groups(row, tokens);
-                self.planned.push(Planned { slot, tokens, blocks: more, extra });
+                self.planned.push(Planned { slot, tokens, blocks: more });
                 used += i64::from(tokens);
-                blocks += more + extra;
+                blocks += more;
             }
         }
         if used + self.decoding.len() as i64 * each > budget || blocks > self.pool.free() {
@@ -54,10 +53,8 @@ impl Vllm<'_> {
         }
         self.pool.take_unassigned(due);
         self.decoding.take(self.k, 1);
-        for &Planned { slot, blocks, extra, .. } in &self.planned {
+        for &Planned { slot, blocks, .. } in &self.planned {
             self.pool.allocate(slot, blocks);
-            self.pool.take_unassigned(extra);
-            self.rows[slot as usize].extra += extra;
         }
         Some(Batch::default())
     }
@@ -69,7 +66,11 @@ impl Vllm<'_> {
         self.make_explicit(self.decoding.drafts(), start_ps);
         let mut batch = Batch::default();
         let mut items: Vec<u32> = self.explicit.iter().chain(self.decoding.due(self.k)).copied().collect();
+        if let Some(groups) = &self.groups {
+            groups.add_due(self.k, &mut items);
+        }
         items.sort_unstable_by_key(|&slot| self.rows[slot as usize].order);
+        items.dedup();
         let budget = i64::from(self.s.engine.max_num_batched_tokens);
         let mut used = 0;
         let mut cut = u64::MAX;
@@ -86,17 +87,18 @@ impl Vllm<'_> {
                 break;
             }
             let decodes = self.rows[slot as usize].state == State::Decoding;
-            let (tokens, blocks, extra) = if decodes {
-                (1, 1, 0)
+            let (tokens, blocks) = if decodes {
+                (1, u32::from(self.is_due(slot)))
             } else {
                 let row = &self.rows[slot as usize];
-                let tokens = self.wanted_tokens(row, threshold, left);
+                let tokens = self.wanted_tokens(slot, threshold, left);
                 let more = self.blocks_for_pass(row.computed + tokens).saturating_sub(self.pool.held(slot));
-                (tokens, more, self.more_of_groups(row, tokens))
+                (tokens, more)
             };
             if tokens == 0 {
                 continue;
             }
+            let extra = self.slide(slot, tokens);
             while blocks + extra > self.pool.free() {
                 let victim = self.victim();
                 if self.keeps_blocks(victim) {
@@ -121,14 +123,14 @@ impl Vllm<'_> {
                 self.preempt(victim, scheduled, start_ps, results);
             }
             if decodes && !self.s.log_blocks {
-                self.pool.take_unassigned(1);
+                self.pool.take_unassigned(blocks + extra);
             } else {
                 self.pool.allocate(slot, blocks);
             }
+            self.has_slid(slot, tokens);
             if !decodes {
                 self.hash_scheduled(slot, tokens); // at once: these hashes stay even if the row is preempted in this pass
-                self.take_of_groups(slot, extra);
-                self.planned.push(Planned { slot, tokens, blocks, extra });
+                self.planned.push(Planned { slot, tokens, blocks });
                 used += i64::from(tokens);
             }
         }
@@ -140,6 +142,11 @@ impl Vllm<'_> {
         batch.left_out.extend(passed_over);
         self.cut = cut;
         batch
+    }
+
+    /// Whether a decoding row needs a block in the pass being decided.
+    fn is_due(&self, slot: u32) -> bool {
+        self.groups.is_none() || self.rows[slot as usize].computed_by(self.k).is_multiple_of(self.s.engine.block_size)
     }
 
     /// The order of the first decoding row for which a budget of `tokens` does not suffice.
@@ -202,10 +209,10 @@ impl Vllm<'_> {
             }
             let unknown = if self.s.engine.async_scheduling { on_way } else { 0 };
             self.bring_up_to_date(slot, computed, computed - unknown);
+            self.part_from_groups(slot, computed);
         }
         self.leave_batch(slot);
-        self.leave_groups(slot);
-        self.pool.release(slot);
+        self.free_in_order(slot, |vllm| vllm.pool.release(slot));
         if let Some(offload) = &mut self.offload {
             offload.preempt(slot);
         }
@@ -274,7 +281,8 @@ impl Vllm<'_> {
     }
 
     /// The tokens an explicit row takes of a budget of `left`.
-    fn wanted_tokens(&self, row: &Row<'_>, threshold: u32, left: i64) -> u32 {
+    fn wanted_tokens(&self, slot: u32, threshold: u32, left: i64) -> u32 {
+        let row = &self.rows[slot as usize];
         if row.state == State::Draining || row.prefilling && self.cadence.defers {
             return 0;
         }
@@ -287,7 +295,11 @@ impl Vllm<'_> {
             tokens = tokens.min(threshold);
         }
         let context_left = self.s.engine.max_model_len.saturating_sub(row.computed + 1);
-        tokens.min(left.min(i64::from(u32::MAX)) as u32).min(context_left)
+        let tokens = tokens.min(left.min(i64::from(u32::MAX)) as u32).min(context_left);
+        match &self.groups {
+            Some(groups) => self.clip((row.prompt, row.tokens()), row.computed, tokens, groups.junction(slot)),
+            None => tokens,
+        }
     }
 
     /// Blocks for `tokens` tokens, and for those that a drafting head computes ahead.

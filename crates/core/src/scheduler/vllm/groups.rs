@@ -1,130 +1,202 @@
-//! Blocks of layers that do not keep every token: vLLM's other KV cache groups.
+//! Layers that do not keep every token: vLLM's other KV cache groups.
 //!
-//! A group of layers with a sliding window gives blocks back once they have left it; a group of layers
-//! with a state holds one block a request. They share the pool with the group of full attention. Without
-//! prefix caching, how many a request holds is all there is to know of them. While it decodes, it is charged
-//! with the most it will hold at once, so a run of decodes changes nothing here.
+//! A group of layers with a sliding window gives blocks back once they have left it; a layer with a state
+//! needs the last one, as if it looked back two tokens, and its prompts are computed up to where a state is
+//! to be kept. Their blocks are in the pool with those of full attention, and a prefix is used as far as all
+//! groups have what the next token needs (vllm/v1/core/kv_cache_coordinator.py and
+//! single_type_kv_cache_manager.py).
+//!
+//! A run of decodes frees and takes blocks without a hash only, in whatever order: what is cached stays as it
+//! is. All else is a pass of its own ([`super::group_tables`]).
 
 use super::Vllm;
-use super::row::Row;
-use crate::config::vllm::Groups;
+use super::row::State;
+use crate::config::vllm::{Groups, Vllm as Engine};
+use crate::kv::block_pool::Hit;
+use crate::kv::tier::Content;
 
 impl Groups {
-    /// Blocks of these groups while a request has `before` tokens computed and computes up to `upto`.
-    fn held(&self, block_size: u32, before: u32, upto: u32) -> u32 {
-        let skipped = (before + 1).saturating_sub(self.window) / block_size;
-        self.windows * (upto.div_ceil(block_size) - skipped.min(upto.div_ceil(block_size))) + self.states
+    /// Tokens that a layer looks back, itself among them.
+    pub(super) fn window(&self) -> u32 {
+        if self.has_state { 2 } else { self.window }
     }
 
-    /// The most of them while it decodes, `ahead` tokens at most at once, and has up to `tokens`.
-    fn decoding(&self, block_size: u32, tokens: u32, ahead: u32) -> u32 {
-        let most = (self.window + ahead + block_size - 1).div_ceil(block_size);
-        self.windows * most.min(tokens.div_ceil(block_size)) + self.states
+    /// Blocks before a token that must be there for it to be computed.
+    pub(super) fn needed(&self, block_size: u32) -> u32 {
+        (self.window() - 1).div_ceil(block_size)
     }
 
-    /// The most of them for a request of `tokens` tokens, `budget` a pass: what its admission asks for
-    /// (SlidingWindowSpec.max_memory_usage_bytes).
-    pub(super) fn most(&self, block_size: u32, tokens: u32, budget: u32) -> u32 {
-        let window = (self.window - 1).saturating_add(budget).div_ceil(block_size) + 1;
-        self.windows * window.min(tokens.div_ceil(block_size)) + self.states
+    /// Blocks of a request and group for a state that stays where it is, and for those after each draft.
+    pub(super) fn fixed(&self, engine: &Engine) -> Option<u32> {
+        (self.has_state && !engine.enable_prefix_caching).then_some(1 + engine.num_speculative_tokens)
+    }
+
+    /// The most tokens in a window or under way (VllmConfig.max_in_flight_tokens).
+    pub(super) fn at_once(&self, engine: &Engine) -> u32 {
+        let passes = 1 + u32::from(engine.async_scheduling);
+        (self.window() - 1).saturating_add(passes.saturating_mul(engine.max_num_batched_tokens))
+    }
+
+    /// The most blocks of these groups that a request of `tokens` tokens holds (max_memory_usage_bytes).
+    pub(super) fn most(&self, engine: &Engine, tokens: u32) -> u32 {
+        let blocks = match self.fixed(engine) {
+            Some(fixed) => fixed,
+            None if self.has_state => 2,
+            None => (self.at_once(engine).div_ceil(engine.block_size) + 1).min(tokens.div_ceil(engine.block_size)),
+        };
+        self.count * blocks
     }
 }
 
-impl Vllm<'_> {
-    /// Blocks of other groups that a row needs beyond its own to compute `tokens` more.
-    pub(super) fn more_of_groups(&self, row: &Row<'_>, tokens: u32) -> u32 {
-        self.engine_groups().map_or(0, |groups| {
-            let ends_prompt = row.computed + tokens >= row.tokens();
-            self.of_groups(groups, row, row.computed, tokens, ends_prompt).saturating_sub(row.extra)
-        })
+impl<'a> Vllm<'a> {
+    /// Shortens a prefix of `hit` blocks to what all groups have.
+    pub(super) fn find_in_groups(&mut self, request: u32, hit: Hit) -> Hit {
+        let Some(groups) = &self.groups else { return hit };
+        let Content { path, private } = self.content(request);
+        let blocks = self.pool.reach_of_others(path, private, hit.blocks, groups.needed);
+        let mut hit = if blocks < hit.blocks { self.pool.find(path, private, blocks) } else { hit };
+        let from = groups.skipped(blocks * self.s.engine.block_size).min(blocks);
+        hit.unheld += self.pool.find_others(path, private, from, blocks);
+        hit
     }
 
-    /// Those of a request that is to be admitted, `known` tokens long, with the first `new` of them.
-    pub(super) fn first_of_groups(&self, request: u32, known: u32, new: u32) -> u32 {
-        self.engine_groups().map_or(0, |groups| {
-            let row = self.new_row(request, 0);
-            self.of_groups(groups, &row, 0, new, new >= known)
-        })
+    /// Tokens of a row's passes under way.
+    fn in_flight(&self, slot: u32) -> u32 {
+        let row = &self.rows[slot as usize];
+        if self.updated >= self.k || row.left_out_at == self.k {
+            0
+        } else if row.state == State::Decoding && row.last_pass != self.k {
+            1
+        } else if row.last_pass == self.k {
+            self.groups.as_ref().map_or(0, |groups| groups.last_tokens(slot))
+        } else {
+            0
+        }
     }
 
-    /// The most of them for a prompt.
-    pub(super) fn most_of_groups(&self, tokens: u32) -> u64 {
+    /// A row is about to compute `tokens` more: what it sees no more is free. Returns the blocks of these groups that
+    /// it needs.
+    pub(super) fn slide(&mut self, slot: u32, tokens: u32) -> u32 {
+        let (k, in_flight) = (self.k, self.in_flight(slot));
+        let ahead = self.s.engine.num_lookahead_tokens;
+        let row = &self.rows[slot as usize];
+        let Some(groups) = &mut self.groups else { return 0 };
+        if row.state != State::Decoding {
+            if groups.slides() {
+                groups.give_up(&mut self.pool, slot, row.computed - in_flight);
+            }
+            return groups.more(slot, row.computed + tokens, ahead);
+        }
+        let computed = row.computed_by(k);
+        if groups.slides() {
+            groups.look_at(&mut self.pool, row.member(slot), k, computed - in_flight);
+        }
+        let due = computed.is_multiple_of(self.s.engine.block_size);
+        if due { groups.taken_at_once() - 1 } else { 0 }
+    }
+
+    /// It has blocks for them.
+    pub(super) fn has_slid(&mut self, slot: u32, tokens: u32) {
+        let (k, in_flight) = (self.k, self.in_flight(slot));
+        let row = &self.rows[slot as usize];
+        let content = self.content(row.request);
+        let ahead = self.s.engine.num_lookahead_tokens;
+        let Some(groups) = &mut self.groups else { return };
+        if row.state == State::Decoding {
+            let known = row.computed_by(k) + 1 - in_flight.min(1);
+            groups.note_state(slot, content, row.prompt, known);
+        } else {
+            groups.grow(&mut self.pool, slot, row.computed + tokens, ahead);
+        }
+    }
+
+    /// Enters blocks filled by `new` more tokens into the cache, those of these groups.
+    pub(super) fn store_in_groups(&mut self, slot: u32, new: u32) {
+        let row = &self.rows[slot as usize];
+        let content = self.content(row.request);
+        if let Some(groups) = &mut self.groups {
+            let known = (row.computed + new).min(row.tokens());
+            groups.store(&mut self.pool, slot, content, row.prompt, known);
+        }
+    }
+
+    /// The part of `tokens` tokens of a request with a prompt and `known` tokens from `start` on that ends where a state is to be kept, at the end of
+    /// a block (Scheduler._mamba_block_aligned_split).
+    pub(super) fn clip(&self, (prompt, known): (u32, u32), start: u32, tokens: u32, junction: u32) -> u32 {
         let engine = self.s.engine;
-        let most = |groups: &Groups| groups.most(engine.block_size, tokens, engine.max_num_batched_tokens);
-        u64::from(engine.groups.as_ref().map_or(0, most))
-    }
-
-    fn engine_groups(&self) -> Option<&Groups> {
-        self.s.engine.groups.as_ref()
-    }
-
-    fn of_groups(&self, groups: &Groups, row: &Row<'_>, before: u32, tokens: u32, ends_prompt: bool) -> u32 {
-        let engine = self.s.engine;
-        let upto = (before + tokens + engine.num_lookahead_tokens).min(engine.max_model_len);
-        let held = groups.held(engine.block_size, before, upto);
-        if ends_prompt { held.max(self.of_groups_decoding(groups, row)) } else { held }
-    }
-
-    fn of_groups_decoding(&self, groups: &Groups, row: &Row<'_>) -> u32 {
-        let engine = self.s.engine;
-        // With async scheduling, the blocks of a pass under way are kept beside those of the next.
-        let under_way = if engine.async_scheduling { 1 + engine.num_speculative_tokens } else { 0 };
-        let ahead = under_way + engine.num_speculative_tokens + engine.num_lookahead_tokens;
-        let tokens = (row.prompt + row.target + ahead).min(engine.max_model_len);
-        groups.decoding(engine.block_size, tokens, ahead)
-    }
-
-    /// Takes blocks of other groups for a row.
-    pub(super) fn take_of_groups(&mut self, slot: u32, blocks: u32) {
-        self.pool.take_unassigned(blocks);
-        self.rows[slot as usize].extra += blocks;
-    }
-
-    /// Rows of the last passes give back what has left their windows.
-    pub(super) fn leave_windows(&mut self) {
-        let Some(groups) = &self.s.engine.groups else { return };
-        for slot in std::mem::take(&mut self.computed) {
-            let row = &self.rows[slot as usize];
-            let block_size = self.s.engine.block_size;
-            let keeps = if row.prefilling {
-                groups.held(block_size, row.computed, row.computed)
-            } else {
-                self.of_groups_decoding(groups, row)
-            };
-            let row = &mut self.rows[slot as usize];
-            if row.extra > keeps {
-                self.pool.give_back(row.extra - keeps);
-                row.extra = keeps;
-                self.head_blocked = false;
+        let size = engine.block_size;
+        let prefill_end = prompt.max(known - 1);
+        if !self.groups.as_ref().is_some_and(|groups| groups.aligned) || tokens == 0 || start >= prefill_end {
+            return tokens;
+        }
+        let mut end = start + tokens;
+        if end < prefill_end {
+            let threshold = engine.long_prefill_token_threshold;
+            let most = if threshold > 0 { threshold } else { u32::MAX }.min(engine.max_num_batched_tokens);
+            let whole = end / size * size;
+            if whole > start || size <= most {
+                end = whole;
             }
         }
+        let aligned = |at: u32| if (start + 1..end).contains(&at) { at } else { end };
+        let mut stop = aligned((known - 1) / size * size);
+        if !start.is_multiple_of(size) {
+            stop = stop.min(aligned((start / size + 1) * size));
+        }
+        if start < junction && junction < end {
+            stop = stop.min(aligned(start + (junction - start) / size * size));
+        }
+        stop.saturating_sub(start)
     }
 
-    /// A row gives back all of its blocks of other groups.
-    pub(super) fn leave_groups(&mut self, slot: u32) {
-        let extra = std::mem::take(&mut self.rows[slot as usize].extra);
-        if extra > 0 {
-            self.pool.give_back(extra);
+    /// A row frees its blocks, `release` those of full attention, in the order of the groups.
+    pub(super) fn free_in_order(&mut self, slot: u32, release: impl FnOnce(&mut Self)) {
+        let Some(groups) = &mut self.groups else { return release(self) };
+        if groups.come_first {
+            groups.release(&mut self.pool, slot);
+            return release(self);
+        }
+        release(self);
+        if let Some(groups) = &mut self.groups {
+            groups.release(&mut self.pool, slot);
         }
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+    /// Blocks that a decoding row takes where a token falls into a new one.
+    pub(super) fn taken_at_once(&self) -> u32 {
+        self.groups.as_ref().map_or(1, |groups| groups.taken_at_once())
+    }
 
-    #[test]
-    fn blocks_of_a_window_come_and_go() {
-        let groups = Groups { window: 128, windows: 2, states: 0 };
-        assert_eq!(groups.held(16, 0, 2048), 2 * 128);
-        // At 2,048 tokens, token 1,921 is the first that the next one sees: blocks 0 to 119 are gone.
-        assert_eq!(groups.held(16, 2048, 4096), 2 * (256 - 120));
-        // Decoding: 9 blocks, but 8 where a block ends with the window.
-        let decode = |tokens: u32| groups.held(16, tokens - 1, tokens);
-        assert_eq!((decode(144), decode(145), decode(160), decode(161)), (16, 18, 16, 18));
-        assert_eq!((decode(40), groups.decoding(16, 40, 0), groups.decoding(16, 4000, 0)), (6, 6, 18));
-        assert!((1..3000).all(|tokens| decode(tokens) <= groups.decoding(16, 3000, 0)));
-        assert_eq!(groups.most(16, 100_000, 2048), 2 * (136 + 1)); // 2,175 tokens, and one block for where they begin
-        assert_eq!(Groups { window: 1, windows: 0, states: 3 }.held(544, 10_000, 10_001), 3);
+    /// Rows join the decode set, or leave it with `computed` tokens.
+    pub(super) fn join_groups(&mut self, slot: u32) {
+        if let Some(groups) = self.groups.as_mut().filter(|groups| groups.slides()) {
+            groups.join(slot, self.k);
+        }
+    }
+
+    pub(super) fn part_from_groups(&mut self, slot: u32, computed: u32) {
+        let row = &self.rows[slot as usize];
+        if row.state == State::Decoding
+            && let Some(groups) = self.groups.as_mut().filter(|groups| groups.slides())
+        {
+            groups.part(row.member(slot), computed);
+        }
+    }
+
+    /// Blocks that leave windows in the first `passes` passes of an unsettled run.
+    pub(super) fn freed_by_windows(&self, passes: i64) -> u32 {
+        self.groups.as_ref().map_or(0, |groups| groups.freed(self.k, passes))
+    }
+
+    /// For tests: blocks without a hash that rows hold in these groups.
+    pub(super) fn held_in_groups(&self) -> u32 {
+        let Some(groups) = &self.groups else { return 0 };
+        let held = |&slot: &u32| {
+            let row = &self.rows[slot as usize];
+            let (k, _) = self.counters_of(slot);
+            let decodes = row.state == State::Decoding;
+            groups.unhashed(slot, decodes.then(|| row.computed_by(k) - u32::from(row.was_left_out_dead(k))))
+        };
+        self.running.iter().map(held).sum()
     }
 }

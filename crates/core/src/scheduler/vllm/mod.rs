@@ -9,14 +9,15 @@
 //!
 //! Files in the order of a pass: `schedule` (a stepped pass, or a run of passes), `batch` (the
 //! requests that run: budget, blocks, preemption), `admit` (the queue), `results`; `speculation` (rows
-//! that verify drafts), `ahead` (with async scheduling); `groups` (layers that do not keep every token); `micro_batches` (of pipeline
-//! stages); `pass` and `row` hold the data, `trail` the log of passes.
+//! that verify drafts), `ahead` (with async scheduling); `groups` and `group_tables` (layers that do not keep
+//! every token); `micro_batches` (of pipeline stages); `pass` and `row` hold the data, `trail` the log of passes.
 
 mod admit;
 mod ahead;
 mod batch;
 mod below;
 mod cadence;
+mod group_tables;
 mod groups;
 mod handover;
 mod load;
@@ -40,6 +41,7 @@ use crate::step_time::Features;
 use crate::waiting::{Key, Queue, Waiting};
 use ahead::Unseen;
 use cadence::Cadence;
+use group_tables::GroupTables;
 use handover::News;
 use hashbrown::HashMap;
 use micro_batches::MicroBatches;
@@ -79,10 +81,7 @@ impl Setting<'_, config::Vllm> {
         let engine = self.engine;
         let full = tokens.div_ceil(u64::from(engine.block_size));
         let tokens = u32::try_from(tokens).unwrap_or(u32::MAX);
-        full + engine
-            .groups
-            .as_ref()
-            .map_or(0, |groups| u64::from(groups.most(engine.block_size, tokens, engine.max_num_batched_tokens)))
+        full + engine.groups.as_ref().map_or(0, |groups| u64::from(groups.most(engine, tokens)))
     }
 }
 
@@ -112,8 +111,7 @@ pub struct Vllm<'a> {
     unseen: Vec<Unseen>,
     /// Rows left out of the last passes while decoding.
     left_out: Vec<u32>,
-    /// Explicit rows of the last passes, where other groups may give blocks back.
-    computed: Vec<u32>,
+    groups: Option<Box<GroupTables<'a>>>,
     cadence: Cadence,
     /// The order of the first decoding row that the pass being decided leaves out.
     cut: u64,
@@ -171,7 +169,7 @@ impl<'a> Vllm<'a> {
             late: Vec::new(),
             unseen: Vec::new(),
             left_out: Vec::new(),
-            computed: Vec::new(),
+            groups: None,
             cadence: Cadence::default(),
             cut: u64::MAX,
             k: 0,
@@ -195,6 +193,11 @@ impl<'a> Vllm<'a> {
             leaps: 0,
             log: Vec::new(),
         };
+        if let Some(groups) = &engine.groups {
+            let segments = setting.chains.segments_with(setting.trace.len() as u32);
+            vllm.pool = vllm.pool.with_others(groups.count, segments);
+            vllm.groups = Some(Box::new(GroupTables::new(engine, groups)));
+        }
         let count = setting.micro_batches();
         if count > 1 {
             vllm.micro = Some(Box::new(MicroBatches::new(&vllm, count, gap_limit)));
@@ -206,7 +209,7 @@ impl<'a> Vllm<'a> {
     fn demand(&self, passes: i64) -> u32 {
         match &self.micro {
             _ if passes <= 0 => 0,
-            None => self.decoding.demand(self.k, passes) as u32,
+            None => self.decoding.demand(self.k, passes) as u32 * self.taken_at_once(),
             Some(_) => self.demand_of_micro_batches(passes),
         }
     }
@@ -249,7 +252,7 @@ impl Scheduler for Vllm<'_> {
     }
 
     fn used_blocks(&self, passes: i64) -> u32 {
-        self.pool.usable() - self.pool.free() + self.demand(passes)
+        self.pool.usable() - self.pool.free() + self.demand(passes) - self.freed_by_windows(passes)
     }
 
     fn holdup(&self, passes: i64) -> Holdup {
@@ -260,7 +263,8 @@ impl Scheduler for Vllm<'_> {
         let given = head.slot.map_or(0, |slot| self.rows[slot as usize].delivered);
         let known = self.s.trace.input_tokens[head.request as usize] + given;
         let whole = self.blocks_for(known).saturating_sub(self.cached_blocks(head.request, passes));
-        let missing = u64::from(whole) + self.most_of_groups(known) + u64::from(self.s.engine.watermark_blocks);
+        let others = self.groups.as_ref().map_or(0, |groups| groups.whole(known, 0));
+        let missing = u64::from(whole) + u64::from(others) + u64::from(self.s.engine.watermark_blocks);
         let free = self.pool.usable() - self.used_blocks(passes);
         if missing > u64::from(free) { Holdup::Cache } else { Holdup::Tokens }
     }
@@ -347,7 +351,7 @@ impl Scheduler for Vllm<'_> {
         self.skip_passes(pass, passes);
     }
 
-    fn skip_results(&mut self, pass: u64, gap_ps: i64) {
+    fn skip_results(&mut self, pass: u64, _results_ps: i64, gap_ps: i64) {
         self.skip_results_of(pass, gap_ps);
     }
 
@@ -406,8 +410,7 @@ impl Scheduler for Vllm<'_> {
                 self.decoding.held(slot, stored, self.s.engine.block_size) - self.pool.held(slot)
             })
             .sum();
-        let extra: u32 = self.running.iter().map(|&slot| self.rows[slot as usize].extra).sum();
-        self.pool.check(unassigned + extra);
+        self.pool.check(unassigned + self.held_in_groups());
         if let Some(offload) = &self.offload {
             offload.check();
         }

@@ -36,7 +36,7 @@ pub(super) struct Offload<'a> {
     loading: BTreeSet<(i64, u32)>,
     /// Requests that have ended since the last decision.
     ended: Vec<Ended>,
-    /// Rows that the host had no room for: offered again in each of their passes.
+    /// Rows that the host had no room for, which are offered again in each of their passes.
     refused: Vec<u32>,
     /// When the first of the requests may go on that the last waiting loop put off.
     put_off_ps: Option<i64>,
@@ -233,6 +233,11 @@ impl<'a> Offload<'a> {
     }
 }
 
+/// Whether a range is among others, which are in order and apart.
+fn is_noted(ranges: &[(u32, u32)], (lo, hi): (u32, u32)) -> bool {
+    ranges.iter().any(|&(start, end)| start <= lo && hi <= end)
+}
+
 /// Adds a range to others, which are in order and apart.
 fn note(ranges: &mut Vec<(u32, u32)>, (mut lo, mut hi): (u32, u32)) {
     let first = ranges.partition_point(|&(_, end)| end < lo);
@@ -350,8 +355,9 @@ impl<'a> Vllm<'a> {
         let Some(offload) = &mut self.offload else { return };
         let mut offloaded = std::mem::take(&mut offload.rows[slot as usize]);
         let taken = offload.offer(content, &mut offloaded, upto, now_ps, at_ps);
-        // What is greater than the host is refused for ever.
-        if !taken && upto - offloaded.offered <= offload.tier.capacity() {
+        // What is greater than the host is refused for ever, but each offer notes what can be read by then.
+        let fits = upto - offloaded.offered <= offload.tier.capacity();
+        if !taken && (fits || !is_noted(&offloaded.used, (offloaded.offered, upto))) {
             offload.refused.push(slot);
         }
         offload.rows[slot as usize] = offloaded;
@@ -373,7 +379,7 @@ impl<'a> Vllm<'a> {
         }
     }
 
-    fn content(&self, request: u32) -> Content<'a> {
+    pub(super) fn content(&self, request: u32) -> Content<'a> {
         Content { path: self.s.chains.path(request), private: self.s.chains.private_segment(request) }
     }
 }

@@ -72,10 +72,10 @@ impl Vllm<'_> {
         }
         if let Some(entry) = pass.logged {
             let unseen = match next {
-                Some(next) if !next.settled => self.decoding.demand(self.k, 1) as u32,
-                _ => 0,
+                Some(next) if !next.settled => (self.demand(1), self.freed_by_windows(1)),
+                _ => (0, 0),
             };
-            self.log[entry].free_end = Some(self.pool.free() - unseen);
+            self.log[entry].free_end = Some(self.pool.free() + unseen.1 - unseen.0);
             self.log[entry].finished.extend(ending.iter().map(|&slot| self.rows[slot as usize].request));
         }
     }
@@ -138,7 +138,12 @@ impl Vllm<'_> {
 
     /// Frees the blocks of a row that decoded to its end.
     fn part_with(&mut self, slot: u32) {
-        self.leave_groups(slot);
+        self.free_in_order(slot, |vllm| vllm.release_ended(slot));
+        self.vacant.push(slot);
+        self.head_blocked = false;
+    }
+
+    fn release_ended(&mut self, slot: u32) {
         let row = &self.rows[slot as usize];
         if self.s.engine.enable_prefix_caching {
             let computed = match row.burst {
@@ -151,8 +156,6 @@ impl Vllm<'_> {
         } else {
             self.pool.release(slot);
         }
-        self.vacant.push(slot);
-        self.head_blocked = false;
     }
 
     /// A request is complete: its row leaves, wherever it is.
@@ -179,8 +182,7 @@ impl Vllm<'_> {
                 if self.s.engine.async_scheduling {
                     self.part_with_after(last_pass, slot);
                 } else {
-                    self.leave_groups(slot);
-                    self.pool.release(slot);
+                    self.free_in_order(slot, |vllm| vllm.pool.release(slot));
                     self.vacant.push(slot);
                 }
             }
@@ -203,10 +205,12 @@ impl Vllm<'_> {
                         }
                     }
                 }
+                let stored = held;
                 let held = match row.burst {
                     Some(_) => self.decoding.held(slot, held, self.s.engine.block_size),
                     None => self.blocks_for(held),
                 };
+                self.part_from_groups(slot, stored);
                 self.leave_batch(slot);
                 self.pool.settle(slot, held);
                 if self.s.role == Role::Prefill {

@@ -61,8 +61,6 @@ pub(super) struct Row<'a> {
     pub(super) first_computed: u32,
     /// The most tokens ever computed: that it grows is progress.
     pub(super) furthest: u32,
-    /// Blocks of other groups than that of full attention.
-    pub(super) extra: u32,
     pub(super) logged_blocks: usize,
 }
 
@@ -119,6 +117,4 @@ pub(super) struct Planned {
     pub(super) slot: u32,
     pub(super) tokens: u32,
     pub(super) blocks: u32,
-    /// Of other groups.
-    pub(super) extra: u32,
 }

@@ -17,7 +17,9 @@ impl Vllm<'_> {
         pass.start_ps = start_ps;
         pass.decided_ps = now_ps;
         pass.waiting = (self.holding.len() + self.waiting.len()) as u32;
-        self.leave_windows();
+        if let Some(groups) = &mut self.groups {
+            groups.begin_pass();
+        }
         self.take_news();
         self.catch_up(now_ps);
         if self.s.engine.async_scheduling {
@@ -51,6 +53,7 @@ impl Vllm<'_> {
         let certain = |&slot: &u32| self.rows[slot as usize].limit == self.rows[slot as usize].target;
         let ending: Vec<u32> = self.decoding.finishing_by(self.k).filter(certain).collect();
         for slot in ending {
+            self.part_from_groups(slot, self.rows[slot as usize].computed_by(self.k));
             self.decoding.remove(self.rows[slot as usize].member(slot));
             self.forget_member(slot);
             self.rows[slot as usize].state = State::Draining;
@@ -86,6 +89,11 @@ impl Vllm<'_> {
         let passes =
             (finish_at as i64 - self.k as i64).min((self.s.max_passes - self.passes).min(i64::MAX as u64) as i64);
         let wanted = if self.s.leap { passes } else { passes.min(1) };
+        if let Some(groups) = &self.groups {
+            let wanted = groups.quiet_passes(self.k, wanted, some_wait && !full);
+            let blocks = i64::from(self.pool.unhashed() / groups.taken_at_once());
+            return if wanted <= 0 { 0 } else { self.decoding.passes_within(self.k, blocks, wanted) };
+        }
         if wanted <= 0 { 0 } else { self.decoding.passes_within(self.k, i64::from(self.pool.free()), wanted) }
     }
 
@@ -98,7 +106,10 @@ impl Vllm<'_> {
         if self.s.log_passes {
             self.log_run(pass);
         }
-        self.pool.take_unassigned(self.decoding.take(self.k, pass.passes) as u32);
+        self.pool.take_unassigned(self.decoding.take(self.k, pass.passes) as u32 * self.taken_at_once());
+        if self.groups.is_some() {
+            self.pool.give_back(self.freed_by_windows(pass.passes));
+        }
         pass.given = self.decoding.given(self.k, pass.passes);
         self.k = pass.serial;
         self.passes += pass.passes as u64;
@@ -230,8 +241,8 @@ impl Vllm<'_> {
         }
         row.computed += new;
         row.last_pass = last_pass;
-        if self.s.engine.groups.is_some() {
-            self.computed.push(slot);
+        if let Some(groups) = &mut self.groups {
+            groups.table(slot).last_tokens = new;
         }
         let row = &mut self.rows[slot as usize];
         row.prefilling = row.computed < known;
@@ -259,6 +270,7 @@ impl Vllm<'_> {
             return;
         }
         self.hash_generated(self.rows[slot as usize].order);
+        self.store_in_groups(slot, new);
         let row = &self.rows[slot as usize];
         let blocks = (row.computed + new).min(row.tokens()) / self.s.engine.block_size;
         if blocks > self.pool.hashed(slot) {
@@ -275,9 +287,14 @@ impl Vllm<'_> {
                 row.left_out_at = self.k; // its last token is on its way: it ends before anything else
                 continue;
             }
+            let computed = row.computed_by(self.k - 1);
+            self.part_from_groups(slot, computed);
+            let row = &mut self.rows[slot as usize];
             self.decoding.remove(row.member(slot));
             row.finish_at += 1;
             self.decoding.insert(row.member(slot));
+            self.join_groups(slot);
+            let row = &mut self.rows[slot as usize];
             if row.left_out_at != self.k - 1 {
                 row.last_emit_ps = pass.start_ps;
             }
@@ -303,6 +320,7 @@ impl Vllm<'_> {
             row.finish_at = self.k + u64::from(row.target - row.delivered - 1);
             self.decoding.insert(row.member(slot));
             self.note_member(slot);
+            self.join_groups(slot);
         }
     }
 }

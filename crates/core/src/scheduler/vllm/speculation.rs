@@ -78,7 +78,8 @@ impl Vllm<'_> {
 
     /// Whether rows may be in the decode set at all.
     pub(super) fn may_join(&self) -> bool {
-        table(self.s.engine, 0).is_some() && !self.s.log_blocks && !self.s.chains.generated_is_shared()
+        let slides = self.groups.as_ref().is_some_and(|groups| groups.slides());
+        table(self.s.engine, 0).is_some() && !self.s.log_blocks && !slides && !self.s.chains.generated_is_shared()
     }
 
     /// Rows whose results are in, and that do not end, decode from the table from now on, if their

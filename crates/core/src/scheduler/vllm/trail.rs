@@ -43,7 +43,11 @@ impl Vllm<'_> {
     /// The passes of a run, one by one. Called before the counter is raised.
     pub(super) fn log_run(&mut self, pass: &mut Pass) {
         let ahead = i64::from(self.s.engine.async_scheduling);
-        let free_after = |passes: i64| self.pool.free() - self.decoding.demand(self.k, passes) as u32;
+        let (taken, groups) = (self.taken_at_once(), self.groups.as_deref());
+        let free_after = |passes: i64| {
+            let freed = groups.map_or(0, |groups| groups.freed(self.k, passes));
+            self.pool.free() + freed - self.decoding.demand(self.k, passes) as u32 * taken
+        };
         for index in 0..pass.passes {
             let start_ps = pass.start_ps + pass.times.time(index);
             let mut record = PassRecord {
