@@ -86,7 +86,7 @@ def given_spec(
 def check_workload(deployment: Deployment, trace: Trace, routers: Mapping[str, Router | None]) -> None:
     """Raises SpecError for a workload that does not suit. `routers`: objects, by role, in place of the specs'."""
     for pool in deployment.pools:
-        check_blocks(pool.spec, trace)
+        check_blocks(pool.spec, trace, pool.engine.block_tokens)
         if routers[pool.role] is None:
             check_sessions(pool.spec, trace)
 

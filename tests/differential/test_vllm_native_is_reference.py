@@ -14,6 +14,7 @@ from servetwin.reference.vllm import EngineConfig, RunRecord
 
 from .choosers import SeededChooser, tabulated
 from .vllm_scenarios import (
+    grouped_scenario,
     offloading_scenario,
     random_scenario,
     scenario_ahead,
@@ -30,7 +31,8 @@ def check(scenario: Scenario[EngineConfig]) -> None:
         if "vLLM fails here" not in str(error):
             raise
         return
-    assert native(replace(scenario, block_ids=True)) == expected, "stepping, with block numbers"
+    if scenario.config.groups is None:
+        assert native(replace(scenario, block_ids=True)) == expected, "stepping, with block numbers"
     assert native(replace(scenario, block_ids=False)) == without_blocks(expected), "leaping"
 
 
@@ -66,6 +68,12 @@ def test_seeded_scenarios_of_drafts_ahead(first: int) -> None:
 def test_seeded_scenarios_in_pipeline_stages(first: int) -> None:
     for seed in range(first, first + 25):
         check(staged_scenario(seed))
+
+
+@pytest.mark.parametrize("first", range(0, 400, 50))
+def test_seeded_scenarios_with_other_groups(first: int) -> None:
+    for seed in range(first, first + 50):
+        check(grouped_scenario(seed))
 
 
 @pytest.mark.parametrize("first", range(0, 60, 20))
@@ -104,3 +112,21 @@ def test_a_difference_is_seen() -> None:
             )
             differing += native(replace(scenario, config=old)) != reference(scenario)
     assert differing > 0
+
+
+def test_a_difference_in_groups_is_seen() -> None:
+    differing = {"window": 0, "come_first": 0}
+    for seed in range(200):
+        scenario = grouped_scenario(seed)
+        groups = scenario.config.groups
+        assert groups is not None
+        others = {"window": replace(groups, window=groups.window + 9)}
+        others["come_first"] = replace(groups, come_first=not groups.come_first)
+        try:
+            expected = reference(scenario)
+        except ServetwinError:
+            continue
+        for name, other in others.items():
+            changed = replace(scenario, config=replace(scenario.config, groups=other))
+            differing[name] += native(changed) != without_blocks(expected)
+    assert all(differing.values())

@@ -351,6 +351,12 @@ def vllm_engines(draw: st.DrawFn) -> dict[str, Any]:
     can_offload = version == "0.32" and caches
     chunked = draw(st.integers(0, 4)) > 0
     threshold = draw(st.sampled_from([0, 0, 8, 30]))
+    speculates = draw(speculation(drafts)) if drafts else {}
+    offload = draw(st.none() | offloads(block_size, drafts)) if can_offload else None
+    apart = None
+    if not caches or (version == "0.32" and offload is None and not speculates.get("eagle_block_drop")):
+        apart = draw(st.none() | groups(states=not caches or (chunked and drafts == 0)))
+        blocks *= 1 if apart is None else 1 + apart["count"]
     return {
         "name": "vllm",
         "version": version,
@@ -368,17 +374,21 @@ def vllm_engines(draw: st.DrawFn) -> dict[str, Any]:
         "scheduler_reserve_full_isl": draw(st.booleans()),
         "async_scheduling": draw(st.booleans()),
         "num_speculative_tokens": drafts,
-        **(draw(speculation(drafts)) if drafts else {}),
-        "offload": draw(st.none() | offloads(block_size, drafts)) if can_offload else None,
-        "groups": None if caches else draw(st.none() | groups()),
+        **speculates,
+        "offload": offload,
+        "groups": apart,
     }
 
 
 @st.composite
-def groups(draw: st.DrawFn) -> dict[str, int]:
-    """Layers with windows, with states, or both."""
-    counts = st.integers(0, 2)
-    return {"window": draw(st.sampled_from([1, 9, 40, 200])), "windows": draw(counts), "states": draw(counts)}
+def groups(draw: st.DrawFn, *, states: bool) -> dict[str, Any]:
+    """Layers with windows, or with states."""
+    return {
+        "count": draw(st.integers(1, 3)),
+        "window": draw(st.sampled_from([1, 9, 40, 200])),
+        "has_state": states and draw(st.booleans()),
+        "come_first": draw(st.booleans()),
+    }
 
 
 @st.composite

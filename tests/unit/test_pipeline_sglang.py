@@ -12,6 +12,7 @@ import pytest
 from servetwin import _core
 from servetwin.catalog import resolve_engine
 from servetwin.errors import SpecError
+from servetwin.explain.changes import changes
 from servetwin.result.columns import REASONS, STATUSES
 from servetwin.spec import make_spec
 
@@ -73,6 +74,16 @@ def test_who_comes_while_the_loop_waits_joins_the_same_micro_batch(leap: bool) -
 
 
 @LEAPS
+def test_data_ranks_apart_have_stages_of_their_own(leap: bool) -> None:
+    rows = [(0, 5, 4), (0, 20, 3)]
+    run = staged(*rows, leap=leap, ranks=2)
+    alone = [staged(row, leap=leap) for row in rows]
+    assert numbers(run, "rank") == [0, 1]
+    for column in ("first_token", "last_token"):
+        assert times(run, column) == [times(one, column)[0] for one in alone]
+
+
+@LEAPS
 def test_a_row_that_finds_no_room_beside_other_micro_batches_is_aborted(leap: bool) -> None:
     run = staged((0, 8, 12), (0, 8, 6), leap=leap, max_total_tokens=24, pp_max_micro_batch_size=1)
     # Each micro-batch sees room for its own: 8 + 12 of 24, 8 + 6 of the 16 that are left. Prompts until 36 and 54, then
@@ -109,3 +120,15 @@ def test_what_does_not_go_together_is_refused_by_name(engine: dict[str, Any], mo
 def test_a_limit_on_micro_batches_needs_some() -> None:
     with pytest.raises(SpecError, match="there is one stage"):
         make_spec({"model": "llama-3.1-8b", "gpu": "h100", "engine": {"name": "sglang", "pp_max_micro_batch_size": 4}})
+
+
+@pytest.mark.parametrize(
+    ("options", "limit"),
+    [({}, "max_running_requests"), ({"pp_max_micro_batch_size": 32}, "pp_max_micro_batch_size")],
+    ids=["share", "own"],
+)
+def test_an_explanation_tries_the_limit_that_binds(options: dict[str, int], limit: str) -> None:
+    named = {"name": "sglang"} | options
+    spec = make_spec({"model": "llama-3.1-8b", "gpu": "h100", "parallel": {"pipeline": 2}, "engine": named})
+    tried = [change.path for change in changes(spec, {}) if change.path.endswith(("requests", "micro_batch_size"))]
+    assert tried == [f"engine.{limit}"] * 2

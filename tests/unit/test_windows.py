@@ -104,12 +104,15 @@ def handover(options: dict[str, Any]) -> dict[str, Any]:
 
 def cached(prompts: Sequence[tuple[int, Sequence[int]]], outputs: int = 2, **options: Any) -> list[int]:
     """Tokens that requests of these lengths and contents, in blocks of 10, find in the cache, one after the other."""
+    engine = {"name": "sglang", "max_total_tokens": 20_000, "context_length": 8192, "chunked_prefill_size": 2048}
+    return found_by(OSS | {"engine": engine | {"disable_overlap_schedule": True} | options}, prompts, outputs)
+
+
+def found_by(spec: dict[str, Any], prompts: Sequence[tuple[int, Sequence[int]]], outputs: int = 2) -> list[int]:
     lengths, contents = zip(*prompts, strict=True)
     arrival_ps = [row * 100_000 * MS for row in range(len(prompts))]
     requests = trace(arrival_ps, lengths, [outputs] * len(prompts), blocks=contents, block_tokens=10)
-    engine = {"name": "sglang", "max_total_tokens": 20_000, "context_length": 8192, "chunked_prefill_size": 2048}
-    spec = make_spec(OSS | {"engine": engine | {"disable_overlap_schedule": True} | options, "timing": TEN_MS})
-    result = simulate(spec, requests)
+    result = simulate(make_spec(spec | {"timing": TEN_MS}), requests)
     assert set(result.requests["status"].to_pylist()) == {"completed"}
     found: list[int] = result.requests["cached_tokens"].to_pylist()
     return found
@@ -154,6 +157,8 @@ def problem(options: dict[str, Any]) -> SpecError:
 QWEN = {"model": "qwen3.5-122b-a10b", "gpu": "h200", "parallel": {"tensor": 4}}
 STATES = {"name": "sglang", "max_total_tokens": 100_000, "disable_radix_cache": True}
 BLOCKS = {"name": "vllm", "enable_prefix_caching": False, "num_gpu_blocks": 10_000}
+CACHING = {"name": "vllm", "num_gpu_blocks": 10_000}
+NGRAM = {"method": "ngram", "num_speculative_tokens": 2, "acceptance": 0.5}
 
 
 @pytest.mark.parametrize(
@@ -161,7 +166,7 @@ BLOCKS = {"name": "vllm", "enable_prefix_caching": False, "num_gpu_blocks": 10_0
     [
         (V4 | {"engine": {"name": "sglang"}}, "engine.page_size", "SGLang sets another"),
         (V4, "model", "compressed attention"),
-        (OSS, "engine.enable_prefix_caching", "sliding-window attention"),
+        (OSS | {"engine": CACHING | {"version": "0.19"}}, "engine.enable_prefix_caching", "sliding-window attention"),
         (
             V4 | {"parallel": {"pipeline": 2}, "engine": {"name": "sglang", "page_size": 256}},
             "parallel.pipeline",
@@ -186,8 +191,13 @@ BLOCKS = {"name": "vllm", "enable_prefix_caching": False, "num_gpu_blocks": 10_0
         ),
         (QWEN | {"engine": STATES | {"disable_radix_cache": False}}, "engine.disable_radix_cache", "gated delta"),
         (QWEN | {"engine": STATES}, "engine.max_running_requests", "missing"),
-        (QWEN | {"engine": BLOCKS | {"enable_prefix_caching": True}}, "engine.enable_prefix_caching", "gated delta"),
-        (QWEN | {"engine": BLOCKS}, "engine.block_size", "raises it"),
+        (QWEN | {"engine": BLOCKS | {"block_size": 32}}, "engine.block_size", "raises it"),
+        (QWEN | {"engine": CACHING | {"version": "0.19"}}, "engine.enable_prefix_caching", "gated delta"),
+        (QWEN | {"engine": CACHING | {"enable_chunked_prefill": False}}, "engine.enable_chunked_prefill", "needs it"),
+        (QWEN | {"engine": CACHING | {"speculative": NGRAM}}, "engine.speculative", "gated delta"),
+        (QWEN | {"engine": CACHING | {"kv_offloading_size": 10}}, "engine.kv_offloading_size", "gated delta"),
+        (OSS | {"engine": CACHING | {"speculative": NGRAM | {"method": "eagle"}}}, "engine.speculative", "sliding"),
+        (OSS | {"parallel": {"pipeline": 2}, "engine": CACHING}, "parallel.pipeline", "stages"),
     ],
 )
 def test_refused_by_name(spec: dict[str, Any], field: str, text: str) -> None:
@@ -208,17 +218,60 @@ def test_pools_of_other_groups_are_refused() -> None:
 
 def test_groups_of_vllm_by_hand() -> None:
     """gpt-oss: two groups of 12 layers. Qwen3.5 122B: 12 of full attention and three times 12 with a state."""
-    oss = resolve_engine(make_spec(OSS | {"engine": {"name": "vllm", "enable_prefix_caching": False}}))
-    assert oss.options["groups"] == {"window": 128, "windows": 1, "states": 0}
+    oss = resolve_engine(make_spec(OSS | {"engine": {"name": "vllm"}}))
+    assert oss.options["enable_prefix_caching"]
+    assert oss.options["groups"] == {"count": 1, "window": 128, "has_state": False, "come_first": True}
     assert oss.memory is not None
     assert oss.memory.kv_per_token == 12 * 8 * 128 * 2
     # A state of 64 heads of 128 × 128 in float32 on four ranks, and the convolution's; a token has 1,024 bytes.
     state = (64 * 128 * 128 * 4 + 2 * 3 * (2 * 16 * 128 + 64 * 128)) / 4
     block = -(-state // (16 * 1024)) * 16
-    qwen = resolve_engine(make_spec(QWEN | {"engine": BLOCKS | {"block_size": int(block)}}))
-    assert qwen.options["groups"] == {"window": 1, "windows": 0, "states": 3}
+    qwen = resolve_engine(make_spec(QWEN | {"engine": BLOCKS}))
+    assert qwen.options["groups"] == {"count": 3, "window": 0, "has_state": True, "come_first": True}
+    assert qwen.options["block_size"] == qwen.block_tokens == block
     with pytest.raises(SpecError):
         resolve_engine(make_spec(QWEN | {"engine": BLOCKS | {"block_size": int(block) - 16}}))
+
+
+def by_vllm(prompts: Sequence[tuple[int, Sequence[int]]], **options: Any) -> list[int]:
+    engine = {"name": "vllm", "block_size": 10, "num_gpu_blocks": 2000, "max_model_len": 8192}
+    return found_by(OSS | {"engine": engine | options}, prompts)
+
+
+def test_vllm_keeps_the_window_before_the_end_of_a_prompt() -> None:
+    """The last token is computed again: of 1,000 tokens 99 blocks of 10 are found, of 1,010 then 100."""
+    onwards = [*range(100), 200]
+    assert by_vllm([(1000, LONG), (1010, onwards), (1010, onwards)]) == [0, 990, 1000]
+
+
+def test_vllm_keeps_a_window_where_full_attention_had_more() -> None:
+    """What shares half of it finds no window there, and leaves one for the next."""
+    halves = [[*range(50), *range(first, first + 50)] for first in (300, 400)]
+    assert by_vllm([(1000, LONG), *[(1000, half) for half in halves]]) == [0, 0, 500]
+
+
+def test_vllm_finds_a_short_prompt_whole() -> None:
+    assert by_vllm([(100, range(10)), (100, [*range(5), *range(20, 25)])]) == [0, 50]
+
+
+def test_vllm_evicts_windows_with_the_rest() -> None:
+    """A prompt of 300 tokens leaves 30 blocks and 13 of its window: of a pool for ten, the first one is gone."""
+    others = [(300, range(first, first + 30)) for first in range(100, 400, 30)]
+    again = (310, [*range(30), 999])
+    assert by_vllm([(300, range(30)), *others, again])[-1] == 290
+    assert by_vllm([(300, range(30)), *others, again], num_gpu_blocks=300, max_model_len=400)[-1] == 0
+
+
+def test_vllm_starts_from_a_state_at_the_end_of_a_block() -> None:
+    """Its prompts are computed up to the last whole block, whose state is kept, and then to their ends."""
+    size = 1060
+    spec = QWEN | {"engine": CACHING | {"block_size": size}}
+    length = 3 * size + 20
+    names = range(-(-length // 10))
+    longer = [*names, *range(5000, 5050)]
+    half = [*range(2 * size // 10), *range(9000, 9000 + size // 10 + 20)]
+    prompts = [(length, names), (length + 500, longer), (len(half) * 10, half), (len(half) * 10, half)]
+    assert found_by(spec, prompts) == [0, 3 * size, 0, 3 * size]
 
 
 def test_states_take_memory_before_tokens_do() -> None:

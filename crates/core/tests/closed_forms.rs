@@ -221,8 +221,8 @@ fn a_decode_set_knows_what_rows_that_verify_drafts_need() {
             let behind = u64::from(if pass == 0 { unknown && ahead } else { ahead });
             for (index, (member, place, _)) in rows.iter().enumerate() {
                 let known = k + pass as u64 - behind;
-                let stored = member.offset + member.burst.expect("it verifies").given(known.max(member.joined));
-                let tokens = member.floor.filter(|_| known < member.joined).unwrap_or(stored + i64::from(slots));
+                let seen = member.offset + member.burst.expect("it verifies").given(known.max(member.joined));
+                let tokens = member.floor.filter(|_| known < member.joined).unwrap_or(seen + i64::from(slots));
                 let blocks = (tokens as u32).min(most).div_ceil(block_size).max(held[index]);
                 taken += i64::from(blocks - held[index]);
                 held[index] = blocks;

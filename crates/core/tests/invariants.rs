@@ -361,10 +361,7 @@ fn holds_in(engine: fn(&mut Dice) -> Engine, least_preemptions: u32, staged: boo
                 let (wanted, prefilled, last_passes) = (&mut Vec::new(), &mut Vec::new(), &mut Vec::new());
                 let mut results = Results { requests, first_tokens, ended, wanted, prefilled, last_passes };
                 worker.process(next, &mut results);
-                // Where the engine itself fails, it fails in the middle of a decision.
-                if !matches!(worker.stopped(), Some(Stop::Engine(_))) {
-                    worker.check();
-                }
+                worker.check();
             }
             if request == trace.len() {
                 break;

@@ -24,33 +24,43 @@ _KERNEL_TOKENS = 16
 
 @dataclass(frozen=True)
 class Groups:
-    """Beside one group, or more, of full attention: here one, since the fewest layers make up a group."""
+    """Beside one group of full attention: since the fewest layers make up a group, there is one of that."""
 
     layers: int
     """Of each group."""
     token_bytes: int
     """Of one token in one layer of full attention, on one rank."""
+    count: int
     window: int
-    windows: int
-    """Groups of layers that look back a window."""
-    states: int
-    """Blocks of a request for the groups with a state."""
+    """Tokens that a layer looks back, itself among them."""
+    has_state: bool
+    come_first: bool
+    """In the order of groups, which is that of their first layers."""
+    block_size: int
+    """As vLLM sets it."""
 
-    def describe(self) -> dict[str, int]:
+    def describe(self) -> dict[str, int | bool]:
         """As the core reads it."""
-        return {"window": self.window, "windows": self.windows, "states": self.states}
+        return {
+            "count": self.count,
+            "window": self.window,
+            "has_state": self.has_state,
+            "come_first": self.come_first,
+        }
 
-    def most(self, block_size: int, tokens: int, budget: int) -> int:
-        """Blocks of the other groups that a request of `tokens` tokens holds at most (max_memory_usage_bytes)."""
-        window = -(-(self.window - 1 + budget) // block_size) + 1
-        return self.windows * min(window, -(-tokens // block_size)) + self.states
+    def most(self, engine: VllmEngine, tokens: int, in_flight: int) -> int:
+        """Blocks of these groups that vLLM wants at start for a request of `tokens` tokens, with `in_flight` tokens
+        under way (max_memory_usage_bytes)."""
+        drafts = engine.speculative.num_speculative_tokens if engine.speculative is not None else 0
+        if self.has_state:
+            return self.count * ((2 if engine.enable_prefix_caching else 1) + drafts)
+        return self.count * (-(-min(self.window - 1 + in_flight, tokens) // self.block_size) + 1)
 
 
 def groups(spec: Spec, engine: VllmEngine, model: Model | None, kv: Format, shared: Ranks) -> Groups | None:
     """None where all layers keep every token. Raises SpecError for what is not modelled of others."""
     if model is None or not model.unpaged():
         return None
-    _check(spec, engine, model)
     kinds: dict[Mixer, int] = {}
     for layer in model.stack:
         kinds[layer.mixer] = kinds.get(layer.mixer, 0) + layer.count
@@ -60,36 +70,62 @@ def groups(spec: Spec, engine: VllmEngine, model: Model | None, kv: Format, shar
     if len(full) != 1 or len(others) != 1:
         raise _refused(spec, model, "layers of full attention and of one other kind are")
     token_bytes, other = sizes[full[0]], others[0]
+    has_state = isinstance(other, GatedDelta)
+    _check(spec, engine, model, has_state=has_state)
     fewest, most = sorted(kinds.values())
     layers = most if most < _MUCH_MORE * fewest else fewest
     if kinds[full[0]] > layers:
         raise _refused(spec, model, "more layers of full attention than of other kinds are not")
-    count = -(-kinds[other] // layers)
-    if isinstance(other, GatedDelta):
-        _check_block(spec, engine, sizes[other], token_bytes)
-        drafts = engine.speculative.num_speculative_tokens if engine.speculative is not None else 0
-        return Groups(layers, token_bytes, 1, 0, count * (1 + drafts))
-    assert isinstance(other, GroupedAttention)
-    if other.window is None or sizes[other] != token_bytes:
-        raise _refused(spec, model, "windows whose tokens are of the size of the others' are")
-    return Groups(layers, token_bytes, other.window, count, 0)
+    block_size, window = engine.block_size, 0
+    if has_state:
+        block_size = _block_size(spec, engine, sizes[other], token_bytes)
+    else:
+        assert isinstance(other, GroupedAttention)
+        if other.window is None or sizes[other] != token_bytes:
+            raise _refused(spec, model, "windows whose tokens are of the size of the others' are")
+        window = other.window
+    return Groups(
+        layers=layers,
+        token_bytes=token_bytes,
+        count=-(-kinds[other] // layers),
+        window=window,
+        has_state=has_state,
+        come_first=not _is_full(model.stack[0].mixer),
+        block_size=block_size,
+    )
 
 
 def _is_full(mixer: Mixer) -> bool:
     return isinstance(mixer, LatentAttention) or (isinstance(mixer, GroupedAttention) and mixer.window is None)
 
 
-def _check(spec: Spec, engine: VllmEngine, model: Model) -> None:
-    if engine.enable_prefix_caching:
-        raise spec.source.problem(
+def _check(spec: Spec, engine: VllmEngine, model: Model, *, has_state: bool) -> None:
+    problem, beside = spec.source.problem, f"beside {' and '.join(model.unpaged())}"
+    if engine.kv_offloading_size is not None or spec.tiers.host.blocks is not None:
+        raise problem(("engine", "kv_offloading_size"), f"not yet modelled {beside}")
+    if not engine.enable_prefix_caching:
+        return
+    if engine.version != "0.32":
+        raise problem(
             ("engine", "enable_prefix_caching"),
-            f"vLLM's prefix caching is not yet modelled beside {' and '.join(model.unpaged())}",
+            f"prefix caching {beside} is modelled of vLLM 0.32",
             found="true",
-            wanted="false, or SGLang for models with windows",
+            wanted="false, or version 0.32",
         )
-    if engine.kv_offloading_size is not None:
-        raise spec.source.problem(
-            ("engine", "kv_offloading_size"), f"not yet modelled beside {' and '.join(model.unpaged())}"
+    if has_state and not engine.enable_chunked_prefill:
+        raise problem(
+            ("engine", "enable_chunked_prefill"),
+            f"vLLM's prefix caching {beside} needs it",
+            found="false",
+            wanted="true, or enable_prefix_caching: false",
+        )
+    speculative = engine.speculative
+    if speculative is not None and (has_state or speculative.has_head):
+        raise problem(
+            ("engine", "speculative"),
+            f"not yet modelled with prefix caching {beside}",
+            found=speculative.method,
+            wanted="enable_prefix_caching: false, or none" if has_state else "enable_prefix_caching: false, or ngram",
         )
 
 
@@ -99,13 +135,17 @@ def _refused(spec: Spec, model: Model, rule: str) -> Exception:
     )
 
 
-def _check_block(spec: Spec, engine: VllmEngine, state: int, token: int) -> None:
-    """A block of full attention is at least as large as a state, which is padded to it."""
+def _block_size(spec: Spec, engine: VllmEngine, state: int, token: int) -> int:
+    """A block of full attention is at least as large as a state, which is padded to it. Raises SpecError where another
+    size was asked for."""
     least = -(-state // (_KERNEL_TOKENS * token)) * _KERNEL_TOKENS
-    if engine.block_size < least:
+    if engine.block_size >= least:
+        return engine.block_size
+    if "block_size" in engine.model_fields_set:
         raise spec.source.problem(
             ("engine", "block_size"),
             "vLLM raises it until a block holds the state of a layer",
             found=str(engine.block_size),
-            wanted=f"{least}",
+            wanted=f"{least}, or none",
         )
+    return least

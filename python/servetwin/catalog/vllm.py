@@ -56,19 +56,21 @@ def resolve_vllm(spec: Spec, engine: VllmEngine) -> ResolvedEngine:
     if sequences is None:
         sequences = min(defaults["max_num_seqs"], budget)
     _check_budget(spec, engine, budget, sequences, max_model_len)
+    asynchronous = engine.async_scheduling
+    if asynchronous is None:
+        asynchronous = engine.speculative is None or engine.speculative.has_head
     kv = cache_format(model, engine.kv_cache_dtype)
     apart = groups(spec, engine, model, kv, ranks(spec, model))
     if apart is not None:
         check_without_stages(spec)
-    extra = 0 if apart is None else apart.most(engine.block_size, max_model_len, budget)
+    block_size = engine.block_size if apart is None else apart.block_size
+    in_flight = budget * (1 + asynchronous)
+    extra = 0 if apart is None else apart.most(engine, max_model_len, in_flight)
     room = None
     blocks = engine.num_gpu_blocks
     if blocks is None:
         room = _memory(spec, engine, model, gpu, budget, sequences, apart)
-        blocks = _blocks_that_fit(spec, engine, room, max_model_len, extra)
-    asynchronous = engine.async_scheduling
-    if asynchronous is None:
-        asynchronous = engine.speculative is None or engine.speculative.has_head
+        blocks = _blocks_that_fit(spec, room, block_size, max_model_len, extra)
     offload = vllm_offload(spec, engine, model, gpu, kv)
     options = {
         "name": engine.name,
@@ -76,7 +78,7 @@ def resolve_vllm(spec: Spec, engine: VllmEngine) -> ResolvedEngine:
         "max_num_seqs": sequences,
         "max_num_batched_tokens": budget,
         "max_model_len": max_model_len,
-        "block_size": engine.block_size,
+        "block_size": block_size,
         "num_gpu_blocks": blocks,
         "enable_prefix_caching": engine.enable_prefix_caching,
         "enable_chunked_prefill": engine.enable_chunked_prefill,
@@ -112,7 +114,7 @@ def resolve_vllm(spec: Spec, engine: VllmEngine) -> ResolvedEngine:
         rows=sequences,
         pass_tokens=budget,
         request_tokens=max_model_len,
-        block_tokens=engine.block_size,
+        block_tokens=block_size,
         blocks=blocks,
         memory=room,
     )
@@ -159,10 +161,10 @@ def _memory(
     return room if apart is None else replace(room, kv_per_token=apart.layers * apart.token_bytes)
 
 
-def _blocks_that_fit(spec: Spec, engine: VllmEngine, room: Memory, max_model_len: int, extra: int) -> int:
-    blocks = room.blocks(engine.block_size)
+def _blocks_that_fit(spec: Spec, room: Memory, block_size: int, max_model_len: int, extra: int) -> int:
+    blocks = room.blocks(block_size)
     # vLLM keeps one block as a null block; `extra` are those of the request in other groups.
-    tokens = max(blocks - 1 - extra, 0) * engine.block_size
+    tokens = max(blocks - 1 - extra, 0) * block_size
     if tokens >= max_model_len:
         return blocks
     if room.kv <= 0:

@@ -76,16 +76,18 @@ def _usual(spec: Spec) -> Iterator[tuple[str, Any, Any]]:
 
 def _sizes(spec: Spec) -> Iterator[tuple[str, int]]:
     """What a pass may hold, as it is resolved, and the ranks of a replica."""
-    engine = _limits(spec)
+    requests, tokens = _limits(spec)
     match spec.engine:
         case VllmEngine():
             names = ("max_num_seqs", "max_num_batched_tokens")
         case SglangEngine():
             names = ("max_running_requests", "chunked_prefill_size")
+            if spec.engine.pp_max_micro_batch_size is not None:
+                names, requests = ("pp_max_micro_batch_size", names[1]), spec.engine.pp_max_micro_batch_size
         case TrtllmEngine():
             names = ("max_batch_size", "max_num_tokens")
-    yield f"engine.{names[0]}", engine[0]
-    yield f"engine.{names[1]}", engine[1]
+    yield f"engine.{names[0]}", requests
+    yield f"engine.{names[1]}", tokens
     yield "parallel.tensor", spec.parallel.tensor
 
 

@@ -105,9 +105,10 @@ def _source(spec: Spec) -> Callable[[int], Trace]:
     return lambda seed: trace
 
 
-def check_blocks(spec: Spec, trace: Trace) -> None:
-    """Prefixes can only be found if engine blocks divide the trace's, or the other way round. Raises SpecError."""
-    ours, theirs = spec.engine.block_tokens, trace.block_tokens
+def check_blocks(spec: Spec, trace: Trace, block_tokens: int) -> None:
+    """Prefixes can only be found if the engine's blocks, of `block_tokens`, divide the trace's, or the other way round.
+    Raises SpecError."""
+    ours, theirs = block_tokens, trace.block_tokens
     if spec.engine.shares_prefixes and max(ours, theirs) % min(ours, theirs):
         raise spec.source.problem(
             spec.engine.block_option,

@@ -142,9 +142,9 @@ class GroupTables:
                     self._pool.insert(block, (group, request.keys[index]))
                     self._entered.add(request.keys[index])
         request.others_stored = max(request.others_stored, full)
-        if self._groups.has_state and 0 < replay == full and replay <= len(request.others[0]):
-            if request.others[0][replay - 1] is not None:
-                self._entered.add(request.keys[replay - 1])
+        states = request.others[0][:replay] if self._groups.has_state and replay == full else []
+        if states and len(states) == replay and states[-1] is not None:
+            self._entered.add(request.keys[replay - 1])  # entered anew as long as it is the last that is whole
 
     def free(self, request: RequestState) -> None:
         for table in request.others:
