@@ -13,7 +13,7 @@ from servetwin import _core
 
 from .. import small
 from ..small import VLLM, affine
-from .worlds import COLUMNS, MS, World, records, worlds
+from .worlds import COLUMNS, MS, World, outcome, worlds
 
 PER_REQUEST = tuple(name for name in COLUMNS)
 FAR_PS = 10**16
@@ -84,8 +84,8 @@ def tells_of_its_answer(trace: dict[str, Any], row: int) -> bool:
 @given(worlds(), conversations())
 def test_leaping_over_conversations_changes_nothing(world: World, trace: dict[str, Any]) -> None:
     world = replace(world, trace=trace)
-    leapt, stepped = world.simulate(leap=True), world.simulate(leap=False)
-    assert records(leapt) == records(stepped)
+    leapt, stepped = outcome(world, leap=True), outcome(world, leap=False)
+    assert leapt | {"leaps": 0} == stepped | {"leaps": 0}
 
 
 @settings(max_examples=300)
@@ -96,10 +96,11 @@ def test_an_answer_enters_the_cache_in_time_for_its_next_turn(world: World, trac
     if not rows:
         return
     run = world.run | {"users": None}
-    ours = replace(world, trace=trace, run=run).simulate()
-    watched = replace(world, trace=with_an_eavesdropper(trace, rows[0]), run=run).simulate()
-    for name in PER_REQUEST:
-        assert watched.column(name)[: len(ours.column(name))] == ours.column(name), name
+    ours = outcome(replace(world, trace=trace, run=run))
+    watched = outcome(replace(world, trace=with_an_eavesdropper(trace, rows[0]), run=run))
+    assert ("failure" in watched) == ("failure" in ours)
+    for name in () if "failure" in ours else PER_REQUEST:
+        assert watched[name][: len(ours[name])] == ours[name], name
 
 
 def test_conversations_are_leapt_over() -> None:
