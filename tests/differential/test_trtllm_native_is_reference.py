@@ -11,7 +11,7 @@ from servetwin.conformance.scenario import Scenario
 from servetwin.reference.trtllm import EngineConfig
 
 from .choosers import SeededChooser, tabulated
-from .trtllm_scenarios import native, random_scenario, reference, scenarios
+from .trtllm_scenarios import native, random_scenario, reference, scenarios, staged
 
 
 def check(scenario: Scenario[EngineConfig]) -> None:
@@ -30,6 +30,12 @@ def test_seeded_scenarios_timed_by_tables(first: int) -> None:
         scenario = random_scenario(seed)
         drafts = scenario.config.acceptance is not None
         check(replace(scenario, step_time=tabulated(SeededChooser(seed), drafts=drafts)))
+
+
+@pytest.mark.parametrize("first", range(0, 300, 50))
+def test_seeded_scenarios_in_stages(first: int) -> None:
+    for seed in range(first, first + 50):
+        check(staged(random_scenario(seed), 2 + seed % 3))
 
 
 @settings(max_examples=200)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import get_args
 
 from hypothesis import strategies as st
@@ -103,4 +103,19 @@ def native(scenario: Scenario[EngineConfig]) -> RunRecord:
     order = by_arrival(scenario)
     config = scenario.config
     engine = {"name": "trtllm", **asdict(config), "acceptance": acceptance(config.acceptance)}
-    return from_log(pass_log(scenario, order, engine), order)
+    del engine["pp_size"]  # of the replica, not of its engine
+    return from_log(pass_log(scenario, order, engine, config.pp_size), order)
+
+
+def staged(scenario: Scenario[EngineConfig], stages: int) -> Scenario[EngineConfig]:
+    """The same in stages, without what they are not modelled with."""
+    config = replace(
+        scenario.config,
+        pp_size=stages,
+        capacity_scheduler_policy="GUARANTEED_NO_EVICT",
+        max_draft_len=0,
+        acceptance=None,
+        num_extra_kv_tokens=0,
+        max_concurrency=None,
+    )
+    return replace(scenario, config=config)

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from .worlds import World, drawn, records, worlds
+from .worlds import STAGED, World, drawn, pipelines, records, worlds
 
 
 @st.composite
@@ -54,6 +54,22 @@ def test_leaping_changes_nothing(world: World) -> None:
     leapt, stepped = world.simulate(leap=True), world.simulate(leap=False)
     assert stepped.leaps == 0
     assert records(leapt) == records(stepped)
+
+
+@st.composite
+def staged_worlds(draw: st.DrawFn) -> World:
+    world = draw(trtllm_worlds())
+    run = world.run | {"engine": world.run["engine"] | STAGED["trtllm"]}
+    return replace(world, run=run | {"pipeline": draw(pipelines(run["step_time"]))})
+
+
+@settings(max_examples=200)
+@given(staged_worlds())
+def test_leaping_changes_nothing_in_stages(world: World) -> None:
+    leapt, stepped = world.simulate(leap=True), world.simulate(leap=False)
+    assert stepped.leaps == 0
+    assert records(leapt) == records(stepped)
+    assert leapt.status == "completed"
 
 
 @settings(max_examples=200)

@@ -303,6 +303,13 @@ STAGED: dict[str, dict[str, Any]] = {
         "offload": None,
         "groups": None,
     },
+    "trtllm": {
+        "capacity_scheduler_policy": "GUARANTEED_NO_EVICT",
+        "max_draft_len": 0,
+        "acceptance": None,
+        "num_extra_kv_tokens": 0,
+        "max_concurrency": None,
+    },
     "sglang": {
         "disable_overlap_schedule": True,
         "speculative_num_draft_tokens": 0,

@@ -123,7 +123,44 @@ def test_data_ranks_apart_have_stages_of_their_own(leap: bool, engine: dict[str,
         assert times(run, column) == [times(one, column)[0] for one in alone]
 
 
-@pytest.mark.parametrize(("engine", "wanted"), [("vllm", [20, 20, 21, 21, 20]), ("sglang", [20, 20, 20, 21, 21])])
+TRTLLM: dict[str, Any] = {
+    "name": "trtllm",
+    "version": "1.2",
+    "max_batch_size": 8,
+    "max_num_tokens": 64,
+    "max_seq_len": 1024,
+    "enable_chunked_prefill": True,
+    "tokens_per_block": 16,
+    "num_blocks": 100,
+    "enable_block_reuse": False,
+    "capacity_scheduler_policy": "GUARANTEED_NO_EVICT",
+    "context_chunking_policy": "FIRST_COME_FIRST_SERVED",
+    "batch_wait_timeout_iters": 0,
+    "batch_wait_tokens": 0,
+}
+
+
+@LEAPS
+def test_chunks_of_tensorrt_llm_wait_for_each_other(leap: bool) -> None:
+    run = simulate((0, 40, 3), leap=leap, engine=TRTLLM, max_num_tokens=32)
+    # 32 tokens take 42 in each stage, the other 8 take 18, decodes 12; each begins when the last is through.
+    assert times(run, "first_token") == [84 + 36]
+    assert times(run, "last_token") == [120 + 24 + 24]
+
+
+@LEAPS
+def test_each_stage_of_tensorrt_llm_has_a_batch(leap: bool) -> None:
+    run = simulate(*[(0, 10, 20)] * 4, leap=leap, engine=TRTLLM, max_batch_size=1)
+    # One in each stage: prompts take 20 in each, decodes 12. The third comes in when the first is through.
+    assert times(run, "scheduled")[:2] == [0, 0]
+    assert times(run, "first_token")[:2] == [40, 60]
+    assert times(run, "scheduled")[2] == times(run, "last_token")[0]
+
+
+@pytest.mark.parametrize(
+    ("engine", "wanted"),
+    [("vllm", [20, 20, 21, 21, 20]), ("sglang", [20, 20, 20, 21, 21]), ("trtllm", [21, 21, 20, 20, 20])],
+)
 def test_layers_that_are_left_over(engine: str, wanted: list[int]) -> None:
     spec = make_spec({"engine": {"name": engine}}).model_copy(update={"parallel": Parallel(pipeline=5)})
     assert stage_layers(spec, 102) == wanted

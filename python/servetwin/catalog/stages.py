@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..spec import Spec
-from ..spec.engine import VllmEngine
+from ..spec.engine import TrtllmEngine, VllmEngine
 from .gpus import Gpu
 from .models import Model
 
@@ -54,11 +54,12 @@ def stage_layers(spec: Spec, layers: int) -> list[int]:
     """Layers of each stage.
 
     Those left over go one each to the last stages; in vLLM but the very last, which has the head (`get_pp_indices` in
-    vllm/distributed/utils.py and in sglang/srt/distributed/utils.py).
+    vllm/distributed/utils.py and in sglang/srt/distributed/utils.py); in TensorRT-LLM to the first (`pp_layers` in
+    tensorrt_llm/mapping.py).
     """
     count = spec.parallel.pipeline
     each, over = divmod(layers, count)
-    end = count - isinstance(spec.engine, VllmEngine)
+    end = over if isinstance(spec.engine, TrtllmEngine) else count - isinstance(spec.engine, VllmEngine)
     return [each + (end - over <= index < end) for index in range(count)]
 
 

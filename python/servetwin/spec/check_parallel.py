@@ -78,11 +78,15 @@ def _pipeline(spec: Spec) -> None:
             )
 
 
+def _reserves(engine: TrtllmEngine) -> bool:
+    return engine.scheduler_config.capacity_scheduler_policy == "GUARANTEED_NO_EVICT"
+
+
 def _beside_stages(spec: Spec) -> list[tuple[bool, str, str]]:
     """Whether something is there, what it is beside pipeline stages, and what would do instead."""
     engine = spec.engine
     general = [
-        (isinstance(engine, TrtllmEngine), "of TensorRT-LLM", "engine.name: vllm or sglang"),
+        (isinstance(engine, TrtllmEngine) and not _reserves(engine), "without GUARANTEED_NO_EVICT", "that policy"),
         (engine.drafting is not None, "together with speculative decoding", "a spec without it"),
     ]
     match engine:

@@ -1,6 +1,7 @@
 //! Pipeline stages: each holds a share of the layers, and passes go through them one behind the other.
 
 use super::{Data, Engine, Pool, Role, fault};
+use crate::config::trtllm::CapacityPolicy;
 use crate::config::vllm::Version;
 use crate::error::InputError;
 use crate::step_time::StepTime;
@@ -41,7 +42,12 @@ impl Pipeline {
                 fault(engine.window.is_some(), "a pipeline runs without windows")?;
                 fault(engine.hicache.is_some(), "a pipeline runs without HiCache")
             }
-            Engine::Trtllm(_) => fault(true, "a pipeline is modelled for vLLM and SGLang"),
+            Engine::Trtllm(engine) => {
+                fault(pool.role != Role::Aggregated, "TensorRT-LLM's pipeline runs without hand-overs")?;
+                fault(engine.max_draft_len > 0, "a pipeline runs without speculation")?;
+                let reserves = engine.capacity_scheduler_policy == CapacityPolicy::GuaranteedNoEvict;
+                fault(!reserves, "a pipeline reserves blocks to the end")
+            }
         }
     }
 }

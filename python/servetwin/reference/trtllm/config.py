@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from ...errors import ServetwinError
 from ..acceptance import Acceptance
 
 Policy = Literal["GUARANTEED_NO_EVICT", "MAX_UTILIZATION", "STATIC_BATCH"]
@@ -34,6 +35,14 @@ class EngineConfig:
     """Slots that a drafting head fills beyond the tokens of a pass."""
     max_concurrency: int | None = None
     """No drafts while more requests are active."""
+
+    pp_size: int = 1
+    """Pipeline stages."""
+
+    def __post_init__(self) -> None:
+        reserves = self.capacity_scheduler_policy == "GUARANTEED_NO_EVICT"
+        if self.pp_size > 1 and (self.max_draft_len or not reserves):
+            raise ServetwinError("pipeline stages are modelled under GUARANTEED_NO_EVICT, without speculation")
 
     def drafts_for(self, active: int) -> int:
         off = self.max_concurrency is not None and active > self.max_concurrency

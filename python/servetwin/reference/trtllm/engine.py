@@ -15,21 +15,6 @@ from .config import EngineConfig
 from .scheduler import Pass, Row, Scheduler
 
 
-def run(
-    requests: Sequence[Request],
-    config: EngineConfig,
-    step_time: StepTime,
-    *,
-    max_passes: int | None = None,
-) -> RunRecord:
-    """Runs one worker until every request has ended, it is stuck, or after `max_passes`.
-
-    Row i of `requests` has index i. At equal times a pass ends before requests arrive, and they
-    arrive, by row, before the next pass is decided.
-    """
-    return Worker(requests, config, step_time).run(max_passes)
-
-
 class Worker:
     """One engine and its device, from the first arrival to the last pass."""
 
@@ -53,11 +38,13 @@ class Worker:
                 continue
             plan = scheduler.schedule()
             if not plan.rows and not plan.paused:
-                active = sorted(scheduler.active, key=lambda request: not request.started)
-                waiting = [request.spec.index for request in (*active, *scheduler.queue)]
-                return RunRecord(self.passes, self.records, self.now, Stuck(self.now, waiting))
+                return RunRecord(self.passes, self.records, self.now, Stuck(self.now, self._waiting()))
             self._execute(plan)
         return RunRecord(self.passes, self.records, self.now)
+
+    def _waiting(self) -> list[int]:
+        active = sorted(self.scheduler.active, key=lambda request: not request.started)
+        return [request.spec.index for request in (*active, *self.scheduler.queue)]
 
     def _add_arrivals(self) -> None:
         while self.arrivals and self.arrivals[0][0] <= self.now:
@@ -69,6 +56,12 @@ class Worker:
 
     def _execute(self, plan: Pass) -> None:
         record = self._record(plan)
+        self._note(plan)
+        self.now += record.dt_ps
+        self._finish(plan, record)
+
+    def _note(self, plan: Pass) -> None:
+        """Of each request, that it has a part in a pass."""
         for row in plan.rows:
             noted = self.records[row.request.spec.index]
             noted.passes += 1
@@ -77,10 +70,12 @@ class Worker:
                 noted.cached = row.computed_before
             elif row.request in plan.resumed:
                 noted.cached_resume.append(row.computed_before)
-        decoded = [row.request for row in plan.rows if row.decodes]
         for request in plan.paused:
             self.records[request.spec.index].preemptions += 1
-        self.now += record.dt_ps
+
+    def _finish(self, plan: Pass, record: PassRecord) -> None:
+        """The results of a pass are in."""
+        decoded = [row.request for row in plan.rows if row.decodes]
         for request, given in self.scheduler.update(plan):
             noted = self.records[request.spec.index]
             if request.spec.outputs:

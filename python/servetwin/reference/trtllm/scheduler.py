@@ -51,7 +51,7 @@ class Scheduler:
         self.cache = KvCache(config)
         self.queue: deque[RequestState] = deque()
         self.active: list[RequestState] = []
-        """At most max_batch_size, in the order of arrival: started, paused and not yet started."""
+        """At most max_batch_size for each stage, in the order of arrival: started, paused and not yet started."""
         self.waited_iters = 0
 
     def add(self, request: Request) -> None:
@@ -61,7 +61,7 @@ class Scheduler:
         self.queue.append(state)
 
     def schedule(self) -> Pass:
-        while self.queue and len(self.active) < self.config.max_batch_size:
+        while self.queue and len(self.active) < self.config.max_batch_size * self.config.pp_size:
             self.active.append(self.queue.popleft())
         plan = Pass(drafts=self.config.drafts_for(len(self.active)))
         contexts, generations = self._micro_batch(self._fitting(plan), plan.drafts)
@@ -110,6 +110,10 @@ class Scheduler:
         generations: list[RequestState] = []
         budget = self.config.max_num_tokens
         for request in fitting:
+            if request.in_flight:
+                continue
+            if len(contexts) + len(generations) == self.config.max_batch_size:
+                break
             request.chunk = 1 + drafts if request.generating else len(request.tokens) - request.computed
             if request.generating or not self.config.enable_chunked_prefill:
                 if request.chunk > budget:
@@ -159,6 +163,8 @@ class Scheduler:
 
     def update(self, plan: Pass) -> list[tuple[RequestState, int]]:
         """Takes in a pass's outputs; returns the requests that got any, in order, and how many."""
+        for row in plan.rows:
+            row.request.in_flight = False
         deliveries: list[tuple[RequestState, int]] = []
         sampled = [row for row in plan.rows if row.samples]
         for row in sampled:

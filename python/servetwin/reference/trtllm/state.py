@@ -30,6 +30,8 @@ class RequestState:
     paused_before: bool = False
     verified: int = 0
     """Passes in which it had drafts to verify."""
+    in_flight: bool = False
+    """Of a pipeline: whether a pass under way has a part of it."""
     finished: bool = False
 
     @property

@@ -108,7 +108,9 @@ impl Trtllm<'_> {
         for &slot in &self.contexts {
             let context = self.started(slot);
             available -= self.to_completion(context);
-            fitting.contexts.push(context);
+            if !self.rows[slot as usize].on_way {
+                fitting.contexts.push(context);
+            }
         }
         let mut cursor = Cursor { started: self.contexts.len(), pending: 0 };
         while let Some(context) = self.next_not_generating(&mut cursor) {

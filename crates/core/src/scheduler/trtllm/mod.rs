@@ -7,11 +7,13 @@
 //! Written from the source of the PyTorch backend, version 1.2; no recordings confirm it.
 //! `servetwin.reference.trtllm` states the same rules in plain Python, and must agree in every record.
 //!
-//! Files in the order of a pass: `handover` (what comes from other replicas), `capacity` (who may hold blocks), `schedule` (tokens and chunks, or
-//! a run of passes), `results`; `row` holds the data.
+//! Files in the order of a pass: `handover` (what comes from other replicas), `capacity` (who may hold
+//! blocks), `schedule` (tokens and chunks, or a run of passes), `results`; `micro_batches` take turns in
+//! pipeline stages; `row` holds the data.
 
 mod capacity;
 mod handover;
+mod micro_batches;
 mod results;
 mod row;
 mod schedule;
@@ -25,8 +27,10 @@ use crate::gaps::GapList;
 use crate::kv::block_pool::{BlockPool, FreeRule};
 use crate::log::{Log, PassRecord};
 use crate::record::{Holdup, PassTime, Reason, Speculated};
+use crate::step_time::Features;
 use handover::News;
 use hashbrown::HashMap;
+use micro_batches::MicroBatches;
 use row::{Pending, Row, State};
 use rustc_hash::FxBuildHasher;
 use std::collections::VecDeque;
@@ -81,6 +85,8 @@ pub struct Trtllm<'a> {
     receiving: Vec<u32>,
     promised: i64,
     news: Vec<News>,
+    /// Of a pipeline: the batches whose turn it is not. What this scheduler holds is the other's.
+    micro: Option<Box<MicroBatches<'a>>>,
     /// Blocks that the rows of the decode set would hold at their limits, and those they hold.
     reserved: i64,
     held: i64,
@@ -115,11 +121,12 @@ impl<'a> Trtllm<'a> {
             pending: VecDeque::new(),
             batch: Vec::new(),
             contexts: Vec::new(),
-            decoding: speculation::decode_set(engine, engine.max_draft_len, setting.step_time.prices_longest()),
+            decoding: speculation::decode_set(engine, engine.max_draft_len, setting.prices_longest()),
             sending: HashMap::default(),
             receiving: Vec::new(),
             promised: 0,
             news: Vec::new(),
+            micro: MicroBatches::new(setting, gap_limit),
             reserved: 0,
             held: 0,
             left_out: Vec::new(),
@@ -149,7 +156,7 @@ impl<'a> Trtllm<'a> {
 
     /// Pending requests that are active.
     fn window(&self) -> usize {
-        let room = self.s.engine.max_batch_size as usize - self.active();
+        let room = self.places() - self.active();
         room.min(self.pending.len())
     }
 
@@ -190,7 +197,11 @@ impl<'a> Trtllm<'a> {
 
     /// Blocks that the next `passes` passes of a run take.
     fn demand(&self, passes: i64) -> u32 {
-        if passes > 0 { self.decoding.demand(self.k, passes) as u32 } else { 0 }
+        match &self.micro {
+            _ if passes <= 0 => 0,
+            None => self.decoding.demand(self.k, passes) as u32,
+            Some(_) => self.demand_of_micro_batches(passes),
+        }
     }
 
     /// The place of `order` in a list of slots that is in order.
@@ -233,7 +244,7 @@ impl Scheduler for Trtllm<'_> {
     }
 
     fn holdup(&self, _passes: i64) -> Holdup {
-        if self.active() >= self.s.engine.max_batch_size as usize {
+        if self.active() >= self.places() {
             Holdup::Rows
         } else if self.blocked {
             Holdup::Cache
@@ -287,13 +298,41 @@ impl Scheduler for Trtllm<'_> {
         self.pending.push_back(Pending { order: self.next_order, request, slot: None });
         self.next_order += 1;
         // A log shows the queue's length in each pass; and drafts may go by it.
-        self.s.log_passes
-            || self.s.engine.max_concurrency.is_some()
-            || !self.blocked && self.active() < self.s.engine.max_batch_size as usize
+        self.s.log_passes || self.s.engine.max_concurrency.is_some() || !self.blocked && self.active() < self.places()
     }
 
     fn schedule(&mut self, now_ps: i64, start_ps: i64, results: &mut Results, pass: &mut Pass) -> bool {
         self.decide(now_ps, start_ps, results, pass)
+    }
+
+    fn turn_to(&mut self, pass: u64) {
+        self.turn_to_pass(pass);
+    }
+
+    fn quiet_passes(&self, pass: u64) -> i64 {
+        self.count_quiet_passes(pass)
+    }
+
+    fn quiet_features(&self, pass: u64) -> Features {
+        self.features_of(pass)
+    }
+
+    fn quiet_pass(&self, number: u64, pass: &mut Pass) {
+        self.describe_quiet(number, pass);
+    }
+
+    fn skip(&mut self, pass: u64, passes: i64) {
+        self.skip_passes(pass, passes);
+    }
+
+    fn skip_results(&mut self, pass: u64, _results_ps: i64, gap_ps: i64) {
+        self.skip_results_of(pass, gap_ps);
+    }
+
+    fn log_times(&mut self, pass: &Pass, start_ps: i64, time_ps: i64) {
+        if let Some(entry) = pass.logged {
+            (self.log[entry].t_ps, self.log[entry].dt_ps) = (start_ps, time_ps);
+        }
     }
 
     fn settle(&mut self, pass: &mut Pass) {
@@ -317,9 +356,9 @@ impl Scheduler for Trtllm<'_> {
         self.log.push(PassRecord { t_ps: now_ps, scheduled_at_ps: now_ps, stuck, ..PassRecord::default() });
     }
 
-    fn into_ledger(self, pass_time: PassTime) -> Ledger {
+    fn into_ledger(mut self, pass_time: PassTime) -> Ledger {
         Ledger {
-            gaps: vec![self.gaps],
+            gaps: self.gap_lists(),
             passes: self.passes,
             leaps: self.leaps,
             speculated: self.speculated,
@@ -332,12 +371,12 @@ impl Scheduler for Trtllm<'_> {
         let rows = || self.batch.iter().map(|&slot| (slot, &self.rows[slot as usize]));
         let generating = || rows().filter(|(_, row)| row.state == State::Generation);
         let size = self.s.engine.tokens_per_block;
-        let blocks = |(slot, row): (u32, &Row)| self.decoding.held(slot, row.computed_by(self.k), size);
+        let blocks = |(slot, row): (u32, &Row)| self.decoding.held(slot, row.computed_by(self.counter_of(row)), size);
         let unassigned: u32 = generating().map(|(slot, row)| blocks((slot, row)) - self.pool.held(slot)).sum();
         self.pool.check(unassigned);
         assert_eq!(generating().map(|row| i64::from(blocks(row))).sum::<i64>(), self.held);
         assert_eq!(generating().map(|(_, row)| i64::from(self.whole(row.request))).sum::<i64>(), self.reserved);
-        assert_eq!(self.batch.len(), self.decoding.len() + self.contexts.len());
+        assert_eq!(self.batch.len(), self.decoding.len() + self.generating_elsewhere() + self.contexts.len());
         if self.s.engine.capacity_scheduler_policy != CapacityPolicy::MaxUtilization {
             // What the decode set would still take is there.
             assert!(self.reserved - self.held + self.promised <= i64::from(self.pool.free()));

@@ -12,6 +12,7 @@ impl Trtllm<'_> {
     pub(super) fn take_results(&mut self, pass: &mut Pass, results: &mut Results) {
         let end_ps = pass.end_ps;
         self.take_run(pass);
+        self.end_computing();
         if !pass.is_run {
             self.gaps.push_one(end_ps - pass.start_ps, pass.decoding - pass.returning.len() as i64);
         }

@@ -39,6 +39,9 @@ pub(super) struct Row<'a> {
     pub(super) preempted: bool,
     /// The counter after the last pass it was left out of.
     pub(super) left_out_at: u64,
+    /// Of a pipeline: the micro-batch whose decode set it is in, and whether a pass under way computes its context.
+    pub(super) micro_batch: u32,
+    pub(super) on_way: bool,
     /// The most tokens ever computed: that it grows is progress.
     pub(super) furthest: u32,
 }

@@ -29,7 +29,7 @@ impl Trtllm<'_> {
             self.receive(now_ps, results);
         }
         self.choose_drafts();
-        let passes = self.run_length();
+        let passes = if self.micro.is_some() { 0 } else { self.run_length() };
         if passes > 0 {
             pass.begin_run(&self.decoding, self.s.step_time, self.k, passes);
         } else if !self.schedule_pass(results, pass) {
@@ -89,6 +89,9 @@ impl Trtllm<'_> {
             self.log.push(PassRecord { t_ps, scheduled_at_ps, ..PassRecord::default() });
         }
         let mut fitting = self.fitting(pass.start_ps, results);
+        if self.micro.is_some() {
+            fitting.contexts.truncate(self.s.engine.max_batch_size as usize - self.decoding.len());
+        }
         let mut left_out = self.share_tokens(&mut fitting);
         let Fitting { mut contexts, blocked, paused, .. } = fitting;
         let decoding = self.decoding.len() - left_out.len();
@@ -164,7 +167,8 @@ impl Trtllm<'_> {
                 budget -= i64::from(context.tokens);
                 budget < 0
             });
-            fitting.blocked |= cut == Some(0);
+            // Another micro-batch may have more tokens to give.
+            fitting.blocked |= cut == Some(0) && self.micro.is_none();
             fitting.contexts.truncate(cut.unwrap_or(usize::MAX));
             fitting.contexts.iter_mut().for_each(|context| context.chunk = context.tokens);
             return Vec::new();
@@ -239,6 +243,7 @@ impl Trtllm<'_> {
     /// A context's part of the pass. Returns its slot, the tokens computed before, and in the pass.
     fn compute(&mut self, context: Context, pass: &mut Pass, results: &mut Results) -> (u32, u32, u32) {
         let slot = context.slot.unwrap_or_else(|| self.start(context, pass, results));
+        self.note_computing(slot);
         let row = &mut self.rows[slot as usize];
         let past = row.computed;
         let new = context.chunk.min(row.tokens() - past);
@@ -312,6 +317,8 @@ impl Trtllm<'_> {
             last_emit_ps: NEVER,
             preempted: false,
             left_out_at: u64::MAX,
+            micro_batch: 0,
+            on_way: false,
             furthest: 0,
         };
         let slot = self.vacant.pop().unwrap_or(self.rows.len() as u32);
@@ -338,8 +345,10 @@ impl Trtllm<'_> {
     fn start_generating(&mut self, slot: u32) {
         let place = self.place(&self.contexts, self.rows[slot as usize].order);
         self.contexts.remove(place);
+        let turn = self.turn();
         let row = &mut self.rows[slot as usize];
         row.state = State::Generation;
+        row.micro_batch = turn;
         row.finish_at = self.k + u64::from(row.target - row.delivered - 1);
         self.begin_bursts(slot, self.rows[slot as usize].delivered + 1);
         self.join_decode_set(slot);
@@ -385,7 +394,7 @@ impl Trtllm<'_> {
         for &slot in &self.batch {
             let row = &self.rows[slot as usize];
             if row.state == State::Generation {
-                if !left_out.contains(&slot) {
+                if row.micro_batch == self.turn() && !left_out.contains(&slot) {
                     let drafts = self.decoding.drafts();
                     self.log[entry].push_decode(row.request, drafts, row.computed_by(self.k), row.gives(self.k));
                 }

@@ -1,0 +1,216 @@
+//! Pipeline stages: as many micro-batches as stages take turns (`_executor_loop_pp` in
+//! tensorrt_llm/_torch/pyexecutor/py_executor.py).
+//!
+//! Pass n is decided when the results of pass n - stages are in, and leaves out whoever is in a pass under
+//! way: so a row in generation is in every `stages`-th pass, and so are the chunks of a context. Each
+//! micro-batch has a decode set and a counter of its own; blocks and queue are one for all.
+
+use super::Trtllm;
+use super::row::Row;
+use crate::config::trtllm::Trtllm as Engine;
+use crate::decode_set::DecodeSet;
+use crate::gaps::GapList;
+use crate::scheduler::{Pass, Setting};
+use crate::step_time::Features;
+
+pub(super) struct MicroBatches<'a> {
+    /// Those whose turn it is not; in the place of the one whose turn it is, nothing.
+    parked: Vec<MicroBatch<'a>>,
+    turn: usize,
+    /// The number of the pass that is decided next.
+    next: u64,
+    /// Contexts in its pass under way.
+    computing: Vec<u32>,
+}
+
+struct MicroBatch<'a> {
+    decoding: DecodeSet<'a>,
+    k: u64,
+    gaps: GapList,
+    computing: Vec<u32>,
+}
+
+impl<'a> MicroBatches<'a> {
+    pub(super) fn new(setting: Setting<'a, Engine>, gap_limit: usize) -> Option<Box<Self>> {
+        let count = setting.micro_batches();
+        let parked = |_| MicroBatch {
+            decoding: super::speculation::decode_set(setting.engine, 0, setting.prices_longest()),
+            k: 0,
+            gaps: GapList::new(gap_limit),
+            computing: Vec::new(),
+        };
+        let several =
+            || MicroBatches { parked: (0..count).map(parked).collect(), turn: 0, next: 0, computing: Vec::new() };
+        (count > 1).then(|| Box::new(several()))
+    }
+
+    fn of(&self, pass: u64) -> usize {
+        (pass % self.parked.len() as u64) as usize
+    }
+}
+
+impl<'a> Trtllm<'a> {
+    /// Requests that may be active (`get_max_num_sequences` in model_engine.py).
+    pub(super) fn places(&self) -> usize {
+        self.s.engine.max_batch_size as usize * self.s.micro_batches() as usize
+    }
+
+    /// See [`crate::scheduler::Scheduler::turn_to`].
+    pub(super) fn turn_to_pass(&mut self, pass: u64) {
+        let Some(mut micro) = self.micro.take() else { return };
+        let turn = micro.of(pass);
+        micro.next = micro.next.max(pass + 1);
+        if turn != micro.turn {
+            for index in [micro.turn, turn] {
+                let MicroBatches { parked, computing, .. } = &mut *micro;
+                let other = &mut parked[index];
+                std::mem::swap(&mut self.decoding, &mut other.decoding);
+                std::mem::swap(&mut self.k, &mut other.k);
+                std::mem::swap(&mut self.gaps, &mut other.gaps);
+                std::mem::swap(computing, &mut other.computing);
+            }
+            micro.turn = turn;
+        }
+        self.micro = Some(micro);
+    }
+
+    /// The micro-batch whose turn it is; 0 if there is one batch.
+    pub(super) fn turn(&self) -> u32 {
+        self.micro.as_ref().map_or(0, |micro| micro.turn as u32)
+    }
+
+    /// A context has its part in the pass that is being decided.
+    pub(super) fn note_computing(&mut self, slot: u32) {
+        if let Some(micro) = &mut self.micro {
+            micro.computing.push(slot);
+            self.rows[slot as usize].on_way = true;
+        }
+    }
+
+    /// The results of the pass turned to are in.
+    pub(super) fn end_computing(&mut self) {
+        let Some(micro) = &mut self.micro else { return };
+        for slot in micro.computing.drain(..) {
+            self.rows[slot as usize].on_way = false;
+        }
+    }
+
+    /// The decode set of the micro-batch of a pass, and its counter.
+    fn batch_of(&self, pass: u64) -> (&DecodeSet<'a>, u64) {
+        match &self.micro {
+            Some(micro) if micro.of(pass) != micro.turn => {
+                let parked = &micro.parked[micro.of(pass)];
+                (&parked.decoding, parked.k)
+            }
+            _ => (&self.decoding, self.k),
+        }
+    }
+
+    /// The counter of the micro-batch of a row in generation.
+    pub(super) fn counter_of(&self, row: &Row<'_>) -> u64 {
+        self.batch_of(u64::from(row.micro_batch)).1
+    }
+
+    /// Rows in generation in the other micro-batches.
+    pub(super) fn generating_elsewhere(&self) -> usize {
+        let others = (0..self.s.micro_batches()).filter(|&batch| batch as u32 != self.turn());
+        others.map(|batch| self.batch_of(batch).0.len()).sum()
+    }
+
+    /// Gaps of each micro-batch.
+    pub(super) fn gap_lists(&mut self) -> Vec<GapList> {
+        let own = std::mem::replace(&mut self.gaps, GapList::new(0));
+        let turn = self.turn() as usize;
+        let parked = self.micro.take().into_iter().flat_map(|micro| micro.parked).enumerate();
+        let others = parked.filter(|&(index, _)| index != turn).map(|(_, batch)| batch.gaps);
+        std::iter::once(own).chain(others).collect()
+    }
+
+    /// See [`crate::scheduler::Scheduler::quiet_passes`]. Blocks suffice: `config::check` lets in only what
+    /// reserves them to the end.
+    pub(super) fn count_quiet_passes(&self, pass: u64) -> i64 {
+        if self.window() > 0 && !self.blocked || !self.contexts.is_empty() || self.s.log_passes {
+            return 0;
+        }
+        let count = self.s.micro_batches();
+        let most = (self.s.max_passes - self.passes).min(i64::MAX as u64) as i64;
+        let mut passes: Option<i64> = None;
+        for ahead in 0..count {
+            let (decoding, k) = self.batch_of(pass + ahead);
+            let Some(finish_at) = decoding.first_finish() else { continue };
+            let left = finish_at as i64 - k as i64;
+            if left <= 0 {
+                return 0;
+            }
+            let until = ahead as i64 + (left - 1) * count as i64 + 1;
+            passes = Some(passes.map_or(until, |passes| passes.min(until)));
+        }
+        passes.map_or(0, |passes| passes.min(most))
+    }
+
+    /// Blocks that `passes` quiet passes take, number `pass` first.
+    fn demand_from(&self, pass: u64, passes: i64) -> i64 {
+        let count = self.s.micro_batches() as i64;
+        let of = |ahead: i64| {
+            let (decoding, k) = self.batch_of(pass + ahead as u64);
+            let its = (passes - ahead + count - 1) / count;
+            if its > 0 && !decoding.is_empty() { decoding.demand(k, its) } else { 0 }
+        };
+        (0..count).map(of).sum()
+    }
+
+    /// The same of the next `passes` passes.
+    pub(super) fn demand_of_micro_batches(&self, passes: i64) -> u32 {
+        self.micro.as_ref().map_or(0, |micro| self.demand_from(micro.next, passes) as u32)
+    }
+
+    /// See [`crate::scheduler::Scheduler::quiet_features`].
+    pub(super) fn features_of(&self, pass: u64) -> Features {
+        let (decoding, k) = self.batch_of(pass);
+        if decoding.is_empty() {
+            return Features::default();
+        }
+        let longest = decoding.longest(k + 1, &[]);
+        Features::decode(decoding.len() as i64, decoding.context(k + 1)).with_longest(longest)
+    }
+
+    /// See [`crate::scheduler::Scheduler::quiet_pass`].
+    pub(super) fn describe_quiet(&self, number: u64, pass: &mut Pass) {
+        let (decoding, k) = self.batch_of(number);
+        pass.clear();
+        pass.begin_step(&self.features_of(number), 0);
+        (pass.serial, pass.decoding, pass.given) = (k, decoding.len() as i64, decoding.len() as i64);
+    }
+
+    /// See [`crate::scheduler::Scheduler::skip`].
+    pub(super) fn skip_passes(&mut self, pass: u64, passes: i64) {
+        let demand = self.demand_from(pass, passes);
+        self.pool.take_unassigned(demand as u32);
+        self.held += demand;
+        let turn = u64::from(self.turn());
+        let count = self.s.micro_batches();
+        let mut decided = 0;
+        for number in pass..pass + count.min(passes as u64) {
+            let its = (passes as u64 - (number - pass)).div_ceil(count);
+            self.turn_to_pass(number);
+            if !self.decoding.is_empty() {
+                self.k += its;
+                decided += its;
+            }
+        }
+        self.turn_to_pass(turn);
+        if let Some(micro) = &mut self.micro {
+            micro.next = pass + passes as u64;
+        }
+        self.passes += decided;
+        self.leaps += 1;
+        self.idle_passes = 0;
+        self.pausing = false;
+    }
+
+    /// See [`crate::scheduler::Scheduler::skip_results`].
+    pub(super) fn skip_results_of(&mut self, pass: u64, gap_ps: i64) {
+        self.turn_to_pass(pass);
+        self.gaps.push_one(gap_ps, self.decoding.len() as i64);
+    }
+}
