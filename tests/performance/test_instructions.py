@@ -1,5 +1,7 @@
 """Instruction counts: a stepped pass costs what changes in it, not the batch; whole runs keep to their budget.
 
+So does a run with each feature, and the same run with none of them: what is not asked for costs nothing.
+
 Counts, unlike seconds, are the same on a busy machine. The budget is renewed with
 `python bench/instructions.py --renew`, and a change to it is a change to be explained.
 """
@@ -75,6 +77,9 @@ def test_runs_keep_to_their_budget(counted: dict[str, Any], budget: dict[str, An
     assert departures(counted, budget) == []
 
 
-def test_a_run_that_doubles_is_noticed(budget: dict[str, Any]) -> None:
-    doubled = {**budget, "vllm": {**budget["vllm"], "dense": 2 * budget["vllm"]["dense"]}}
-    assert [fault.split(":")[0] for fault in departures(doubled, budget)] == ["vllm, dense"]
+@pytest.mark.parametrize(
+    ("group", "name"), [("vllm", "dense"), *(("feature", name) for name in ("plain", "pools", "tiers", "agents"))]
+)
+def test_a_run_that_doubles_is_noticed(budget: dict[str, Any], group: str, name: str) -> None:
+    doubled = {**budget, group: {**budget[group], name: 2 * budget[group][name]}}
+    assert [fault.split(":")[0] for fault in departures(doubled, budget)] == [f"{group}, {name}"]
