@@ -17,6 +17,7 @@ HERE = Path(__file__).resolve().parent
 BUDGET = HERE / "instructions.json"
 ENGINES = ("vllm", "sglang")
 BATCHES = (16, 64, 256, 1024)
+FEATURES = ("plain", "pools", "tiers", "drafts", "ranks", "stages", "staircase", "agents")
 FEW, MANY = 256, 1280
 """Passes, or arrivals, of the two runs whose difference is the cost of one."""
 
@@ -43,9 +44,10 @@ def build() -> Path:
 
 
 def count_all(program: Path) -> dict[str, object]:
-    """By engine: of a stepped pass and of an arrival by batch, and of whole runs."""
+    """By engine: of a stepped pass and of an arrival by batch, and of whole runs. Of one run with each feature."""
     rustc = subprocess.run(["rustc", "--version"], check=True, capture_output=True, text=True).stdout.strip()
-    return {"rustc": rustc} | {engine: count_engine(program, engine) for engine in ENGINES}
+    engines = {engine: count_engine(program, engine) for engine in ENGINES}
+    return {"rustc": rustc, **engines, "feature": {name: count(program, "vllm", "feature", name) for name in FEATURES}}
 
 
 def count_engine(program: Path, engine: str) -> dict[str, object]:

@@ -79,6 +79,17 @@ TEN_MS: dict[str, Any] = {
 }
 """A spec's timing: every pass takes 10 ms, whatever is in it, and the front end nothing."""
 
+HANDOVER: dict[str, Any] = {
+    "order": "source_first",
+    "bootstrap_ps": 0,
+    "control_ps": 0,
+    "setup_ps": 0,
+    "timeout_ps": 1000 * MS,
+    "bytes_per_token": 10**6,
+    "links": [0],
+}
+"""Over the first link, in no time but what that takes: a megabyte a token."""
+
 NO_TIME = dict.fromkeys(("base_ps", "prefill_token_ps", "work_fps", "decode_row_ps", "context_ps", "sequence_ps"), 0)
 
 

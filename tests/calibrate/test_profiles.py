@@ -11,6 +11,7 @@ import yaml
 from typer.testing import CliRunner
 
 from servetwin.calibrate import calibrate
+from servetwin.calibrate.measured import Measurement, Request
 from servetwin.calibrate.possible import check_possible, least_pass_ps
 from servetwin.calibrate.read import read_measurements
 from servetwin.calibrate.runs import Simulator, loads
@@ -26,6 +27,7 @@ from servetwin.timing.draws import ErrorDraw, drawn
 from servetwin.timing.profile import Domain, Profile, read_profile, write_profile
 from servetwin.timing.tables import Measured
 from servetwin.timing.terms import computed_share, with_terms
+from servetwin.units import PS_PER_MS, PS_PER_S
 
 from .test_readers import aiperf, lines, servingsim
 from .worlds import SPEC, measured, sent, spec
@@ -207,6 +209,30 @@ def test_more_at_a_time_than_are_served() -> None:
     few = Simulator(spec(engine={"name": "vllm", "max_num_seqs": 4, "max_model_len": 8192}))
     with pytest.raises(InputError, match=r"requests were answered at a time, and the spec serves 4"):
         check_possible(few, measured(SIMULATOR, {}))
+
+
+@pytest.mark.parametrize(
+    ("sent_ms", "fits"), [((0, 1, 2, 3), True), ((0, 1, 2, 3, 4), False), ((0, 0, 0, 0, 99), True)]
+)
+def test_each_occupies_a_row_from_its_first_token_to_its_last(sent_ms: tuple[int, ...], fits: bool) -> None:
+    few = Simulator(spec(engine={"name": "vllm", "max_num_seqs": 4, "max_model_len": 8192}))
+    requests = [Request("", at * PS_PER_MS, 100, 2, 10 * PS_PER_MS, 90 * PS_PER_MS) for at in sent_ms]
+    asked = Measurement("made.jsonl", "made", "0" * 64, requests)
+    if fits:
+        assert check_possible(few, asked) is asked
+    else:
+        with pytest.raises(InputError, match=r"5 requests were answered at a time, and the spec serves 4"):
+            check_possible(few, asked)
+
+
+@pytest.mark.parametrize("times_ms", [(1, 100), (50, 50.5)], ids=["first token", "between tokens"])
+def test_one_that_is_too_fast_is_left_out(times_ms: tuple[float, float]) -> None:
+    slow = [Request("", row * PS_PER_S, 100, 11, 50 * PS_PER_MS, 200 * PS_PER_MS) for row in range(19)]
+    ttft_ps, latency_ps = (round(ms * PS_PER_MS) for ms in times_ms)
+    fast = Request("", 19 * PS_PER_S, 100, 11, ttft_ps, latency_ps)
+    checked = check_possible(SIMULATOR, Measurement("made.jsonl", "made", "0" * 64, [*slow, fast]))
+    assert checked.requests == slow
+    assert sum(checked.left_out.values()) == 1
 
 
 def test_longer_than_is_served() -> None:

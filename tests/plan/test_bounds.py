@@ -19,6 +19,7 @@ from servetwin.plan.space import Candidate, space_of
 from servetwin.plan.study import Point
 from servetwin.spec import Spec, make_spec
 from servetwin.timing.floor import Floor
+from servetwin.timing.tables import Line
 from servetwin.workload import open_workload
 
 ENGINES: tuple[dict[str, Any], ...] = (
@@ -146,14 +147,23 @@ def _random_study(seed: int, objective: str) -> Spec:
     return make_spec({**world, **slo, "search": search})
 
 
-@pytest.mark.parametrize("objective", ["frontier", "goodput_per_gpu", "cheapest"])
+PROOFS = {
+    "frontier": "another does better in both",
+    "goodput_per_gpu": "in the best pass it can have",
+    "cheapest": "costs more than",
+}
+"""By what each objective prunes, beside what misses the level at every load."""
+
+
+@pytest.mark.parametrize("objective", PROOFS)
 def test_nothing_that_is_pruned_belongs_to_the_answer(tmp_path: Path, objective: str) -> None:
-    pruned = 0
+    pruned = own = 0
     for seed in range(12):
         study = create(tmp_path / str(seed), _random_study(seed, objective), None)
         answer = plan(study, workers=2)
         out = set(answer.account.pruned)
         pruned += len(out)
+        own += sum(PROOFS[objective] in proof for proof in answer.account.pruned.values())
         runner = Runner(study.space, study.trace)
         candidates = {number: answer.space.look(number) for number in answer.candidates}
         loads = sorted({run.load for run in answer.outcomes} | {1.0})
@@ -177,6 +187,7 @@ def test_nothing_that_is_pruned_belongs_to_the_answer(tmp_path: Path, objective:
         else:
             assert not [point for point in good if point.load == 1.0]
     assert pruned > 20
+    assert own > 0
 
 
 def test_a_level_that_is_proved_to_be_out_of_reach_still_says_how_far_it_is(tmp_path: Path) -> None:
@@ -190,6 +201,11 @@ def test_a_level_that_is_proved_to_be_out_of_reach_still_says_how_far_it_is(tmp_
     assert all("misses tpot_ms.p95 1 at every load: at least" in proof for proof in answer.account.pruned.values())
     (nearest,) = answer.points
     assert nearest.summary["slo.tpot_ms.p95.value"] > 4
+
+
+def test_of_a_line_that_falls_the_lowest_point_ahead_counts() -> None:
+    floor = Floor(0, 0, ((Line.through((1, 10, 20), (100, 40, 60)), Line.through((0, 1), (0, 0))),))
+    assert [floor.pass_ps(tokens, 1) for tokens in (1, 10, 15, 20)] == [40, 40, 50, 60]
 
 
 def test_of_what_may_fall_nothing_is_known() -> None:

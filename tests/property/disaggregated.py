@@ -118,9 +118,11 @@ def pool(draw: st.DrawFn, role: str, engine: dict[str, Any]) -> dict[str, Any]:
 @st.composite
 def disaggregated(draw: st.DrawFn, name: str) -> Disaggregated:
     engines, order = ENGINES[name]
+    source = draw(engines())
+    sink = draw(sglang_engines(page_size=source["page_size"]) if name == "sglang" else engines())
     pools = [
-        draw(pool("prefill", draw(engines()) | OF_POOLS[name])),
-        draw(pool("decode", draw(engines()) | OF_DECODE[name] | OF_POOLS[name])),
+        draw(pool("prefill", source | OF_POOLS[name])),
+        draw(pool("decode", sink | OF_DECODE[name] | OF_POOLS[name])),
     ]
     staged = name == "vllm" and draw(st.integers(0, 3)) == 0
     if staged:

@@ -227,8 +227,9 @@ def engines() -> st.SearchStrategy[dict[str, Any]]:
 
 
 @st.composite
-def sglang_engines(draw: st.DrawFn) -> dict[str, Any]:
-    page_size = draw(st.sampled_from([1, 1, 4, 16, 64]))
+def sglang_engines(draw: st.DrawFn, *, page_size: int = 0) -> dict[str, Any]:
+    """Of any page size, if none is given."""
+    page_size = page_size or draw(st.sampled_from([1, 1, 4, 16, 64]))
     chunk = draw(st.sampled_from([None, 64, 64, 128, 320]))
     disable_radix_cache = draw(st.integers(0, 3)) == 0
     drafts = draw(st.sampled_from([0, 0, 1, 3, 5]))

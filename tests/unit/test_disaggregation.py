@@ -11,21 +11,12 @@ from typing import Any
 import pytest
 
 from .. import small
-from ..small import LEAPS, MS, Ran, affine
+from ..small import HANDOVER, LEAPS, MS, Ran, affine
 from ..small import VLLM as ENGINE
 
 PASS = 10 * MS
 NEVER, NONE = -1, 2**32 - 1
 REJECTED = 1
-HANDOVER: dict[str, Any] = {
-    "order": "source_first",
-    "bootstrap_ps": 0,
-    "control_ps": 0,
-    "setup_ps": 0,
-    "timeout_ps": 1000 * MS,
-    "bytes_per_token": 10**6,
-    "links": [0],
-}
 
 
 def run(

@@ -26,6 +26,15 @@ def test_a_quantile_is_as_the_standard_library_has_it(drawn: list[float], share:
     assert min(drawn) <= quantile(drawn, share) <= max(drawn)
 
 
+@given(st.integers(2, 60), st.floats(0.0, 1.0))
+def test_draws_that_are_spread_evenly_lie_in_the_middle_of_their_parts(count: int, share: float) -> None:
+    middles = [(place + 0.5) / count for place in range(count)]
+    within = min(max(share, middles[0]), middles[-1])
+    assert quantile(middles, share, even=1.0) == pytest.approx(within)
+    others = [place / (count + 1) for place in range(1, count + 1)]
+    assert quantile(others, share) == pytest.approx(min(max(share, others[0]), others[-1]))
+
+
 @given(values, st.floats(0.1, 0.99))
 def test_an_interval_holds_the_median(drawn: list[float], confidence: float) -> None:
     found = interval(drawn, {}, confidence)

@@ -8,7 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
+
 from servetwin import Result, check_invariants, simulate
+from servetwin.errors import SpecError
 from servetwin.spec import make_spec
 
 from ..small import LEAPS, MS, TEN_MS, trace
@@ -157,3 +160,9 @@ def test_who_runs_out_of_memory_has_its_tokens_and_no_later_turn(leap: bool) -> 
     assert column(result, "reason") == [no_room, "", not_completed]
     assert column(result, "output_tokens") == [1, 3, 0]
     assert column(result, "last_token_ps")[0] == column(result, "first_token_ps")[0]
+
+
+@pytest.mark.parametrize(("name", "value"), [("page_size", 8), ("kv_cache_dtype", "fp8_e4m3")])
+def test_replicas_that_would_not_meet_are_refused(name: str, value: object) -> None:
+    with pytest.raises(SpecError, match=f"{name}: SGLang refuses to hand over between two of them"):
+        run([0], [10], [2], leap=True, decode={name: value})

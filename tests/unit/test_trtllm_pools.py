@@ -15,20 +15,10 @@ from servetwin.errors import SpecError
 from servetwin.spec import make_spec
 
 from .. import small
-from ..small import LEAPS, MS, TRTLLM, Ran, affine
+from ..small import HANDOVER, LEAPS, MS, TRTLLM, Ran, affine
 
 PASS = 10 * MS
 NEVER, REJECTED = -1, 1
-HANDOVER: dict[str, Any] = {
-    "order": "source_first",
-    "pushes": True,
-    "bootstrap_ps": 0,
-    "control_ps": 0,
-    "setup_ps": 0,
-    "timeout_ps": 1000 * MS,
-    "bytes_per_token": 10**6,
-    "links": [0],
-}
 
 
 def run(
@@ -49,7 +39,9 @@ def run(
         arrivals_ps, prompts or [16] * len(arrivals_ps), outputs, max_output_tokens=limits, blocks=blocks
     )
     links = [{"bytes_per_s": 1_600_000_000, "latency_ps": 0}]
-    return Ran(small.simulate(pools, requests, leap=leap, links=links, handover=HANDOVER | (handover or {})))
+    return Ran(
+        small.simulate(pools, requests, leap=leap, links=links, handover=HANDOVER | {"pushes": True} | (handover or {}))
+    )
 
 
 @LEAPS

@@ -168,7 +168,7 @@ NGRAM = {"method": "ngram", "num_speculative_tokens": 2, "acceptance": 0.5}
         (V4, "model", "compressed attention"),
         (OSS | {"engine": CACHING | {"version": "0.19"}}, "engine.enable_prefix_caching", "sliding-window attention"),
         (
-            V4 | {"parallel": {"pipeline": 2}, "engine": {"name": "sglang", "page_size": 256}},
+            V4 | {"parallel": {"tensor": 8, "pipeline": 2}, "engine": {"name": "sglang", "page_size": 256}},
             "parallel.pipeline",
             "stages",
         ),

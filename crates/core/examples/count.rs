@@ -9,6 +9,9 @@
 //!
 //! `count ENGINE dense`, `count ENGINE sparse`: a generated trace, with leaps, and its metrics:
 //! replicas that prefill all the time, and replicas that mostly decode undisturbed.
+//!
+//! `count vllm feature NAME`: the same generated trace for all names, on 8 replicas, or ranks, with one
+//! feature each; `plain` has none.
 
 use servetwin_core::config::{self, Run};
 use servetwin_core::generate::generate;
@@ -24,9 +27,12 @@ fn main() {
     match words[..] {
         [engine, "decode", rows, passes] => decode(engine, number(rows), number(passes)),
         [engine, "admit", rows, arrivals] => admit(engine, number(rows), number(arrivals)),
+        ["vllm", "feature", name] => feature(name),
         [engine, "dense"] => generated(engine, 20_000, 40.0, (2000, 100)),
         [engine, "sparse"] => generated(engine, 5_000, 1.0, (500, 800)),
-        _ => panic!("usage: count vllm|sglang decode ROWS PASSES | admit ROWS ARRIVALS | dense | sparse"),
+        _ => {
+            panic!("usage: count vllm|sglang decode ROWS PASSES | admit ROWS ARRIVALS | dense | sparse | feature NAME")
+        }
     }
 }
 
@@ -67,8 +73,15 @@ fn trace(requests: impl Iterator<Item = (i64, u32, u32)>) -> Trace {
     trace
 }
 
-fn generated(engine: &str, requests: u32, rate_per_s: f64, (input, output): (u32, u32)) {
-    const REPLICAS: u32 = 8;
+const REPLICAS: u32 = 8;
+
+fn generated(engine: &str, requests: u32, rate_per_s: f64, lengths: (u32, u32)) {
+    let run = description(engine, REPLICAS, 8192, true, None);
+    let outcome = counted(&workload(requests, rate_per_s, lengths), &run);
+    println!("{} passes, {} leaps", outcome.passes, outcome.leaps);
+}
+
+fn workload(requests: u32, rate_per_s: f64, (input, output): (u32, u32)) -> Trace {
     let lengths = |p50: u32| format!(r#"{{"kind": "lognormal", "p50": {p50}, "p99": {}, "max": 16000}}"#, 5 * p50);
     let workload = generate(&format!(
         r#"{{"requests": {requests}, "seed": 1, "block_tokens": 512,
@@ -77,11 +90,103 @@ fn generated(engine: &str, requests: u32, rate_per_s: f64, (input, output): (u32
             "prefix": {{"groups": 50, "tokens": 1024, "share": 0.5, "choice": {{"kind": "uniform"}}}}}}]}}"#,
         lengths(input),
         lengths(output),
-    ))
-    .expect("a workload");
-    let run = description(engine, REPLICAS, 8192, true, None);
-    let outcome = counted(&workload.trace, &run);
+    ));
+    workload.expect("a workload").trace
+}
+
+/// Not so dense that ranks or stages, which are one replica, fall behind.
+fn feature(name: &str) {
+    let mut trace = workload(5_000, 4.0, (1000, 200));
+    let mut run = described("vllm", REPLICAS, 8192, true, None);
+    let pool = &mut run["pools"][0];
+    match name {
+        "plain" => {}
+        "pools" => {
+            (pool["role"], pool["replicas"]) = ("prefill".into(), 4.into());
+            let decode = pool.clone();
+            run["pools"].as_array_mut().expect("pools").push(decode);
+            run["pools"][1]["role"] = "decode".into();
+            run["links"] = serde_json::json!([{"bytes_per_s": 50_000_000_000_u64, "latency_ps": 10_000_000}]);
+            run["handover"] = serde_json::json!({
+                "order": "source_first", "bootstrap_ps": 0, "control_ps": 200_000_000, "setup_ps": 500_000_000,
+                "timeout_ps": 480_000_000_000_000_i64, "bytes_per_token": 131_072, "links": [0],
+            });
+        }
+        "tiers" => {
+            let speed = serde_json::json!({"bytes_per_s": 50_000_000_000_u64, "latency_ps": 10_000_000});
+            pool["engine"]["num_gpu_blocks"] = 4_000.into(); // few enough that prefixes leave
+            pool["engine"]["offload"] = serde_json::json!({
+                "blocks": 16_000, "block_bytes": 16 * 131_072, "store": speed, "load": speed,
+            });
+        }
+        "drafts" => {
+            let drawn = serde_json::json!({"kind": "drawn", "counts": [10, 7, 5, 12], "seed": 1});
+            for (option, value) in [("num_speculative_tokens", 3.into()), ("acceptance", drawn)] {
+                pool["engine"][option] = value;
+            }
+            (pool["engine"]["num_lookahead_tokens"], pool["engine"]["eagle_block_drop"]) = (3.into(), true.into());
+        }
+        "ranks" => {
+            pool["replicas"] = 1.into();
+            pool["data"] = serde_json::json!({
+                "ranks": REPLICAS, "in_step": true, "balance": {"kind": "round_robin"}, "sync_passes": 0,
+            });
+        }
+        "stages" => {
+            pool["replicas"] = 4.into();
+            pool["pipeline"] = serde_json::json!({"kinds": [pool["step_time"]], "stages": [0, 0]});
+        }
+        "staircase" => pool["step_time"] = staircase(),
+        "agents" => {
+            run["users"] = 64.into();
+            in_trajectories(&mut trace);
+        }
+        _ => panic!("{name}: plain, pools, tiers, drafts, ranks, stages, staircase or agents"),
+    }
+    let outcome = counted(&trace, &checked(run));
+    let status = |request: usize| outcome.requests.end_ps[request] > 0;
+    assert!((0..trace.len()).all(status), "all end");
     println!("{} passes, {} leaps", outcome.passes, outcome.leaps);
+}
+
+/// Decodes padded to sizes that were captured, by a table.
+fn staircase() -> serde_json::Value {
+    let none = serde_json::json!({
+        "base_ps": 1_000_000_000, "prefill_token_ps": 0, "work_fps": 0, "decode_row_ps": 0, "context_ps": 0,
+        "sequence_ps": 0,
+    });
+    let flat = serde_json::json!({"at": [1], "start_ps": [0], "slope_fps": [0]});
+    let (rows, contexts) = ([1, 16, 64, 256], [1, 1_000, 100_000]);
+    let decode: Vec<Vec<i64>> = (4..8).map(|row| (0..3).map(|at| (row + at) * 1_000_000_000).collect()).collect();
+    serde_json::json!({
+        "kind": "tabulated", "host": none, "tokens": flat, "sequences": flat, "draft": none, "mixed": null, "longest": null,
+        "graphs": {
+            "decode_sizes": [1, 2, 4, 8, 16, 32, 64, 128, 256], "piecewise_sizes": [512, 1024], "padded": true,
+            "piecewise_ps": 0, "eager_ps": 1_000_000_000,
+        },
+        "decode": {"rows": rows, "contexts": contexts, "ps": decode},
+        "prompt": {"tokens": [1, 8192], "reach": [[1], [8192]], "ps": [[5_000_000_000_i64], [120_000_000_000_i64]]},
+    })
+}
+
+/// Of eight requests each: seven turns, of which the last waits for the third as well, and one beside them.
+fn in_trajectories(trace: &mut Trace) {
+    trace.wait_offsets.push(0);
+    for row in 0..trace.len() {
+        let turn = row % 8;
+        if turn == 6 {
+            trace.wait_for.push(row as u32 - 4);
+        } else if turn == 7 {
+            trace.wait_for.push(row as u32 - 6);
+        }
+        if turn > 0 {
+            trace.arrival_ps[row] = 500_000_000_000;
+        }
+        if (1..7).contains(&turn) {
+            trace.after[row] = row as u32 - 1;
+        }
+        trace.wait_offsets.push(trace.wait_for.len() as u64);
+    }
 }
 
 /// What is counted: the run and its metrics. Not what the trace comes from, nor its hash.
@@ -107,8 +212,18 @@ fn counted(trace: &Trace, run: &Run) -> Outcome {
     outcome
 }
 
-/// Blocks, or pages, of 16 tokens; passes of up to `budget` prefill tokens.
 fn description(engine: &str, replicas: u32, budget: u32, leap: bool, max_passes: Option<u32>) -> Run {
+    checked(described(engine, replicas, budget, leap, max_passes))
+}
+
+fn checked(run: serde_json::Value) -> Run {
+    let run: Run = serde_json::from_value(run).expect("a run description");
+    config::check(&run).expect("a run that is possible");
+    run
+}
+
+/// Blocks, or pages, of 16 tokens; passes of up to `budget` prefill tokens.
+fn described(engine: &str, replicas: u32, budget: u32, leap: bool, max_passes: Option<u32>) -> serde_json::Value {
     let engine = match engine {
         "vllm" => serde_json::json!({
             "name": "vllm", "version": "0.32", "max_num_seqs": 2048, "max_num_batched_tokens": budget,
@@ -127,7 +242,7 @@ fn description(engine: &str, replicas: u32, budget: u32, leap: bool, max_passes:
         }),
         _ => panic!("{engine}: vllm or sglang"),
     };
-    let run = serde_json::json!({
+    serde_json::json!({
         "pools": [{
             "role": "aggregated",
             "replicas": replicas,
@@ -150,8 +265,5 @@ fn description(engine: &str, replicas: u32, budget: u32, leap: bool, max_passes:
         "check_admission": true,
         "max_passes": max_passes,
         "series_interval_ps": 10_000_000_000_000_i64,
-    });
-    let run: Run = serde_json::from_value(run).expect("a run description");
-    config::check(&run).expect("a run that is possible");
-    run
+    })
 }

@@ -75,8 +75,25 @@ def _engines(spec: Spec) -> None:
         )
     if isinstance(prefill, TrtllmEngine):
         _trtllm(spec)
+    if isinstance(decode, SglangEngine):
+        _alike(spec)
     _stages(spec)
     _drafting(spec)
+
+
+def _alike(spec: Spec) -> None:
+    """What SGLang's replicas compare when they meet (`try_ensure_parallel_info` in
+    sglang/srt/disaggregation/common/conn.py)."""
+    prefill, decode = spec.by_pool["prefill"], spec.by_pool["decode"]
+    for name in ("page_size", "kv_cache_dtype"):
+        given, found = getattr(prefill.engine, name), getattr(decode.engine, name)
+        if given != found:
+            raise decode.source.problem(
+                ("engine", name),
+                f"SGLang refuses to hand over between two of them; that of the prefill pool is {given}",
+                found=str(found),
+                wanted="the same for both pools",
+            )
 
 
 def _stages(spec: Spec) -> None:

@@ -79,14 +79,14 @@ pub struct Trtllm<'a> {
     /// Those of the batch whose context is not computed whole, in order.
     contexts: Vec<u32>,
     decoding: DecodeSet<'a>,
-    /// Of a pipeline: the batches whose turn it is not. What this scheduler holds is the other's.
-    micro: Option<Box<MicroBatches<'a>>>,
     /// Context-only requests that are computed and not sent, and their rows.
     sending: HashMap<u32, u32, FxBuildHasher>,
     /// Generation-only requests that hold blocks and whose KV is on its way, and what they may still take.
     receiving: Vec<u32>,
     promised: i64,
     news: Vec<News>,
+    /// Of a pipeline: the batches whose turn it is not. What this scheduler holds is the other's.
+    micro: Option<Box<MicroBatches<'a>>>,
     /// Blocks that the rows of the decode set would hold at their limits, and those they hold.
     reserved: i64,
     held: i64,
@@ -122,11 +122,11 @@ impl<'a> Trtllm<'a> {
             batch: Vec::new(),
             contexts: Vec::new(),
             decoding: speculation::decode_set(engine, engine.max_draft_len, setting.prices_longest()),
-            micro: MicroBatches::new(setting, gap_limit),
             sending: HashMap::default(),
             receiving: Vec::new(),
             promised: 0,
             news: Vec::new(),
+            micro: MicroBatches::new(setting, gap_limit),
             reserved: 0,
             held: 0,
             left_out: Vec::new(),

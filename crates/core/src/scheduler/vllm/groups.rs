@@ -120,8 +120,8 @@ impl<'a> Vllm<'a> {
         }
     }
 
-    /// The part of `tokens` tokens of a request with a prompt and `known` tokens from `start` on that ends where a state is to be kept, at the end of
-    /// a block (Scheduler._mamba_block_aligned_split).
+    /// The part of `tokens` tokens from `start` on, of a request with a prompt and `known` tokens, that ends where a
+    /// state is to be kept: at the end of a block (Scheduler._mamba_block_aligned_split).
     pub(super) fn clip(&self, (prompt, known): (u32, u32), start: u32, tokens: u32, junction: u32) -> u32 {
         let engine = self.s.engine;
         let size = engine.block_size;
