@@ -49,9 +49,7 @@ ONE_POOL: dict[str, st.SearchStrategy[Deployed]] = {
     "stages": pipelined_worlds().map(deployed),
     "trtllm": trtllm_worlds().map(deployed),
 }
-TWO_POOLS: dict[str, st.SearchStrategy[Deployed]] = {
-    name: disaggregated(name).map(deployed) for name in ENGINES
-}
+TWO_POOLS: dict[str, st.SearchStrategy[Deployed]] = {name: disaggregated(name).map(deployed) for name in ENGINES}
 TOPOLOGIES = ONE_POOL | TWO_POOLS
 
 
