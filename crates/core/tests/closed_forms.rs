@@ -7,7 +7,7 @@ use servetwin_core::decode_set::{Burst, DecodeSet, Member, Verify};
 use servetwin_core::draws::Draws;
 use servetwin_core::gaps::GapList;
 use servetwin_core::step_time::{
-    Affine, DecodeGrid, Features, Graphs, Line, Measured, PromptGrid, StepTime, Tabulated, Timeline,
+    Affine, DecodeGrid, Features, Graphs, Line, Measured, PromptGrid, StepTime, Stretch, Tabulated, Timeline,
 };
 use servetwin_core::worker::Phase;
 use support::Dice;
@@ -129,6 +129,18 @@ fn stretches_of_decode_passes_are_their_passes() {
         timeline.truncate(kept);
         assert_eq!(timeline.time(count), time);
     }
+}
+
+/// Where the sum of a stretch, or only what it is computed from, needs more than 64 bits.
+#[test]
+fn long_stretches_do_not_overflow() {
+    let of = |count: i64, first: i64, step: i64| Timeline { stretches: vec![Stretch { count, first, step }] };
+    let long = of(4 << 30, 1 << 20, 0);
+    assert_eq!(long.time(4 << 30), 1 << 52);
+    assert_eq!(long.started_before((1 << 51) + 1), (1 << 31) + 1);
+    let endless = of(3, 1, i64::MAX / 2);
+    assert_eq!((endless.time(2), endless.time(3)), (i64::MAX / 2 + 2, i64::MAX));
+    assert_eq!(endless.started_before(i64::MAX - 1), 3);
 }
 
 #[test]

@@ -89,7 +89,8 @@ impl Pass {
     /// Its time, as far as `step_time` was measured and beyond.
     pub fn time(&self, step_time: &StepTime) -> PassTime {
         let all = self.times.time(self.passes);
-        let measured = self.times.time(step_time.passes_measured(&self.features, self.passes));
+        let passes = step_time.passes_measured(&self.features, self.passes);
+        let measured = if passes == self.passes { all } else { self.times.time(passes) };
         PassTime { all_ps: all, extrapolated_ps: all - measured }
     }
 

@@ -13,8 +13,14 @@ pub struct Stretch {
 impl Stretch {
     /// The time of the first `count` passes.
     fn time(&self, count: i64) -> i64 {
-        let (n, first, step) = (i128::from(count), i128::from(self.first), i128::from(self.step));
-        narrow(n * first + step * (n * (n - 1) / 2))
+        let in_64_bits = || {
+            let growth = (count.checked_mul(count - 1)? / 2).checked_mul(self.step)?;
+            count.checked_mul(self.first)?.checked_add(growth)
+        };
+        in_64_bits().unwrap_or_else(|| {
+            let (n, first, step) = (i128::from(count), i128::from(self.first), i128::from(self.step));
+            narrow(n * first + step * (n * (n - 1) / 2))
+        })
     }
 
     /// The least number of passes that last at least `time`, if there are so many.
@@ -23,10 +29,12 @@ impl Stretch {
             return None;
         }
         let (mut low, mut high) = (0, self.count);
-        // A guess from the first pass's time narrows the search: the step is small against it.
+        // Guesses from the times of the first and the last pass narrow the search: the step is small against them.
         let guess = (time / self.first.max(1) + 1).min(self.count);
         if self.step >= 0 && self.time(guess) >= time {
             high = guess;
+            let longest = self.first.saturating_add(self.step.saturating_mul(guess - 1));
+            low = time / longest.max(1);
         }
         while low < high {
             let middle = low + (high - low) / 2;
