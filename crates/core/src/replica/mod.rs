@@ -158,25 +158,20 @@ impl<'a> Replica<'a> {
     /// The state at `time_ps`, before decisions of that time: all ranks together.
     pub fn view(&self, time_ps: i64) -> ReplicaView {
         let mut view = ReplicaView::default();
-        self.each(time_ps, |scheduler, decided| {
-            let used = scheduler.used_blocks(decided);
-            view.running += scheduler.running();
-            view.waiting += scheduler.waiting();
-            view.used_blocks += used;
-            view.free_blocks += scheduler.usable_blocks() - used;
-        });
+        self.each(time_ps, |scheduler, decided| add(&mut view, scheduler, decided));
         view
     }
 
-    /// What keeps requests waiting at `time_ps`, before decisions of that time.
-    fn holdup(&self, time_ps: i64) -> Holdup {
-        let mut found = Holdup::None;
+    /// The same, and what keeps requests waiting then.
+    fn view_and_holdup(&self, time_ps: i64) -> (ReplicaView, Holdup) {
+        let (mut view, mut found) = (ReplicaView::default(), Holdup::None);
         self.each(time_ps, |scheduler, decided| {
+            add(&mut view, scheduler, decided);
             if found == Holdup::None && scheduler.waiting() > 0 {
                 found = scheduler.holdup(decided);
             }
         });
-        found
+        (view, found)
     }
 
     /// Whole blocks of the prompt of `request` that are cached at `time_ps`, before decisions of that
@@ -229,13 +224,13 @@ impl<'a> Replica<'a> {
     /// Points of the time series before `time_ps`: the state after all events up to them.
     fn sample_until(&mut self, time_ps: i64) {
         while self.sample_ps < time_ps {
-            let view = self.view(self.sample_ps + 1);
+            let (view, holdup) = self.view_and_holdup(self.sample_ps + 1);
             self.series.time_ps.push(self.sample_ps);
             self.series.replica.push(self.replica);
             self.series.running.push(view.running);
             self.series.waiting.push(view.waiting);
             self.series.used_blocks.push(view.used_blocks);
-            self.series.holdup.push(self.holdup(self.sample_ps + 1) as u8);
+            self.series.holdup.push(holdup as u8);
             self.sample_ps += self.interval_ps;
             if self.series.time_ps.len() >= self.series_limit {
                 self.series.thin();
@@ -243,4 +238,13 @@ impl<'a> Replica<'a> {
             }
         }
     }
+}
+
+/// A rank, of whose unsettled run `decided` passes count.
+fn add(view: &mut ReplicaView, scheduler: &AnyScheduler, decided: i64) {
+    let used = scheduler.used_blocks(decided);
+    view.running += scheduler.running();
+    view.waiting += scheduler.waiting();
+    view.used_blocks += used;
+    view.free_blocks += scheduler.usable_blocks() - used;
 }
