@@ -11,7 +11,6 @@ mod pool;
 
 use crate::chain::Chains;
 use crate::config;
-use crate::gaps::GapList;
 use crate::log::Log;
 use crate::metrics::PoolUse;
 use crate::record::{Gaps, Handovers, Reason, Requests, Series, Speculated, Status};
@@ -317,7 +316,9 @@ impl<'a> Simulation<'a> {
             self.speculated += ledger.speculated;
             self.pass_times[pool].0 += i128::from(ledger.pass_time.all_ps);
             self.pass_times[pool].1 += i128::from(ledger.pass_time.extrapolated_ps);
-            self.gaps.extend(ledger.gaps.into_iter().flat_map(GapList::finish));
+            for gaps in ledger.gaps {
+                self.gaps.extend(gaps.finish());
+            }
             if (replica, rank) == (0, 0) {
                 self.log = ledger.log;
             }

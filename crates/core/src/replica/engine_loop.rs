@@ -19,6 +19,7 @@ impl<'a> EngineLoop<'a> {
     }
 
     /// See [`Worker::next_event`].
+    #[inline]
     pub(super) fn next_event(&self) -> Option<(i64, Phase)> {
         match self {
             Self::Plain(worker) => worker.next_event(),
@@ -26,6 +27,7 @@ impl<'a> EngineLoop<'a> {
         }
     }
 
+    #[inline]
     pub(super) fn process(&mut self, next: (i64, Phase), results: &mut Results) {
         match self {
             Self::Plain(worker) => worker.process(next, results),
@@ -34,6 +36,7 @@ impl<'a> EngineLoop<'a> {
     }
 
     /// See [`Worker::outside`].
+    #[inline]
     pub(super) fn outside(&mut self, time_ps: i64, act: impl FnOnce(&mut AnyScheduler<'a>) -> bool) {
         match self {
             Self::Plain(worker) => worker.outside(time_ps, act),

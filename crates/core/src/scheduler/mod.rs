@@ -95,7 +95,7 @@ impl<'a> Setting<'a> {
     }
 
     /// Why this request could never run on a replica.
-    pub fn refusal(self, request: u32) -> Option<Reason> {
+    pub fn refusal(&self, request: u32) -> Option<Reason> {
         match self.engine {
             Engine::Vllm(engine) => self.of(engine).refusal(request),
             Engine::Sglang(engine) => self.of(engine).refusal(request),

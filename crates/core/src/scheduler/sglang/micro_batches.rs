@@ -107,6 +107,9 @@ impl<'a> Sglang<'a> {
 
     /// Rows of these.
     pub(super) fn rows_elsewhere(&self) -> usize {
+        if self.micro.is_none() {
+            return 0;
+        }
         self.others().map(|other| other.running.len() + other.joining.len()).sum()
     }
 

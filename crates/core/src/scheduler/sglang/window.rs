@@ -217,6 +217,7 @@ impl Sglang<'_> {
     }
 
     /// Locks a node, with all above it, and the window that ends with it; returns where that begins.
+    #[inline]
     pub(super) fn hold(&mut self, node: u32) -> u32 {
         self.tree.lock(node);
         self.tree.lock_window(node)

@@ -112,6 +112,9 @@ impl<'a> Vllm<'a> {
 
     /// Enters blocks filled by `new` more tokens into the cache, those of these groups.
     pub(super) fn store_in_groups(&mut self, slot: u32, new: u32) {
+        if self.groups.is_none() {
+            return;
+        }
         let row = &self.rows[slot as usize];
         let content = self.content(row.request);
         if let Some(groups) = &mut self.groups {
@@ -168,6 +171,7 @@ impl<'a> Vllm<'a> {
     }
 
     /// Rows join the decode set, or leave it with `computed` tokens.
+    #[inline]
     pub(super) fn join_groups(&mut self, slot: u32) {
         if let Some(groups) = self.groups.as_mut().filter(|groups| groups.slides()) {
             groups.join(slot, self.k);
@@ -175,11 +179,11 @@ impl<'a> Vllm<'a> {
     }
 
     pub(super) fn part_from_groups(&mut self, slot: u32, computed: u32) {
-        let row = &self.rows[slot as usize];
-        if row.state == State::Decoding
-            && let Some(groups) = self.groups.as_mut().filter(|groups| groups.slides())
-        {
-            groups.part(row.member(slot), computed);
+        if let Some(groups) = self.groups.as_mut().filter(|groups| groups.slides()) {
+            let row = &self.rows[slot as usize];
+            if row.state == State::Decoding {
+                groups.part(row.member(slot), computed);
+            }
         }
     }
 

@@ -241,10 +241,7 @@ impl Vllm<'_> {
         }
         row.computed += new;
         row.last_pass = last_pass;
-        if let Some(groups) = &mut self.groups {
-            groups.table(slot).last_tokens = new;
-        }
-        let row = &mut self.rows[slot as usize];
+        row.drafts = 0;
         row.prefilling = row.computed < known;
         features.context += i64::from(reached);
         features.sequences += 1;
@@ -261,7 +258,9 @@ impl Vllm<'_> {
             let drafts = row.computed - known;
             pass.sampling.push(self.sample(slot, drafts));
         }
-        self.rows[slot as usize].drafts = 0;
+        if let Some(groups) = &mut self.groups {
+            groups.table(slot).last_tokens = new;
+        }
     }
 
     /// Enters blocks filled by `new` more tokens into the cache: at once, before they are computed.
