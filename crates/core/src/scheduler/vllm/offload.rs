@@ -354,11 +354,12 @@ impl<'a> Vllm<'a> {
         let content = self.content(row.request);
         let Some(offload) = &mut self.offload else { return };
         let mut offloaded = std::mem::take(&mut offload.rows[slot as usize]);
-        let taken = offload.offer(content, &mut offloaded, upto, now_ps, at_ps);
-        // What is greater than the host is refused for ever, but each offer notes what can be read by then.
-        let fits = || upto - offloaded.offered <= offload.tier.capacity();
-        if !taken && (fits() || !is_noted(&offloaded.used, (offloaded.offered, upto))) {
-            offload.refused.push(slot);
+        if !offload.offer(content, &mut offloaded, upto, now_ps, at_ps) {
+            // What is greater than the host is refused for ever, but each offer notes what can be read by then.
+            let fits = upto - offloaded.offered <= offload.tier.capacity();
+            if fits || !is_noted(&offloaded.used, (offloaded.offered, upto)) {
+                offload.refused.push(slot);
+            }
         }
         offload.rows[slot as usize] = offloaded;
     }
