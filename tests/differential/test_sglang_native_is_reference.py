@@ -57,6 +57,13 @@ def test_drawn_scenarios(scenario: Scenario[EngineConfig]) -> None:
     check(scenario)
 
 
+@pytest.mark.parametrize("seed", [2373, 2667, 3028], ids=["plain", "overlap", "hicache"])
+def test_the_last_of_a_batch_is_aborted_if_it_finds_no_room(seed: int) -> None:
+    scenario = random_scenario(seed)
+    assert outcome(reference, scenario) != "fails"
+    check(scenario)
+
+
 def test_a_turn_that_only_preempts_stands_at_its_own_time() -> None:
     """Overlap: decided while a pass is under way, with nothing to launch behind it."""
     scenario = random_scenario(2300)

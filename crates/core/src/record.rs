@@ -36,7 +36,7 @@ pub enum Reason {
     DecodeContext = 9,
     /// Its hand-over took too long.
     HandoverTimeout = 10,
-    /// SGLang aborts a request of a decode replica or a micro-batch whose next token finds no room, even alone.
+    /// SGLang aborts a request whose next token finds no room, even alone in its batch.
     OutOfMemory = 11,
 }
 

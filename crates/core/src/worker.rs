@@ -161,7 +161,8 @@ impl<'a> Worker<'a> {
                 self.stopped = Some(Stop::Engine(error));
                 return;
             }
-            if self.executing.is_none() && self.setting.log_passes && self.scheduler.next_wake_ps().is_none() {
+            let is_stuck = self.executing.is_none() && self.scheduler.has_work();
+            if is_stuck && self.setting.log_passes && self.scheduler.next_wake_ps().is_none() {
                 self.scheduler.log_stuck(now_ps);
                 self.stopped = Some(Stop::Stalled);
             }

@@ -388,10 +388,15 @@ impl BlockPool {
         }
     }
 
-    /// As [`Self::hash_upto`] and [`Self::release`] of a request that has ended: its private tail
-    /// keeps its place in the queue, but can never be found again.
-    pub fn release_ended(&mut self, slot: u32, path: &[Piece], blocks: u32) {
+    /// As [`Self::hash_upto`] of a request that has ended: its private tail keeps its place in the queue, but
+    /// can never be found again.
+    pub fn hash_ended(&mut self, slot: u32, path: &[Piece], blocks: u32) {
         self.hash_upto(slot, path, UNREACHABLE, blocks);
+    }
+
+    /// The same, and [`Self::release`].
+    pub fn release_ended(&mut self, slot: u32, path: &[Piece], blocks: u32) {
+        self.hash_ended(slot, path, blocks);
         self.release(slot);
     }
 

@@ -57,7 +57,7 @@ class Worker:
             due = before if self.overlaps else launched
             if due is not None:
                 self._process(due)
-            if due is not None or launched is not None:
+            if due is not None or launched is not None or plan.aborted:
                 empty_turns = 0
                 continue
             self.scheduler.idle()

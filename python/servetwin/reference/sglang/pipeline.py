@@ -51,13 +51,6 @@ class PipelinedScheduler(Scheduler):
             raise ServetwinError("SGLang fails here: a micro-batch lost all its rows right after a prefill")
         return plan
 
-    def _give_up_last(self, plan: Pass) -> None:
-        """What it needs, other micro-batches may hold: it is aborted (`retract_decode` in schedule_batch.py)."""
-        request = self.running.pop()
-        self.cache.release(request)
-        request.finished = True
-        plan.aborted.append(request)
-
 
 class PipelinedWorker(Worker):
     """`step_time` is that of a pass in one stage, the same in each."""

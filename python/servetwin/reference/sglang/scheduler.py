@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ...errors import ServetwinError
 from ..request import Request
 from .admission import Admission, Verdict
 from .config import EngineConfig
@@ -252,12 +251,15 @@ class Scheduler:
             retracted.append(victim)
             if self.cache.fits_decode(self.running):
                 return retracted
-        self._give_up_last(plan)
+        self._abort_last(plan)
         return retracted
 
-    def _give_up_last(self, plan: Pass) -> None:
-        """Not even the last of the batch fits."""
-        raise ServetwinError("SGLang fails here: a request does not fit into memory, even alone")
+    def _abort_last(self, plan: Pass) -> None:
+        """Not even the last of the batch fits: others hold what it needs (`retract_decode` in schedule_batch.py)."""
+        request = self.running.pop()
+        self.cache.release(request)
+        request.finished = True
+        plan.aborted.append(request)
 
     def _retract(self, request: RequestState, left: int) -> None:
         """Its KV is freed, not stored, and more is evicted, for those that are left."""

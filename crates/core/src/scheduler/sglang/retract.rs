@@ -20,12 +20,8 @@ impl Sglang<'_> {
             self.take_out(slot, kept.len(), results);
             requeued.push(slot);
         }
-        let is_stuck = kept.len() == 1 && !self.has_room_for(&kept);
-        if is_stuck && (self.is_decode_replica() || self.micro.is_some()) {
+        if kept.len() == 1 && !self.has_room_for(&kept) {
             kept.drain(..).for_each(|slot| self.abort_row(slot, pass, results)); // others hold what it needs
-        } else if is_stuck {
-            self.failure = Some("SGLang fails here: a request does not fit into memory, even alone");
-            return;
         }
         self.reorder(&kept);
         let (mut given, mut limits) = (0, 0);

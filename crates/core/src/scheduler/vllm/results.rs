@@ -127,9 +127,10 @@ impl Vllm<'_> {
     }
 
     /// Frees the blocks of a row that ended, once no pass under way may write to them where loads could as
-    /// well: the last it was in raised the counter to `serial`.
+    /// well: the last it was in raised the counter to `serial`. Others may find them in the cache before that.
     fn part_with_after(&mut self, serial: u64, slot: u32) {
         if serial > self.updated && self.loads_blocks() {
+            self.enter_ended(slot);
             self.leaving.push((serial, slot));
         } else {
             self.part_with(slot);
@@ -144,6 +145,12 @@ impl Vllm<'_> {
     }
 
     fn release_ended(&mut self, slot: u32) {
+        self.enter_ended(slot);
+        self.pool.release(slot);
+    }
+
+    /// Enters all that an ended row has computed into the cache.
+    fn enter_ended(&mut self, slot: u32) {
         let row = &self.rows[slot as usize];
         if self.s.engine.enable_prefix_caching {
             let computed = match row.burst {
@@ -152,9 +159,7 @@ impl Vllm<'_> {
                 _ => row.prompt + row.target - 1,
             };
             let whole = computed / self.s.engine.block_size;
-            self.pool.release_ended(slot, self.s.chains.path(row.request), whole);
-        } else {
-            self.pool.release(slot);
+            self.pool.hash_ended(slot, self.s.chains.path(row.request), whole);
         }
     }
 
