@@ -405,7 +405,8 @@ fn holds_in(engine: fn(&mut Dice) -> Engine, least_preemptions: u32, staged: boo
             assert_eq!(requests.first_token_ps[row] == NEVER, output == 0);
         }
     }
-    assert_eq!(aborted > 0, staged && is_sglang, "SGLang aborts where other micro-batches hold all");
+    assert!(aborted == 0 || is_sglang, "only SGLang aborts what runs");
+    assert!(aborted > 0 || !is_sglang || !staged, "it does where other micro-batches hold all");
     assert!(stuck < WORLDS / 20, "nearly all worlds must come to their end: {stuck} did not");
     assert!(preemptions > least_preemptions, "the worlds must be tight enough to preempt: {preemptions}");
     loaded
