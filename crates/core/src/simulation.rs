@@ -74,6 +74,8 @@ pub fn simulate(
     policies: Vec<Option<&mut (dyn Policy + Send)>>,
     progress: &mut dyn FnMut(f64) -> bool,
 ) -> Result<Outcome, Failure> {
+    let open_loop = run.users.is_none() && !trace.has_waits();
+    let loops: u64 = run.pools.iter().map(|pool| u64::from(pool.replicas) * u64::from(pool.data.ranks)).sum();
     let mut contents: Vec<Rc<Contents>> = Vec::with_capacity(run.pools.len());
     for pool in &run.pools {
         let same = |other: &&config::Pool| scheduler::caches_alike(&pool.engine, &other.engine);
@@ -93,7 +95,9 @@ pub fn simulate(
             data: config.data,
             pipeline: config.pipeline.as_ref(),
             store: contents.store.as_ref(),
-            leap: run.leap,
+            // Stages may give results and, elsewhere, a decision of the same time before them: whom these
+            // results bring in at that time, a forecast could not tell from who was there before.
+            leap: run.leap && (config.pipeline.is_none() || open_loop || loops == 1),
             max_passes: run.max_passes.unwrap_or(u64::MAX),
             log_passes: run.record.passes,
             log_blocks: run.record.block_ids,
@@ -140,7 +144,6 @@ pub fn simulate(
         busy_ps: Vec::new(),
         log: Log::Vllm(Vec::new()),
     };
-    let open_loop = run.users.is_none() && !trace.has_waits();
     let mut questions = Questions { progress, events: 0, looked_at: 0, requests: trace.len() };
     match &mut pools[..] {
         [pool] if pool.router.is_static() && open_loop && pool.setting.store.is_none() => {
