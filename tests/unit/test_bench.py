@@ -39,6 +39,7 @@ def test_every_case_has_a_spec_that_can_be_run() -> None:
 
 def test_a_letter_selects_all_of_its_cases() -> None:
     assert [case.name for case in select(["e", "f-8"])] == ["e-rush", "e-starved", "f-8"]
+    assert [case.name for case in select(["tier,dp", "eagle"])] == ["eagle", "dp", "tier"]
     assert select([]) == list(CASES)
     with pytest.raises(InputError, match="found z; expected a, b"):
         select(["z"])

@@ -61,7 +61,9 @@ class Case:
 
 
 def select(names: list[str]) -> list[Case]:
-    """The cases of these names, or of names that begin with them and a dash; all without any. Raises InputError."""
+    """The cases of these names, or of names that begin with them and a dash; all without any. A name may be several,
+    with commas between them. Raises InputError."""
+    names = [name for several in names for name in several.split(",")]
     for name in names:
         if not any(_matches(case, name) for case in CASES):
             raise InputError("no such case", field="--case", found=name, wanted=", ".join(case.name for case in CASES))

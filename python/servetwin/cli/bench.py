@@ -10,7 +10,7 @@ import typer
 
 def bench(
     case: Annotated[
-        list[str] | None, typer.Option(help="Which case, such as a or e-rush; e is all of e. All if absent.")
+        list[str] | None, typer.Option(help="Which cases, such as a or e-rush,tier; e is all of e. All if absent.")
     ] = None,
     repeats: Annotated[int, typer.Option(min=1, help="Runs of each case; medians are told.")] = 5,
     peer_command: Annotated[
