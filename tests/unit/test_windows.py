@@ -196,6 +196,7 @@ NGRAM = {"method": "ngram", "num_speculative_tokens": 2, "acceptance": 0.5}
         (QWEN | {"engine": CACHING | {"enable_chunked_prefill": False}}, "engine.enable_chunked_prefill", "needs it"),
         (QWEN | {"engine": CACHING | {"speculative": NGRAM}}, "engine.speculative", "gated delta"),
         (QWEN | {"engine": CACHING | {"kv_offloading_size": 10}}, "engine.kv_offloading_size", "gated delta"),
+        (OSS | {"engine": CACHING, "tiers": {"host": {"blocks": 100}}}, "tiers.host.blocks", "sliding"),
         (OSS | {"engine": CACHING | {"speculative": NGRAM | {"method": "eagle"}}}, "engine.speculative", "sliding"),
         (OSS | {"parallel": {"pipeline": 2}, "engine": CACHING}, "parallel.pipeline", "stages"),
     ],
