@@ -36,6 +36,7 @@ def run(
     priority: Sequence[int] | None = None,
     stages: int = 1,
     front: dict[str, int] | None = None,
+    data: dict[str, Any] | None = None,
 ) -> Ran:
     routers = routers or ({"kind": "round_robin"}, {"kind": "least_requests"})
     pools = [
@@ -52,6 +53,8 @@ def run(
     if stages > 1:
         pools[0]["pipeline"] = {"kinds": [affine(PASS)], "stages": [0] * stages}
     pools[1]["front"] = front or {}
+    if data is not None:
+        pools[1]["data"] = data
     requests = small.trace(arrivals_ps, prompts or [16] * len(arrivals_ps), outputs, priority=priority)
     links = [link or {"bytes_per_s": 1_600_000_000, "latency_ps": 0}, *links]
     return Ran(small.simulate(pools, requests, leap=leap, links=links, handover=HANDOVER | (handover or {})))
@@ -231,3 +234,17 @@ def test_a_request_that_is_given_up_while_it_is_read_joins_no_queue(leap: bool) 
     ran = run([0, 0], [1, 1], leap=leap, front=front, prefill={"num_gpu_blocks": 2}, handover={"timeout_ps": 50 * MS})
     assert (ran.status, ran.end_ps[0]) == ([REJECTED] * 2, PASS + 50 * MS)
     assert ran.transfer_start_ps == [NEVER, NEVER]
+
+
+@LEAPS
+def test_a_request_that_is_given_up_while_it_is_read_takes_no_turn_of_the_data_ranks(leap: bool) -> None:
+    """A rank is chosen when a request is dispatched (`get_core_engine_for_request` in vllm/v1/engine/core_client.py),
+    and an abort goes to the rank that has it, or nowhere."""
+    data = {"ranks": 2, "in_step": False, "balance": {"kind": "round_robin"}, "sync_passes": 0}
+    front = {"prompt_token_ps": MS}
+    ran = run(
+        [0, 10 * PASS, 10 * PASS], [1, 1, 1], leap=leap, prompts=[64, 16, 16], front=front, data=data,
+        handover={"timeout_ps": 50 * MS},
+    )  # fmt: skip
+    assert ran.status == [REJECTED, 0, 0]
+    assert ran.rank == [NONE, 0, 1]

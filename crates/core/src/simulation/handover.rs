@@ -42,6 +42,8 @@ pub(super) struct Handover {
     waits: bool,
     /// The client has gone: what its source still computes is for nothing.
     given_up: bool,
+    /// Its decode replica has it in its queue, or further on.
+    joined: bool,
     /// Prompt tokens that the destination has already.
     found: u32,
     /// Prompt tokens from its first on that are computed, and that are sent or on their way.
@@ -137,6 +139,7 @@ impl Handover {
             wait: 0,
             waits: false,
             given_up: false,
+            joined: false,
             found: 0,
             computed: 0,
             sent: 0,
@@ -196,6 +199,7 @@ impl<'a> Events<'_, 'a, '_> {
         if self.s.requests.handovers.decode_routed_ps[request as usize] == NEVER {
             self.arrive(decode, request, now_ps); // it stays
         } else if self.is_wanted(request) {
+            self.handover(request).joined = true;
             let rank = self.tell_replica(decode, request, now_ps, |scheduler| scheduler.arrive_remote(request, now_ps));
             self.s.note_rank(request, rank);
         }
@@ -417,12 +421,12 @@ impl<'a> Events<'_, 'a, '_> {
         let handover = self.handover(request);
         handover.waits = false;
         handover.given_up = true;
-        let Handover { prefill, decode, done, parts, flowing, .. } = *handover;
+        let Handover { prefill, decode, joined, done, parts, flowing, .. } = *handover;
         if flowing {
             let flow = Flow { kind: Move::Handover, replica: decode, id: request, part: parts };
             self.moves.give_up(flow, now_ps);
         }
-        if self.s.requests.handovers.decode_routed_ps[request as usize] != NEVER {
+        if joined {
             self.tell_replica(decode, request, now_ps, |scheduler| scheduler.abort(request, now_ps));
         }
         match decode {
