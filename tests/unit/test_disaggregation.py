@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from servetwin import _core
+
 from .. import small
 from ..small import HANDOVER, LEAPS, MS, Ran, affine
 from ..small import VLLM as ENGINE
@@ -150,6 +152,17 @@ def test_what_takes_too_long_ends(leap: bool) -> None:
     assert ran.end_ps == [PASS + 50 * MS, 2 * PASS + 100 * MS]
     assert ran.scheduled_ps == [0, PASS + 50 * MS]
     assert ran.first_token_ps == [NEVER, NEVER]
+
+
+@LEAPS
+def test_no_time_of_a_hand_over_is_too_long_for_the_last_days_of_a_run(leap: bool) -> None:
+    """Picoseconds of 199 days need more than 64 bits."""
+    day_ps = 24 * 3600 * 1000 * MS
+    ran = run([99 * day_ps], [1], leap=leap, handover={"timeout_ps": 100 * day_ps})
+    assert (ran.status, ran.end_ps) == ([0], [99 * day_ps + 3 * PASS])
+    for time in ("bootstrap_ps", "control_ps", "setup_ps"):
+        with pytest.raises(_core.InputError, match="over 100 days"):
+            run([99 * day_ps], [1], leap=leap, handover={time: 100 * day_ps})
 
 
 @LEAPS

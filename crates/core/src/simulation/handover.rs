@@ -127,7 +127,7 @@ impl<'a> Handovers<'a> {
     /// When a transfer between two replicas can be prepared, asked for now.
     fn meet(&mut self, prefill: u32, decode: u32, now_ps: i64) -> i64 {
         let bootstrap_ps = self.config.bootstrap_ps;
-        (*self.met.entry((prefill, decode)).or_insert(now_ps + bootstrap_ps)).max(now_ps)
+        (*self.met.entry((prefill, decode)).or_insert(now_ps.saturating_add(bootstrap_ps))).max(now_ps)
     }
 }
 
@@ -252,14 +252,14 @@ impl<'a> Events<'_, 'a, '_> {
         Ok(())
     }
 
-    /// From now on a request waits, but not for ever.
+    /// From now on a request waits; not for ever, if there is a timeout.
     fn wait(&mut self, request: u32, now_ps: i64) {
-        let timeout_ps = self.handovers().config.timeout_ps;
+        let Some(timeout_ps) = self.handovers().config.timeout_ps else { return };
         let handover = self.handover(request);
         handover.wait += 1;
         handover.waits = true;
         let wait = handover.wait;
-        self.moves.until(now_ps + timeout_ps, request, wait);
+        self.moves.until(now_ps.saturating_add(timeout_ps), request, wait);
     }
 
     /// A prefill replica has computed more of a prompt.
@@ -283,7 +283,7 @@ impl<'a> Events<'_, 'a, '_> {
             _ if given_up => {}
             Order::SourceFirst if done => {
                 self.wait(request, now_ps);
-                self.moves.at(now_ps + config.control_ps, Due::Prefilled(request));
+                self.moves.after(now_ps, config.control_ps, Due::Prefilled(request));
             }
             Order::SourceFirst => {}
             Order::DestinationFirst => self.send_more(request, now_ps),
@@ -307,22 +307,18 @@ impl<'a> Events<'_, 'a, '_> {
                 Order::DestinationFirst => {
                     let prompt = self.s.trace.input_tokens[request as usize];
                     self.handover(request).found = prompt.saturating_sub(wanted.tokens);
-                    self.moves.at(met_ps + config.control_ps, Due::Ready(request));
-                }
-                Order::SourceFirst if wanted.tokens == 0 => {
-                    self.handover(request).waits = false;
-                    self.moves.at(now_ps + config.control_ps, Due::Release(request));
+                    self.moves.after(met_ps, config.control_ps, Due::Ready(request));
                 }
                 Order::SourceFirst => {
                     let told_ps = if config.pushes { config.control_ps } else { 0 };
-                    self.prepare(request, wanted.tokens, met_ps + told_ps);
+                    self.prepare(request, wanted.tokens, met_ps.saturating_add(told_ps));
                 }
                 Order::Layerwise => {
                     // All of a prompt is written, in whole blocks, those that the destination has as well.
                     let block = scheduler::block_size(self.pools[1].setting.engine);
                     let tokens = self.s.trace.input_tokens[request as usize].next_multiple_of(block);
                     self.s.requests.handovers.transferred_tokens[request as usize] = tokens;
-                    self.moves.at(met_ps + config.control_ps, Due::Ready(request));
+                    self.moves.after(met_ps, config.control_ps, Due::Ready(request));
                 }
             }
         }
@@ -357,7 +353,7 @@ impl<'a> Events<'_, 'a, '_> {
             bytes += tail.bytes(self.s.trace.input_tokens[request as usize]);
         }
         let flow = Flow { kind: Move::Handover, replica: decode, id: request, part };
-        let start_ps = now_ps + setup_ps + self.moves.latency_ps(&path);
+        let start_ps = now_ps.saturating_add(setup_ps).saturating_add(self.moves.latency_ps(&path));
         self.moves.prepare(flow, path, bytes, start_ps);
         if part == 1 {
             self.s.requests.handovers.transfer_start_ps[request as usize] = start_ps;
@@ -374,7 +370,7 @@ impl<'a> Events<'_, 'a, '_> {
                 if config.pushes {
                     self.release_source(request, now_ps);
                 } else {
-                    self.moves.at(now_ps + config.control_ps, Due::Release(request));
+                    self.moves.after(now_ps, config.control_ps, Due::Release(request));
                 }
             }
             Order::DestinationFirst => self.send_more(request, now_ps),
@@ -385,7 +381,7 @@ impl<'a> Events<'_, 'a, '_> {
     pub(super) fn all_sent(&mut self, request: u32, now_ps: i64) {
         let control_ps = self.handovers().config.control_ps;
         self.let_go(request, now_ps);
-        self.moves.at(now_ps + control_ps, Due::Arrived(request));
+        self.moves.after(now_ps, control_ps, Due::Arrived(request));
     }
 
     fn arrived(&mut self, request: u32, now_ps: i64) {
