@@ -46,12 +46,8 @@ impl Events<'_, '_, '_> {
 
     /// A prompt's last pass is certain.
     pub(super) fn last_pass(&mut self, last: LastPass, now_ps: i64) {
-        let layers = self.handovers().layers.entry(last.request).or_default();
-        // A pass that preempts while one is under way has its prompts computed again: they are sent by then.
-        if layers.last_pass.is_none() {
-            layers.last_pass = Some(last);
-            self.send_layers(last.request, now_ps);
-        }
+        self.handovers().layers.entry(last.request).or_default().last_pass = Some(last);
+        self.send_layers(last.request, now_ps);
     }
 
     /// The source hears that the destination has reserved room.
