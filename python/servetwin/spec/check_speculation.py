@@ -31,7 +31,9 @@ def check_speculation(spec: Spec) -> None:
     fault = drafting.options.acceptance.fault(drafting.steps)
     if fault is not None:
         name, found, wanted = fault
-        raise problem((*drafting.field, "acceptance", name), f"not with {drafting.steps} drafts", found=found, wanted=wanted)
+        raise problem(
+            (*drafting.field, "acceptance", name), f"not with {drafting.steps} drafts", found=found, wanted=wanted
+        )
 
 
 def _vllm(spec: Spec, engine: VllmEngine) -> None:
