@@ -11,6 +11,7 @@ mod pool;
 
 use crate::chain::Chains;
 use crate::config;
+use crate::error::InputError;
 use crate::log::Log;
 use crate::metrics::PoolUse;
 use crate::record::{Gaps, Handovers, Reason, Requests, Series, Speculated, Status};
@@ -52,6 +53,8 @@ pub struct Outcome {
 /// Why a run has no outcome.
 #[derive(Debug)]
 pub enum Failure {
+    /// What only the trace and the description together show to be impossible.
+    Input(InputError),
     /// A user's router failed.
     Policy(PolicyError),
     /// The engine of this replica would fail, with this error.
@@ -81,6 +84,10 @@ pub fn simulate(
         let same = |other: &&config::Pool| scheduler::caches_alike(&pool.engine, &other.engine);
         let found = run.pools[..contents.len()].iter().position(|other| same(&other));
         contents.push(found.map_or_else(|| Rc::new(Contents::new(trace, pool)), |at| contents[at].clone()));
+        if let config::Engine::Vllm(engine) = &pool.engine {
+            let segments = contents[contents.len() - 1].chains.segments_with(trace.len() as u32);
+            engine.check_segments(segments).map_err(Failure::Input)?;
+        }
     }
     let mut policies = policies.into_iter();
     let mut pools = Vec::with_capacity(run.pools.len());
