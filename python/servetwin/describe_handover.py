@@ -10,7 +10,6 @@ from .catalog import ResolvedEngine
 from .catalog.speculation import head_bytes
 from .catalog.stages import stage_layers
 from .spec import Spec
-from .spec.base import HORIZON_S
 from .spec.deployment import Cluster
 from .spec.pools import Handover
 from .units import PS_PER_MS, PS_PER_S, PS_PER_US, nearest_ps
@@ -18,7 +17,7 @@ from .units import PS_PER_MS, PS_PER_S, PS_PER_US, nearest_ps
 PORT_LATENCY_PS = 5 * PS_PER_US
 """Of each end: 10 µs from GPU to GPU, AIConfigurator 0.12's p2p latency (b300_sxm.yaml)."""
 
-TIMEOUT_S = {"vllm": 480.0, "sglang": 300.0, "trtllm": HORIZON_S}
+TIMEOUT_S = {"vllm": 480.0, "sglang": 300.0}
 """See `spec.pools.Handover`."""
 
 LAYERWISE_TIMEOUT_S = 60.0
@@ -185,9 +184,9 @@ def describe_handover(described: dict[str, Any], spec: Spec, crossed: Network) -
     """Puts links, ports and times into a run's description."""
     handover = spec.handover or Handover()
     engine = spec.by_pool["decode"].engine.name
-    order, timeout_s = ORDER[engine], TIMEOUT_S[engine]
+    order, timeout_s = ORDER[engine], handover.timeout_s or TIMEOUT_S.get(engine)
     if crossed.layers is not None:
-        order, timeout_s = "layerwise", LAYERWISE_TIMEOUT_S
+        order, timeout_s = "layerwise", handover.timeout_s or LAYERWISE_TIMEOUT_S
     for pool in described["pools"]:
         pool["ports"] = crossed.ports.get(pool["role"], [])
     described["links"] = crossed.links
@@ -197,7 +196,7 @@ def describe_handover(described: dict[str, Any], spec: Spec, crossed: Network) -
         "bootstrap_ps": nearest_ps(handover.bootstrap_ms, PS_PER_MS),
         "control_ps": nearest_ps(handover.control_ms, PS_PER_MS),
         "setup_ps": nearest_ps(handover.setup_ms, PS_PER_MS),
-        "timeout_ps": nearest_ps(handover.timeout_s or timeout_s, PS_PER_S),
+        "timeout_ps": None if timeout_s is None else nearest_ps(timeout_s, PS_PER_S),
         "local_prefill_tokens": handover.local_prefill_tokens,
         "pushes": spec.pushes,
         "bytes_per_token": crossed.bytes_per_token,

@@ -73,8 +73,9 @@ def using(made: Path, **changes: Any) -> Any:
 def test_a_profile_comes_back(made: Path, tmp_path: Path) -> None:
     profile, over = read_profile(made / "profile.yaml")
     assert over.kind == "analytic"  # type: ignore[attr-defined]
-    write_profile(profile, tmp_path / "again.yaml")
-    assert read_profile(tmp_path / "again.yaml")[0] == profile
+    for name in ("again.yaml", "again.gz"):
+        write_profile(profile, tmp_path / name)
+        assert read_profile(tmp_path / name)[0] == profile, "text, whatever its name"
     assert abs(profile.terms["memory"].value / 1.25 - 1) < 0.1
     assert profile.sources[0].requests == 240
 

@@ -14,7 +14,7 @@ from servetwin.plan.folder import Folder, create, resume
 from servetwin.plan.frontier import WORTH, best
 from servetwin.plan.make import Answer, plan
 from servetwin.plan.runs import Outcome, Run, Runner, Threads
-from servetwin.plan.space import Candidate, Dropped, Space, described, space_of
+from servetwin.plan.space import Candidate, Dropped, Space, described, reasons, space_of
 from servetwin.plan.study import Point
 from servetwin.report.plan import verdict
 from servetwin.spec import make_spec, vary
@@ -206,6 +206,13 @@ def test_what_the_workload_rules_out_is_dropped() -> None:
     assert isinstance(ruled_out, Dropped)
     assert ruled_out.reason.startswith("session_affinity keeps sessions together")
     assert isinstance(other, Candidate)
+
+
+def test_reasons_are_counted_without_their_figures() -> None:
+    space = _space({"search": {"vary": {"replicas": [1, 5, 6]}}, "cluster": {"nodes": 1, "gpus_per_node": 4}})
+    ((reason, count, example),) = reasons([one for one in space.all() if isinstance(one, Dropped)])
+    assert (reason, count) == ("more GPUs than the cluster has", 2)
+    assert example.settings == {"replicas": 5}
 
 
 def test_an_empty_space_says_why(tmp_path: Path) -> None:

@@ -17,6 +17,19 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 CLIPBOARD = "navigator.clipboard.writeText = (text) => { window.copied = text; return Promise.resolve(); };"
 """In place of the real one, which the whole machine shares."""
 
+GO = """(place) => new Promise((done) => {
+  if (location.hash.slice(1) === place) return done();
+  addEventListener("hashchange", () => done(), { once: true });
+  location.hash = place;
+})"""
+"""Resolves once the page's own listener, which was there first, has followed its address."""
+
+SETTLED = "new Promise((done) => requestAnimationFrame(() => setTimeout(done)))"
+"""Resolves once what was under way has been drawn."""
+
+PATIENCE_MS = 30_000
+"""How long what is expected may take: a busy machine is slow."""
+
 
 def executable() -> str:
     """The browser's path; skips the test if there is none."""
@@ -24,6 +37,18 @@ def executable() -> str:
     if found is None:
         pytest.skip(f"no browser at hand ({', '.join(NAMES)})")
     return found
+
+
+def expect(found: Any) -> Any:
+    """Playwright's assertions on a page or a part of it, which wait until they hold.
+
+    After whatever changes the address, or moves the pointer, nothing else will do: a page follows its address in a
+    task of its own, some time after the click, and the pointer with its next frame.
+    """
+    from playwright.sync_api import expect as waiting
+
+    waiting.set_options(timeout=PATIENCE_MS)
+    return waiting(found)
 
 
 @contextmanager
@@ -51,6 +76,19 @@ class Opened:
     def table(self, name: str) -> Any:
         return self.page.locator(f"[data-table='{name}']")
 
+    def go(self, place: str) -> None:
+        """To a part of the page, by its address."""
+        self.page.evaluate(GO, place)
+
+    def drag(self, figure: Any, start: tuple[float, float], end: tuple[float, float]) -> None:
+        """Zooms into a chart, from one corner to another: shares of its width and height."""
+        figure.scroll_into_view_if_needed()
+        box, mouse = figure.locator("svg").bounding_box(), self.page.mouse
+        for corner, act in ((start, mouse.down), (end, mouse.up)):
+            mouse.move(box["x"] + box["width"] * corner[0], box["y"] + box["height"] * corner[1], steps=6)
+            act()
+        expect(self.page.get_by_role("button", name="Reset zoom")).to_be_visible()
+
     def copied(self, place: Any, what: str) -> str:
         """What the button of that name copies."""
         place.locator("details.menu > summary").click()
@@ -61,7 +99,10 @@ class Opened:
 @contextmanager
 def opened(browser: Any, file: Path, *, width: int = 1280, scheme: str = "light") -> Iterator[Opened]:
     """The page, ready; afterwards it must have asked for nothing but itself, and complained of nothing."""
-    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, offline=True)
+    # Reduced motion: what is scrolled to is there at once, and stays where its place was read.
+    context = browser.new_context(
+        viewport={"width": width, "height": 900}, color_scheme=scheme, reduced_motion="reduce", offline=True
+    )
     page = context.new_page()
     found = Opened(page)
     page.on("console", lambda message: found.said.append(message.text))
@@ -72,6 +113,7 @@ def opened(browser: Any, file: Path, *, width: int = 1280, scheme: str = "light"
     page.goto(address)
     page.wait_for_function("document.documentElement.dataset.ready")
     yield found
+    page.evaluate(SETTLED)
     assert found.said == []
     assert found.asked == [address]
     context.close()

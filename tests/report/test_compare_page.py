@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from .browser import opened
-from .test_report_page import drag, path
+from .test_report_page import path
 from .worlds import world
 
 CHARTS = ["cdf-ttft_ms", "cdf-tpot_ms", "cdf-e2e_ms", "cdf-queue_ms", "bands-ttft_ms", "bands-tpot_ms", "completed"]
@@ -68,7 +68,7 @@ def test_percentiles_are_switched_and_time_is_zoomed(browser: Any, comparison_of
         shown.figure("bands-ttft_ms").get_by_role("button", name="p50").click()
         assert path(shown.figure("bands-ttft_ms")) != before
         before = path(shown.figure("running"))
-        drag(shown, shown.figure("completed"), 0.3, 0.7)
+        shown.drag(shown.figure("completed"), (0.3, 0.5), (0.7, 0.5))
         assert path(shown.figure("running")) != before
         shown.figure("cdf-ttft_ms").get_by_role("button", name="preemptions").click()
         assert shown.figure("cdf-ttft_ms").locator("svg g[clip-path] path").count() == 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import yaml
 
 from servetwin import make_spec
 
-from .browser import follows_the_reader, opened
+from .browser import expect, follows_the_reader, opened
 from .worlds import WORLDS, world
 
 LATENCIES = ("ttft_ms", "tpot_ms", "itl_ms", "e2e_ms", "queue_ms")
@@ -192,22 +193,11 @@ def test_series_are_hidden_and_axes_turned(browser: Any, report_of: Report) -> N
             assert path(shown.figure("cdf-e2e_ms")) != before
 
 
-def drag(shown: Any, figure: Any, start: float, end: float) -> None:
-    figure.scroll_into_view_if_needed()
-    box = figure.locator("svg").bounding_box()
-    mouse, middle = shown.page.mouse, box["y"] + box["height"] / 2
-    mouse.move(box["x"] + box["width"] * start, middle)
-    mouse.down()
-    mouse.move(box["x"] + box["width"] * (start + end) / 2, middle, steps=3)
-    mouse.move(box["x"] + box["width"] * end, middle, steps=3)
-    mouse.up()
-
-
 def test_charts_over_time_are_zoomed_together(browser: Any, report_of: Report) -> None:
     linked = ("bands-ttft_ms", "requests", "replicas-running", "reuse")
     with opened(browser, report_of("one replica")) as shown:
         before = {chart: path(shown.figure(chart)) for chart in (*linked, "cdf-ttft_ms")}
-        drag(shown, shown.figure("requests"), 0.3, 0.6)
+        shown.drag(shown.figure("requests"), (0.3, 0.5), (0.6, 0.5))
         after = {chart: path(shown.figure(chart)) for chart in before}
         assert {chart for chart in before if after[chart] != before[chart]} == set(linked)
         shown.page.get_by_role("button", name="Reset zoom").click()
@@ -221,14 +211,13 @@ def test_charts_are_read_with_pointer_and_keys(browser: Any, report_of: Report) 
         figure.locator("svg").focus()
         shown.page.keyboard.press("End")
         tip = figure.locator(".tip")
-        assert tip.inner_text().startswith("max")
-        assert f"{result.summary['ttft_ms.max']:,.1f}"[:4] in tip.inner_text()
+        expect(tip).to_have_text(re.compile("^max"))
+        expect(tip).to_contain_text(f"{result.summary['ttft_ms.max']:,.1f}"[:4])
         shown.page.keyboard.press("Home")
-        assert tip.inner_text().startswith("min")
+        expect(tip).to_have_text(re.compile("^min"))
         requests = shown.figure("requests")
-        requests.scroll_into_view_if_needed()
         requests.locator("svg").hover()
-        assert "arrived" in requests.locator(".tip").inner_text()
+        expect(requests.locator(".tip")).to_contain_text("arrived")
 
 
 def test_slowest_requests_are_sorted_and_opened(browser: Any, report_of: Report) -> None:

@@ -22,7 +22,7 @@ from servetwin.plan.study import Point
 from servetwin.report.page.numbers import short
 from servetwin.report.study.page import FILE, study_page, write_page
 
-from .browser import Opened, follows_the_reader, opened
+from .browser import Opened, expect, follows_the_reader, opened
 from .studies import STUDIES, study
 
 StudyPage = Callable[[str], Path]
@@ -33,9 +33,9 @@ def of(page: Path) -> Finished:
     return study(page.parent.name, page.parent.parent)
 
 
-def go(shown: Opened, place: str) -> None:
-    shown.page.evaluate(f"location.hash = '{place}'")
-    shown.page.wait_for_function("new Promise(done => requestAnimationFrame(() => done(true)))")
+def views(shown: Opened, title: str) -> None:
+    """Asserts that a trial, or two of them, are what is looked at."""
+    expect(shown.page.locator("h2:visible")).to_have_text([title])
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (420, "dark")])
@@ -47,7 +47,7 @@ def test_any_study_is_shown_whole(browser: Any, study_page_of: StudyPage, name: 
     places += [f"compare-{numbers[0]}-{numbers[-1]}"] if len(numbers) > 1 else []
     with opened(browser, file, width=width, scheme=scheme) as shown:
         for place in places:
-            go(shown, place)
+            shown.go(place)
             assert shown.page.evaluate("document.documentElement.scrollWidth") <= width, place
             text = shown.page.inner_text("body")
             assert not any(word in text for word in ("NaN", "undefined", "[object")), place
@@ -66,7 +66,7 @@ def test_the_choice_stands_at_the_top(browser: Any, study_page_of: StudyPage) ->
                 value = float(tiles.nth(place).locator("data").get_attribute("value"))
                 assert value == pytest.approx(figure(chosen, key), rel=1e-5), (name, key)
             shown.page.locator("header").get_by_role("link", name="Open trial").click()
-            assert shown.page.locator("h2:visible").inner_text() == f"Trial {chosen.candidate.number}"
+            views(shown, f"Trial {chosen.candidate.number}")
     file = study_page_of("nothing meets")
     run = {run.candidate for run in of(file).answer.outcomes}
     with opened(browser, file) as shown:
@@ -117,24 +117,24 @@ def test_a_point_opens_its_trial_and_back(browser: Any, study_page_of: StudyPage
         box = dot.bounding_box()
         shown.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
         tip = shown.figure("points").locator(".tip")
-        assert f"Trial {number} at" in tip.inner_text()
-        assert "meets the service level" in tip.inner_text()
+        expect(tip).to_contain_text(f"Trial {number} at")
+        expect(tip).to_contain_text("meets the service level")
         shown.page.mouse.down()
         shown.page.mouse.up()
-        assert shown.page.locator("h2:visible").inner_text() == f"Trial {number}"
-        assert shown.page.locator("[data-chart='points']").is_hidden()
+        views(shown, f"Trial {number}")
+        expect(shown.figure("points")).to_be_hidden()
         assert f"Trial {number}" in shown.page.title()
         shown.page.go_back()
-        assert shown.figure("points").is_visible()
+        expect(shown.figure("points")).to_be_visible()
         # The same by keyboard alone.
         chart = shown.figure("points").locator("svg")
         chart.focus()
         shown.page.keyboard.press("End")
         named = tip.locator("b").inner_text().split(" at ")[0]
         shown.page.keyboard.press("Enter")
-        assert shown.page.locator("h2:visible").inner_text() == named
+        views(shown, named)
         shown.page.keyboard.press("Escape")
-        assert shown.figure("points").is_visible()
+        expect(shown.figure("points")).to_be_visible()
 
 
 def test_axes_filters_and_zoom(browser: Any, study_page_of: StudyPage) -> None:
@@ -171,13 +171,8 @@ def test_axes_filters_and_zoom(browser: Any, study_page_of: StudyPage) -> None:
 def test_dragging_zooms(browser: Any, study_page_of: StudyPage) -> None:
     with opened(browser, study_page_of("frontier")) as shown:
         figure = shown.figure("points")
-        figure.scroll_into_view_if_needed()
         first = figure.locator("circle[data-run='0']").get_attribute("cx")
-        box, mouse = figure.locator("svg").bounding_box(), shown.page.mouse
-        mouse.move(box["x"] + box["width"] * 0.4, box["y"] + box["height"] * 0.2)
-        mouse.down()
-        mouse.move(box["x"] + box["width"] * 0.7, box["y"] + box["height"] * 0.5, steps=4)
-        mouse.up()
+        shown.drag(figure, (0.4, 0.2), (0.7, 0.5))
         assert figure.locator("circle[data-run='0']").get_attribute("cx") != first
         assert figure.is_visible()  # and no trial was opened
         shown.page.get_by_role("button", name="Reset zoom").click()
@@ -189,7 +184,7 @@ def test_the_spec_of_every_trial_runs_again(browser: Any, study_page_of: StudyPa
     file = study_page_of(name)
     with opened(browser, file) as shown:
         for trial in of(file).trials():
-            go(shown, f"trial-{trial.number}")
+            shown.go(f"trial-{trial.number}")
             shown.page.locator("[data-part='spec']").get_by_role("button", name="Copy YAML").click()
             copied = make_spec(yaml.safe_load(shown.page.evaluate("window.copied")))
             assert copied.model_dump() == trial.spec.model_dump(), trial.number
@@ -200,7 +195,7 @@ def test_a_trial_has_its_figures_by_load(browser: Any, study_page_of: StudyPage)
     chosen = of(file).chosen
     assert chosen is not None
     with opened(browser, file) as shown:
-        go(shown, f"trial-{chosen.number}")
+        shown.go(f"trial-{chosen.number}")
         rows = json.loads(shown.copied(shown.table("figures"), "JSON"))
         for chart in ("load-ttft", "load-tpot", "load-throughput", "load-speed"):
             assert shown.figure(chart).locator("svg path").count() > 0
@@ -223,7 +218,7 @@ def test_two_trials_side_by_side(browser: Any, study_page_of: StudyPage) -> None
         boxes.nth(0).click()
         boxes.nth(5).click()
         shown.page.get_by_role("button", name=f"Compare {first} and {second}").click()
-        assert shown.page.locator("h2:visible").inner_text() == f"Trials {first} and {second}"
+        views(shown, f"Trials {first} and {second}")
         fields = json.loads(shown.copied(shown.table("differences"), "JSON"))
         shown.table("versus").locator("[data-choice='at']").select_option("best")
         rows = {row["title"]: row for row in json.loads(shown.copied(shown.table("versus"), "JSON"))}
@@ -252,7 +247,7 @@ def test_proof_stands_apart_from_screening(browser: Any, study_page_of: StudyPag
         )
         pruned = shown.table("pruned").inner_text()
         trial = next(iter(account.pruned))
-        go(shown, f"trial-{trial}")
+        shown.go(f"trial-{trial}")
         assert account.pruned[trial] in shown.page.locator("[data-trial]").inner_text()
     assert counts["pruned"] == len(account.pruned)
     assert counts["dropped"] == len(account.dropped)
@@ -274,7 +269,7 @@ def test_colours_follow_the_reader_and_pages_print(browser: Any, study_page_of: 
 def test_an_unknown_trial_is_the_whole_study(browser: Any, study_page_of: StudyPage) -> None:
     with opened(browser, study_page_of("frontier")) as shown:
         for place in ("trial-99999", "compare-1-1", "compare-1", "trial-x"):
-            go(shown, place)
+            shown.go(place)
             assert shown.figure("points").is_visible(), place
 
 
@@ -289,7 +284,7 @@ def test_the_choice_has_its_launch_files(browser: Any, study_page_of: StudyPage)
     chosen = of(file).chosen
     assert chosen is not None
     with opened(browser, file) as shown:
-        go(shown, f"trial-{chosen.number}")
+        shown.go(f"trial-{chosen.number}")
         card = shown.page.locator("[data-part='launch']")
         for target in ("vllm", "dynamo"):
             card.get_by_role("button", name=target, exact=True).click()
@@ -300,7 +295,7 @@ def test_the_choice_has_its_launch_files(browser: Any, study_page_of: StudyPage)
             assert shown.page.evaluate("window.copied") == wanted[names[0]]
         assert card.get_by_role("button", name="sglang", exact=True).count() == 0
         pruned = next(iter(of(file).answer.account.pruned))
-        go(shown, f"trial-{pruned}")
+        shown.go(f"trial-{pruned}")
         assert card.count() == 0
 
 
@@ -313,7 +308,7 @@ def test_a_trial_is_explained_and_its_interval_drawn(browser: Any, tmp_path: Pat
     keep(made.folder.path, {"trial": chosen.candidate.number, "load": chosen.load} | told)
     with opened(browser, write_page(made)) as shown:
         assert shown.figure("points").locator(".whisker").count() == 1  # TTFT; what a GPU costs is known
-        go(shown, f"trial-{chosen.candidate.number}")
+        shown.go(f"trial-{chosen.candidate.number}")
         page = shown.page.locator("[data-part='explanation']")
         changes = json.loads(shown.copied(page.locator("[data-table='changes']"), "JSON"))
         tracks = page.locator(".track")
@@ -325,7 +320,7 @@ def test_a_trial_is_explained_and_its_interval_drawn(browser: Any, tmp_path: Pat
         low, high = told["intervals"]["ttft_ms.p95"]
         assert f"{low:,.1f}"[:4] in shown.page.locator(".tile[data-metric='ttft_ms.p95']:visible").inner_text()
         other = next(trial.number for trial in made.trials() if trial.number != chosen.candidate.number)
-        go(shown, f"trial-{other}")
+        shown.go(f"trial-{other}")
         assert page.count() == 0
     effects = [*told["helps"], *told["hurts"]]
     assert [row["value"] for row in changes] == [one["figure"]["value"] for one in effects]
@@ -353,5 +348,5 @@ def test_of_very_many_runs_some_are_left_out(browser: Any, tmp_path: Path, monke
             wanted = len(trial.points) if trial.number in answers else min(len(trial.points), 1)
             assert listed.count(trial.number) == wanted
         for trial in list(made.trials())[:3]:
-            go(shown, f"trial-{trial.number}")
-            assert shown.page.locator("h2:visible").first.inner_text() == f"Trial {trial.number}"
+            shown.go(f"trial-{trial.number}")
+            views(shown, f"Trial {trial.number}")

@@ -146,7 +146,27 @@ def test_pools_of_trtllm_have_a_file_of_options_each() -> None:
     assert servers["generation_servers"]["router"] == {"type": "load_balancing", "use_tokens": False}
     assert "trtllm-serve disaggregated --config_file disagg.yaml" in written.files["router.sh"]
     assert written.notes == []
-    assert "kv_aware is no policy" in write(spec_of("trtllm", **POOLS, router="kv_aware"), "trtllm").notes[0]
+    (note,) = write(spec_of("trtllm", **POOLS, router="kv_aware"), "trtllm").notes
+    assert "kv_aware is no policy" in note
+
+
+@pytest.mark.parametrize(("gpus", "decode"), [(8, ["4,5", "6,7"]), (4, ["0,1", "2,3"])], ids=["one", "two"])
+def test_pools_on_one_machine_have_gpus_of_their_own(gpus: int, decode: list[str], tmp_path: Path) -> None:
+    """On two machines each begins with the first."""
+    pools = {role: {"replicas": 2, "parallel": {"tensor": 2}} for role in ("prefill", "decode")}
+    files = write(spec_of(pools=pools, cluster={"nodes": 2, "gpus_per_node": gpus, "nic_gbps": 400}), "vllm").files
+    stub = tmp_path / "vllm"
+    stub.write_text('#!/bin/sh\necho "$CUDA_VISIBLE_DEVICES"\n')
+    stub.chmod(0o755)
+
+    def seen(role: str) -> list[str]:
+        script = files[f"{role}.sh"].replace("kill 0", "")
+        path = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+        done = subprocess.run(["bash", "-c", script], env=path, check=True, capture_output=True, text=True)
+        return sorted(done.stdout.split())
+
+    assert seen("prefill") == ["0,1", "2,3"]
+    assert seen("decode") == decode
 
 
 def test_dynamo_tells_workers_of_trtllm_their_part() -> None:

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from servetwin import _core
+
 from .. import small
 from ..small import HANDOVER, LEAPS, MS, Ran, affine
 from ..small import VLLM as ENGINE
@@ -36,6 +38,7 @@ def run(
     priority: Sequence[int] | None = None,
     stages: int = 1,
     front: dict[str, int] | None = None,
+    data: dict[str, Any] | None = None,
 ) -> Ran:
     routers = routers or ({"kind": "round_robin"}, {"kind": "least_requests"})
     pools = [
@@ -52,6 +55,8 @@ def run(
     if stages > 1:
         pools[0]["pipeline"] = {"kinds": [affine(PASS)], "stages": [0] * stages}
     pools[1]["front"] = front or {}
+    if data is not None:
+        pools[1]["data"] = data
     requests = small.trace(arrivals_ps, prompts or [16] * len(arrivals_ps), outputs, priority=priority)
     links = [link or {"bytes_per_s": 1_600_000_000, "latency_ps": 0}, *links]
     return Ran(small.simulate(pools, requests, leap=leap, links=links, handover=HANDOVER | (handover or {})))
@@ -150,6 +155,17 @@ def test_what_takes_too_long_ends(leap: bool) -> None:
 
 
 @LEAPS
+def test_no_time_of_a_hand_over_is_too_long_for_the_last_days_of_a_run(leap: bool) -> None:
+    """Picoseconds of 199 days need more than 64 bits."""
+    day_ps = 24 * 3600 * 1000 * MS
+    ran = run([99 * day_ps], [1], leap=leap, handover={"timeout_ps": 100 * day_ps})
+    assert (ran.status, ran.end_ps) == ([0], [99 * day_ps + 3 * PASS])
+    for time in ("bootstrap_ps", "control_ps", "setup_ps"):
+        with pytest.raises(_core.InputError, match="over 100 days"):
+            run([99 * day_ps], [1], leap=leap, handover={time: 100 * day_ps})
+
+
+@LEAPS
 def test_short_prompts_stay(leap: bool) -> None:
     ran = run([0, 0], [2, 2], prompts=[16, 33], leap=leap, handover={"local_prefill_tokens": 32})
     assert ran.prefill_replica == [NONE, 0]
@@ -231,3 +247,17 @@ def test_a_request_that_is_given_up_while_it_is_read_joins_no_queue(leap: bool) 
     ran = run([0, 0], [1, 1], leap=leap, front=front, prefill={"num_gpu_blocks": 2}, handover={"timeout_ps": 50 * MS})
     assert (ran.status, ran.end_ps[0]) == ([REJECTED] * 2, PASS + 50 * MS)
     assert ran.transfer_start_ps == [NEVER, NEVER]
+
+
+@LEAPS
+def test_a_request_that_is_given_up_while_it_is_read_takes_no_turn_of_the_data_ranks(leap: bool) -> None:
+    """A rank is chosen when a request is dispatched (`get_core_engine_for_request` in vllm/v1/engine/core_client.py),
+    and an abort goes to the rank that has it, or nowhere."""
+    data = {"ranks": 2, "in_step": False, "balance": {"kind": "round_robin"}, "sync_passes": 0}
+    front = {"prompt_token_ps": MS}
+    ran = run(
+        [0, 10 * PASS, 10 * PASS], [1, 1, 1], leap=leap, prompts=[64, 16, 16], front=front, data=data,
+        handover={"timeout_ps": 50 * MS},
+    )  # fmt: skip
+    assert ran.status == [REJECTED, 0, 0]
+    assert ran.rank == [NONE, 0, 1]

@@ -141,6 +141,25 @@ def test_a_decode_pass_is_split_by_what_makes_it_longer() -> None:
     assert decode_pass(pool, 0.2, 1000) is None
 
 
+def test_a_decode_pass_of_a_pipeline_goes_through_all_stages() -> None:
+    """Of one kind here, each with its micro-batch of five; of several where layers are priced."""
+    timing = {"kind": "linear", "base_ms": 5, "decode_row_ms": 0.5, "context_token_ms": 0.002}
+    spec = {"model": "llama-3.1-8b", "gpu": "h100", "parallel": {"pipeline": 2}}
+    (pool,) = resolve(make_spec(spec | {"timing": timing})).pools
+    made = decode_pass(pool, 10, 1000)
+    assert made is not None
+    assert (made.rows, made.context) == (5, 5000)
+    assert (made.fixed_ms, made.rows_ms, made.context_ms) == pytest.approx(
+        (2 * 5.502, 2 * 4 * 0.502, 2 * 5 * 999 * 0.002)
+    )
+    lone = {"requests": 1, "rate_per_s": 1, "input_tokens": 100, "output_tokens": 50}
+    result = simulate(make_spec(spec | {"workload": {"kind": "poisson", **lone}}))
+    (pool,) = resolve(make_spec(spec)).pools
+    alone = decode_pass(pool, 1, 125)
+    assert alone is not None
+    assert alone.total_ms == pytest.approx(result.summary["itl_ms.p50"], rel=0.01)
+
+
 def test_what_decides_is_nearest_to_its_limit() -> None:
     slo = {"ttft_ms": {"p95": 100, "p50": 10}, "tpot_ms": 50}
     summary = {"ttft_ms.p95": 90.0, "ttft_ms.p50": 5.0, "tpot_ms.p95": 48.0, "e2e_ms.p95": 9.0}

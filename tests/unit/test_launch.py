@@ -231,10 +231,30 @@ def test_what_is_unsupported_is_refused_all_at_once_or_left_out() -> None:
     line = f"""{VLLM} --enable-lora --kv-transfer-config '{{"a": 1}}' --dtype float32"""
     message = problem(line).message
     assert "--enable-lora: LoRA" in message
-    assert "--kv-transfer-config: cache transfer" in message
+    assert "--kv-transfer-config: one of several pools" in message
     assert "--dtype: float32 is not yet modelled" in message
     notes = imported(line, allow_unsupported=True).notes
     assert sum(note.startswith("unsupported, left out") for note in notes) == 3
+
+
+@pytest.mark.parametrize(
+    ("flags", "neutral"),
+    [
+        (f"{VLLM} --disable-hybrid-kv-cache-manager", "--no-disable-hybrid-kv-cache-manager"),
+        (f"{VLLM} --mamba-cache-mode all", "--mamba-cache-mode align"),
+        (f"{VLLM} --mamba-ssm-cache-dtype bfloat16", "--mamba-ssm-cache-dtype auto"),
+        (f"{VLLM} --mamba-block-size 2112", ""),
+        (f"{SGLANG} --disable-hybrid-swa-memory", ""),
+        (f"{SGLANG} --max-mamba-cache-size 64", ""),
+        (f"{SGLANG} --tp-size 8 --enable-eplb", "--tp-size 8"),
+        (f"{SGLANG} --tp-size 8 --moe-a2a-backend deepep", "--tp-size 8 --moe-a2a-backend none"),
+    ],
+)
+def test_what_changes_a_cache_or_experts_that_are_modelled_is_refused(flags: str, neutral: str) -> None:
+    """Once no model with windows, states or experts was, and nothing that only they read had an effect."""
+    assert problem(flags).field == "unsupported"
+    engine_line = VLLM if flags.startswith(VLLM) else SGLANG
+    assert not [note for note in imported(f"{engine_line} {neutral}").notes if "unsupported" in note]
 
 
 @pytest.mark.parametrize(

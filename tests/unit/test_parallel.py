@@ -66,6 +66,8 @@ def spec(**fields: Any) -> Any:
         ),
         ({"model": "llama-3.1-8b", "gpu": "h200", "parallel": {"data": 2_000_000_000}}, "parallel.data"),
         ({"model": "llama-3.1-8b", "gpu": "h200", "replicas": 1_000, "parallel": {"data": 1_001}}, "parallel.data"),
+        ({"timing": "polynomial", "parallel": {"pipeline": 2_000_000_000}}, "parallel.pipeline"),
+        ({"timing": "polynomial", "replicas": 1_000, "parallel": {"pipeline": 1_001}}, "parallel.pipeline"),
         ({**DEEPSEEK, "parallel": {"data": 8}, "cluster": {"nodes": 1, "gpus_per_node": 4}}, "replicas"),
         # Without expert parallelism each rank has an eighth of each expert, and 2,048 can be shared so by 8, not by 3.
         ({**DEEPSEEK, "parallel": {"data": 3}}, "parallel.tensor"),

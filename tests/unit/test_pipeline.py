@@ -129,21 +129,7 @@ def test_data_ranks_apart_have_stages_of_their_own(leap: bool, engine: dict[str,
         assert times(run, column) == [times(one, column)[0] for one in alone]
 
 
-TRTLLM: dict[str, Any] = {
-    "name": "trtllm",
-    "version": "1.2",
-    "max_batch_size": 8,
-    "max_num_tokens": 64,
-    "max_seq_len": 1024,
-    "enable_chunked_prefill": True,
-    "tokens_per_block": 16,
-    "num_blocks": 100,
-    "enable_block_reuse": False,
-    "capacity_scheduler_policy": "GUARANTEED_NO_EVICT",
-    "context_chunking_policy": "FIRST_COME_FIRST_SERVED",
-    "batch_wait_timeout_iters": 0,
-    "batch_wait_tokens": 0,
-}
+TRTLLM = small.TRTLLM | {"enable_chunked_prefill": True}
 
 
 @LEAPS

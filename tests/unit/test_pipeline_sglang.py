@@ -107,7 +107,7 @@ DRAFTS = {
     [
         ({"enable_hierarchical_cache": True}, "llama-3.1-8b", "HiCache together with pipeline parallelism is not yet"),
         (DRAFTS, "llama-3.1-8b", "pipeline stages together with speculative decoding are not yet modelled"),
-        ({}, "gpt-oss-20b", "stages of layers that do not keep every token are not yet modelled"),
+        ({}, "gpt-oss-20b", "stages of gpt-oss-20b, whose layers do not all keep every token, are not yet modelled"),
     ],
     ids=["hicache", "drafts", "windows"],
 )

@@ -92,7 +92,7 @@ def test_a_cluster_in_which_replicas_fit_only_across_nodes_is_refused() -> None:
             "handover.link",
             "expected one of spine",
         ),
-        ({"cluster": {"nodes": 1, "gpus_per_node": 4}}, "pools", "need 5 GPUs, but the cluster has 1 × 4 = 4"),
+        ({"cluster": {"nodes": 1, "gpus_per_node": 4}}, "pools", "need 5, and it has 1 × 4 = 4"),
         ({"replicas": 4}, "replicas", "never read beside pools"),
         (
             {

@@ -279,8 +279,9 @@ def test_a_trace_is_refused_with_file_and_line(tmp_path: Path) -> None:
 
 
 def test_engine_blocks_must_fit_the_traces(trace: Path) -> None:
-    with pytest.raises(SpecError, match="neither divides nor is divided"):
-        run(trace, spec={"engine": SPEC["engine"] | {"block_size": 48}})
+    for size, larger in ((48, 64), (784, 1024)):
+        with pytest.raises(SpecError, match=f"neither divides nor is divided .* such as {larger}"):
+            run(trace, spec={"engine": SPEC["engine"] | {"block_size": size}})
 
 
 def test_the_second_run_is_the_same(trace: Path) -> None:

@@ -179,7 +179,7 @@ def test_acceptance_must_fit_the_drafts(acceptance: object) -> None:
 
 def test_replicas_must_fit_the_cluster() -> None:
     error = problem({"replicas": 5, "parallel": {"tensor": 4}, "cluster": {"nodes": 2}})
-    assert "need 20 GPUs, but the cluster has 2 × 8 = 16" in error.message
+    assert "need 20, and it has 2 × 8 = 16" in error.message
 
 
 @pytest.mark.parametrize(

@@ -32,13 +32,14 @@ def run(
     decode: dict[str, Any] | None = None,
     handover: dict[str, Any] | None = None,
     limits: Sequence[int] | None = None,
+    link: dict[str, int] | None = None,
 ) -> Ran:
     engines = {"prefill": TRTLLM | (prefill or {}), "decode": TRTLLM | (decode or {})}
     pools = [{"role": role, "engine": engine, "step_time": affine(PASS)} for role, engine in engines.items()]
     requests = small.trace(
         arrivals_ps, prompts or [16] * len(arrivals_ps), outputs, max_output_tokens=limits, blocks=blocks
     )
-    links = [{"bytes_per_s": 1_600_000_000, "latency_ps": 0}]
+    links = [link or {"bytes_per_s": 1_600_000_000, "latency_ps": 0}]
     return Ran(
         small.simulate(pools, requests, leap=leap, links=links, handover=HANDOVER | {"pushes": True} | (handover or {}))
     )
@@ -119,6 +120,14 @@ def test_what_takes_too_long_ends(leap: bool) -> None:
     assert ran.scheduled_ps[2] == 5 * PASS
 
 
+@LEAPS
+def test_without_a_timeout_a_request_waits_as_long_as_it_takes(leap: bool) -> None:
+    """16 MB at 1 MB/s take 16 s."""
+    slow = {"bytes_per_s": 1_000_000, "latency_ps": 0}
+    ran = run([0], [1], leap=leap, link=slow, handover={"timeout_ps": None})
+    assert ran.end_ps == [PASS + 16_000 * MS]
+
+
 SPEC: dict[str, Any] = {
     "model": "llama-3.1-8b",
     "gpu": "h100",
@@ -132,7 +141,7 @@ def test_the_spec_says_how_trtllm_hands_over() -> None:
     spec = make_spec(SPEC)
     handover = run_description(spec, resolve(spec), leap=True, own_router=False)["handover"]
     assert (handover["order"], handover["pushes"]) == ("source_first", True)
-    assert handover["timeout_ps"] == 100 * 24 * 3600 * 10**12, "there is none"
+    assert handover["timeout_ps"] is None
 
 
 @pytest.mark.parametrize(

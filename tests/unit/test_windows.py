@@ -196,6 +196,7 @@ NGRAM = {"method": "ngram", "num_speculative_tokens": 2, "acceptance": 0.5}
         (QWEN | {"engine": CACHING | {"enable_chunked_prefill": False}}, "engine.enable_chunked_prefill", "needs it"),
         (QWEN | {"engine": CACHING | {"speculative": NGRAM}}, "engine.speculative", "gated delta"),
         (QWEN | {"engine": CACHING | {"kv_offloading_size": 10}}, "engine.kv_offloading_size", "gated delta"),
+        (OSS | {"engine": CACHING, "tiers": {"host": {"blocks": 100}}}, "tiers.host.blocks", "sliding"),
         (OSS | {"engine": CACHING | {"speculative": NGRAM | {"method": "eagle"}}}, "engine.speculative", "sliding"),
         (OSS | {"parallel": {"pipeline": 2}, "engine": CACHING}, "parallel.pipeline", "stages"),
     ],
@@ -279,3 +280,15 @@ def test_states_take_memory_before_tokens_do() -> None:
     room = sglang(config, max_total_tokens=10_000, disable_radix_cache=True, max_running_requests=64)
     assert room.options["window"] is None
     assert room.options["max_running_requests"] == 64
+
+
+def test_tokens_under_way_while_a_window_is_sized() -> None:
+    """Room for one request that uses all of the GPU: version 0.32 leaves the window's group the tokens of two passes
+    under way beside it, 0.19 those of one."""
+    rooms = {}
+    for version in ("0.32", "0.19"):
+        engine = {"name": "vllm", "version": version, "enable_prefix_caching": False, "gpu_memory_utilization": 0.2}
+        error = problem(OSS | {"engine": engine | {"max_num_batched_tokens": 4096, "max_num_seqs": 256}})
+        assert error.field == "engine.max_model_len"
+        rooms[version] = int(str(error).split("room for ")[1].split(" tokens")[0].replace(",", ""))
+    assert rooms["0.19"] - rooms["0.32"] == 4096

@@ -52,7 +52,7 @@ impl<K: Copy + Ord + Hash> Links<K> {
 
     /// How long the first byte takes over these links, one after the other.
     pub fn latency_ps(&self, path: &[u32]) -> i64 {
-        path.iter().map(|&link| self.links[link as usize].latency_ps).sum()
+        path.iter().fold(0, |sum_ps: i64, &link| sum_ps.saturating_add(self.links[link as usize].latency_ps))
     }
 
     /// The earliest end of a transfer, as things stand.

@@ -65,6 +65,10 @@ impl Moves {
         self.later.push(Reverse((time_ps, due)));
     }
 
+    pub fn after(&mut self, now_ps: i64, delay_ps: i64, due: Due) {
+        self.at(now_ps.saturating_add(delay_ps), due);
+    }
+
     /// See [`Links::latency_ps`].
     pub fn latency_ps(&self, path: &[u32]) -> i64 {
         self.links.latency_ps(path)

@@ -101,8 +101,13 @@ def _is_full(mixer: Mixer) -> bool:
 
 def _check(spec: Spec, engine: VllmEngine, model: Model, *, has_state: bool) -> None:
     problem, beside = spec.source.problem, f"beside {' and '.join(model.unpaged())}"
-    if engine.kv_offloading_size is not None or spec.tiers.host.blocks is not None:
-        raise problem(("engine", "kv_offloading_size"), f"not yet modelled {beside}")
+    sizes = {
+        ("engine", "kv_offloading_size"): engine.kv_offloading_size,
+        ("tiers", "host", "blocks"): spec.tiers.host.blocks,
+    }
+    for path, size in sizes.items():
+        if size is not None:
+            raise problem(path, f"not yet modelled {beside}", found=f"{size:g}", wanted="it left out")
     if not engine.enable_prefix_caching:
         return
     if engine.version != "0.32":

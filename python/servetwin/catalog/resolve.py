@@ -19,14 +19,6 @@ def resolve_engine(spec: Spec, role: str = "aggregated") -> ResolvedEngine:
     """
     check_ranks(spec, find_model(spec))
     resolved = _resolved(spec, role)
-    apart = "groups" in resolved.options or resolved.window is not None
-    if spec.parallel.pipeline > 1 and apart:
-        raise spec.source.problem(
-            ("parallel", "pipeline"),
-            "stages of layers that do not keep every token are not yet modelled",
-            found=str(spec.parallel.pipeline),
-            wanted="1",
-        )
     if role != "aggregated" and "groups" in resolved.options:
         raise spec.source.problem(
             ("model",),

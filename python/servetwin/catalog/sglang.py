@@ -27,6 +27,7 @@ from .memory import Memory, cache_bytes, state_bytes, weight_bytes
 from .models import Model
 from .parallel import Ranks, ranks
 from .speculation import acceptance, check_model_drafts
+from .stages import check_without_stages
 from .tiers import sglang_hicache
 from .window import V4_REQUESTS, Window, cache_of, is_v4, window
 
@@ -97,6 +98,8 @@ def resolve_sglang(spec: Spec, engine: SglangEngine, role: str) -> ResolvedEngin
     page = engine.page_size
     kv = cache_of(model, engine.kv_cache_dtype, cache_format(model, engine.kv_cache_dtype))
     apart = window(spec, engine, model, kv, shared, chunk, role)
+    if apart is not None:
+        check_without_stages(spec)
     room = None
     if engine.max_total_tokens is None:
         room = _memory(spec, engine, *model_and_gpu(spec, model, gpu, "max_total_tokens"), whole_chunk, kv, apart)

@@ -64,7 +64,8 @@ def resolve_vllm(spec: Spec, engine: VllmEngine) -> ResolvedEngine:
     if apart is not None:
         check_without_stages(spec)
     block_size = engine.block_size if apart is None else apart.block_size
-    in_flight = budget * (1 + asynchronous)
+    # VllmConfig.max_in_flight_tokens; version 0.19 knows of one pass.
+    in_flight = budget * (1 + (asynchronous and engine.version != "0.19"))
     extra = 0 if apart is None else apart.most(engine, max_model_len, in_flight)
     room = None
     blocks = engine.num_gpu_blocks

@@ -128,6 +128,11 @@ class Plan:
     def disaggregated(self) -> bool:
         return len(self.processes) > 1
 
+    def first_gpu(self, process: Process) -> int:
+        """Where its replicas begin on a machine: behind those of other pools, if all fit on one."""
+        needs = [one.replicas * one.gpus for one in self.processes]
+        return sum(needs[: self.processes.index(process)]) if sum(needs) <= machine_gpus(self.spec) else 0
+
 
 def make_plan(spec: Spec, name: str, *, weights: str | None, draft_model: str | None) -> Plan:
     """Every process of a spec. Raises InputError where an engine cannot be told what the spec says."""
@@ -140,7 +145,7 @@ def make_plan(spec: Spec, name: str, *, weights: str | None, draft_model: str | 
         )
     model = _weights(spec, weights)
     found = []
-    machine = MACHINE_GPUS if spec.cluster is None else spec.cluster.gpus_per_node
+    machine = machine_gpus(spec)
     for role, seen in spec.by_pool.items():
         if seen.parallel.gpus > machine:
             raise InputError(
@@ -149,6 +154,10 @@ def make_plan(spec: Spec, name: str, *, weights: str | None, draft_model: str | 
         flags = engine_flags(seen, draft_model)
         found.append(Process(role, seen, model, flags, _handover(seen, role, pushes=spec.pushes)))
     return Plan(name, spec, found)
+
+
+def machine_gpus(spec: Spec) -> int:
+    return MACHINE_GPUS if spec.cluster is None else spec.cluster.gpus_per_node
 
 
 def _weights(spec: Spec, given: str | None) -> str:

@@ -73,6 +73,7 @@ def _script(plan: Plan, process: Process, name: str) -> str:
     if process.handover and process.engine == "vllm":
         first = SIDE_CHANNEL_PORT + (0 if process.role == "prefill" else 500)
         variables.append(f"export VLLM_NIXL_SIDE_CHANNEL_PORT=$(({first} + i * {process.gpus}))")
+    variables.append(f"gpu=$(({plan.first_gpu(process)} + (i - first) * {process.gpus}))")
     inside = "\n".join(f"  {line}" for line in variables)
     return f"""#!/usr/bin/env bash
 # {process.replicas} {what[process.role]} of {plan.model}, {process.gpus} GPU{"s" * (process.gpus > 1)} each.
@@ -82,7 +83,7 @@ first=${{1:-0}} count=${{2:-{process.replicas}}}
 trap 'kill 0' EXIT
 for ((i = first; i < first + count; i++)); do
 {inside}
-  gpus=$(seq -s, $(((i - first) * {process.gpus})) $(((i - first + 1) * {process.gpus} - 1)))
+  gpus=$(seq -s, $gpu $((gpu + {process.gpus - 1})))
   CUDA_VISIBLE_DEVICES=$gpus {one_line(words)} &
 done
 wait
@@ -125,10 +126,9 @@ def _orchestrated(plan: Plan) -> str:
     for process, servers in zip(plan.processes, ("context_servers", "generation_servers"), strict=True):
         urls = [f"localhost:{FIRST_PORT[process.role] + i}" for i in range(process.replicas)]
         router = orchestrator_router(process.spec.router)
-        if router is None:
-            plan.notes.append(
-                f"router: {process.spec.router.kind} is no policy of trtllm-serve disaggregated; its default is left"
-            )
+        note = f"router: {process.spec.router.kind} is no policy of trtllm-serve disaggregated; its default is left"
+        if router is None and note not in plan.notes:
+            plan.notes.append(note)
         config[servers] = {"num_instances": process.replicas, **({"router": router} if router else {}), "urls": urls}
     return yaml.dump(config, Dumper=yaml.SafeDumper, sort_keys=False)
 

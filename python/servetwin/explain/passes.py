@@ -34,12 +34,15 @@ class DecodePass:
 
 
 def decode_pass(pool: PoolDeployment, rows: float, context_each: float) -> DecodePass | None:
-    """Of the pool's lowered times, at so many requests a data rank; None where none runs."""
-    count = min(round(rows / pool.spec.parallel.data), pool.engine.rows)
-    if count < 1:
+    """Of the pool's lowered times, with `rows` requests on a replica: its data ranks and micro-batches have equal
+    shares of them. Of a pipeline, the way through all stages. None where none runs."""
+    if round(rows) < 1:
         return None
+    parallel = pool.spec.parallel
+    count = min(max(round(rows / (parallel.data * parallel.pipeline)), 1), pool.engine.rows)
     context = count * max(round(context_each), 1)
-    times = step_time(pool.lowered.description)
+    kinds = [step_time(lowered.description) for lowered in (pool.lowered, *(lowered for _, lowered in pool.later))]
+    stages = [kinds[kind] for kind in pool.stages or (0,)]
 
     def milliseconds(rows: int, context: int) -> float:
         features = Features(
@@ -54,7 +57,7 @@ def decode_pass(pool: PoolDeployment, rows: float, context_each: float) -> Decod
             ready_rows=rows,
             longest=context // rows,
         )
-        return times.picoseconds(features) / PS_PER_MS
+        return sum(stage.picoseconds(features) for stage in stages) / PS_PER_MS
 
     one, all_rows, whole = milliseconds(1, 1), milliseconds(count, count), milliseconds(count, context)
     return DecodePass(pool.role, count, context, one, all_rows - one, whole - all_rows)

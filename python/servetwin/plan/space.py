@@ -210,7 +210,7 @@ def reasons(dropped: Sequence[Dropped]) -> list[tuple[str, int, Dropped]]:
 def _reason(dropped: Dropped) -> str:
     """Without the figures that differ from one to the next."""
     reason = dropped.reason.partition(":")[0]
-    return reason if dropped.field is None or reason.startswith("more than") else f"{dropped.field} {reason}"
+    return reason if dropped.field is None or reason.startswith("more ") else f"{dropped.field} {reason}"
 
 
 def described(settings: Mapping[str, Any]) -> str:

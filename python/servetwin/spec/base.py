@@ -12,7 +12,10 @@ MAX_COUNT = 2**31 - 1
 """Tokens, blocks and rows are 32-bit numbers in the core."""
 
 MAX_REPLICAS = 1_000_000
-"""Of a pool, their data ranks counted: each has a scheduler and a cache."""
+"""Of a pool, their data ranks and stages counted."""
+
+MAX_STAGES = 1024
+"""More than any model has layers."""
 
 Count = Annotated[int, Field(ge=1, le=MAX_COUNT)]
 CountOrZero = Annotated[int, Field(ge=0, le=MAX_COUNT)]

@@ -42,7 +42,7 @@ def _cluster(spec: Spec) -> None:
     needs = " and ".join(f"{_count(pool.replicas, 'replica')} of {_count(pool.parallel.gpus, 'GPU')}" for pool in pools)
     raise spec.source.problem(
         ("replicas",) if spec.pools is None else ("pools",),
-        f"{needs} need {spec.gpus} GPUs, but the cluster has "
+        f"more GPUs than the cluster has: {needs} need {spec.gpus}, and it has "
         f"{cluster.nodes} × {cluster.gpus_per_node} = {cluster.nodes * cluster.gpus_per_node}",
         wanted="fewer replicas, or more cluster.nodes",
     )

@@ -12,20 +12,28 @@ IN_STEP = ("dp_sync_interval", "prefill_schedule_interval")
 
 def check_parallel(spec: Spec) -> None:
     """Raises SpecError for the first thing wrong."""
+    _count(spec)
     _data(spec)
     _expert(spec)
     _pipeline(spec)
 
 
+def _count(spec: Spec) -> None:
+    """`replicas` alone has its limit."""
+    parallel = spec.parallel
+    count = spec.replicas * parallel.data * parallel.pipeline
+    if count > MAX_REPLICAS:
+        name = "data" if parallel.data >= parallel.pipeline else "pipeline"
+        raise spec.source.problem(
+            ("parallel", name),
+            f"{count:,} stages of data ranks in all replicas are more than can be simulated",
+            found=f"{getattr(parallel, name):,}",
+            wanted=f"at most {MAX_REPLICAS:,} in all",
+        )
+
+
 def _data(spec: Spec) -> None:
     engine, problem, data = spec.engine, spec.source.problem, spec.parallel.data
-    if spec.replicas * data > MAX_REPLICAS:
-        raise problem(
-            ("parallel", "data"),
-            f"{spec.replicas:,} replicas of as many data ranks are more than can be simulated",
-            found=f"{data:,}",
-            wanted=f"at most {MAX_REPLICAS:,} ranks in all",
-        )
     if data > 1 and isinstance(engine, TrtllmEngine):
         raise problem(
             ("parallel", "data"),

@@ -104,7 +104,7 @@ def _stages(spec: Spec) -> None:
         if pool.parallel.pipeline == 1:
             continue
         if not isinstance(pool.engine, VllmEngine):
-            what = f"pipeline stages of {pool.engine.name} in pools are not yet modelled"
+            what = f"pipeline stages of {TITLES[pool.engine.name]} in pools are not yet modelled"
         elif role == "decode":
             what = "vLLM's connector refuses pipeline stages where KV is handed over to"
         elif layerwise:

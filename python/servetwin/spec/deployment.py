@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field, PrivateAttr
 
 from ..errors import SpecError
-from .base import MAX_REPLICAS, Count, CountOrZero, Positive, Seed, SpecModel
+from .base import MAX_REPLICAS, MAX_STAGES, Count, CountOrZero, Positive, Seed, SpecModel
 from .engine import Engine, VllmEngine
 from .lines import KeyPath, dotted
 from .pools import Handover, NamedLink, Pools
@@ -28,7 +28,7 @@ class Parallel(SpecModel):
     """
 
     tensor: Count = 1
-    pipeline: Count = 1
+    pipeline: Annotated[int, Field(ge=1, le=MAX_STAGES)] = 1
     data: Count = 1
     expert: Count = 1
 

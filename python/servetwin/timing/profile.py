@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from ..errors import InputError
-from ..files import write_whole
+from ..files import whole_file
 from ..spec import Spec
 from ..spec.timing import BaseTiming, HostTiming
 from .tables import Measured
@@ -178,4 +178,5 @@ def _read(file: Path, changed_ns: int, size: int) -> tuple[Profile, HostTiming]:
 def write_profile(profile: Profile, file: Path) -> None:
     """Whole or not at all. Raises InputError."""
     text = yaml.safe_dump(profile.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=110)
-    write_whole(file, [text])
+    with whole_file(file) as draft:
+        draft.write_text(text, encoding="utf-8")

@@ -110,8 +110,10 @@ def check_blocks(spec: Spec, trace: Trace, block_tokens: int) -> None:
     Raises SpecError."""
     ours, theirs = block_tokens, trace.block_tokens
     if spec.engine.shares_prefixes and max(ours, theirs) % min(ours, theirs):
+        larger = next(size for size in range(ours, ours + theirs) if size % theirs == 0 or theirs % size == 0)
         raise spec.source.problem(
             spec.engine.block_option,
             f"neither divides nor is divided by the trace's blocks of {theirs} tokens",
             found=str(ours),
+            wanted=f"such as {larger}",
         )

@@ -51,8 +51,8 @@ pub struct Handover {
     /// Before each transfer.
     pub setup_ps: i64,
     /// From the end of the prefill (source first, or layer by layer), or from the arrival to the reservation and from
-    /// there on (destination first), until the transfer is over.
-    pub timeout_ps: i64,
+    /// there on (destination first), until the transfer is over. Without one, requests wait for ever.
+    pub timeout_ps: Option<i64>,
     /// Prompts with no more tokens than this to compute stay with the decode replica.
     #[serde(default)]
     pub local_prefill_tokens: Option<u32>,
@@ -109,9 +109,12 @@ pub(super) fn check(run: &Run) -> Result<(), InputError> {
 }
 
 fn check_handover(run: &Run, handover: &Handover) -> Result<(), InputError> {
-    let times = [handover.bootstrap_ps, handover.control_ps, handover.setup_ps, handover.timeout_ps];
-    fault(!times.into_iter().all(is_time), "a time of the handover is negative or too long")?;
-    fault(handover.timeout_ps == 0, "timeout_ps must be positive")?;
+    let times = [handover.bootstrap_ps, handover.control_ps, handover.setup_ps];
+    fault(
+        !times.into_iter().chain(handover.timeout_ps).all(is_time),
+        "a time of the handover is negative or too long",
+    )?;
+    fault(handover.timeout_ps == Some(0), "timeout_ps must be positive")?;
     fault(handover.bytes_per_token == 0, "bytes_per_token must be at least 1")?;
     fault(handover.tail.is_some_and(|tail| tail.page_tokens == 0), "tail.page_tokens must be at least 1")?;
     let in_parts = handover.order == Order::DestinationFirst;

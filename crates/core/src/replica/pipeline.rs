@@ -11,7 +11,7 @@ use super::forecast::{Forecast, Outset};
 use super::stages::{Stages, Way};
 use crate::config::{Engine, Pipeline};
 use crate::record::{IdleTime, NEVER};
-use crate::scheduler::{AnyScheduler, Ledger, Pass, Results, Scheduler, Setting};
+use crate::scheduler::{AnyScheduler, Ledger, Pass, Results, Scheduler, Setting, Turns};
 use crate::worker::{Phase, Stop};
 use crate::workload::HORIZON_PS;
 use std::collections::VecDeque;

@@ -6,18 +6,21 @@
 mod pass;
 pub mod sglang;
 pub mod trtllm;
+mod turns;
 pub mod vllm;
 
 pub use pass::Pass;
+pub use turns::Turns;
 
 use crate::chain::Chains;
 use crate::config::vllm::Place;
 use crate::config::{Data, Engine, Pipeline, Role};
+use crate::decode_set::DecodeSet;
 use crate::gaps::GapList;
 use crate::kv::tier::Tier;
 use crate::log::Log;
 use crate::record::{Holdup, Loaded, PassTime, Reason, Requests, Speculated};
-use crate::step_time::{Features, StepTime};
+use crate::step_time::StepTime;
 use crate::trace::Trace;
 use sglang::Sglang;
 use std::cell::RefCell;
@@ -316,39 +319,6 @@ pub trait Scheduler {
     /// The next pass to be decided is number `step` since ranks in step last stopped.
     fn set_step(&mut self, _step: i64) {}
 
-    /// Of a pipeline: what comes next is the decision or the results of pass number `pass`, from 0 on, and so
-    /// of micro-batch `pass` modulo their number.
-    fn turn_to(&mut self, _pass: u64) {}
-
-    /// Of a pipeline: how many passes from number `pass` on, which is decided next, are certain to do nothing
-    /// but decode the rows that decode now, as far as can be seen without any result that is still to come.
-    fn quiet_passes(&self, _pass: u64) -> i64 {
-        0
-    }
-
-    /// Of a pipeline: what the next pass of the micro-batch of `pass` does if it is a quiet one.
-    fn quiet_features(&self, _pass: u64) -> Features {
-        Features::default()
-    }
-
-    /// Of a pipeline: makes `pass` what is under way as number `number`, the last quiet pass of its micro-batch.
-    fn quiet_pass(&self, _number: u64, _pass: &mut Pass) {}
-
-    /// Of a pipeline: `passes` quiet passes are decided, number `pass` first.
-    fn skip(&mut self, _pass: u64, _passes: i64) {}
-
-    /// Of a pipeline: the results of pass number `pass`, a quiet one, are in at `results_ps`: `gap_ps` after those
-    /// of the last pass of its micro-batch.
-    fn skip_results(&mut self, _pass: u64, _results_ps: i64, _gap_ps: i64) {}
-
-    /// Of a pipeline: when a pass starts in the first stage, and how long it takes to its results.
-    fn log_times(&mut self, _pass: &Pass, _start_ps: i64, _time_ps: i64) {}
-
-    /// Of a pipeline: whether the last decision, though no pass came of it, took rows out of the batch.
-    fn has_taken_out(&self) -> bool {
-        false
-    }
-
     /// Decides the next pass, or run of passes, starting at `start_ps`. `now_ps` is the time of the
     /// decision. False if there is nothing to do.
     fn schedule(&mut self, now_ps: i64, start_ps: i64, results: &mut Results, pass: &mut Pass) -> bool;
@@ -469,38 +439,6 @@ impl Scheduler for AnyScheduler<'_> {
         each!(self, scheduler => scheduler.set_step(step));
     }
 
-    fn turn_to(&mut self, pass: u64) {
-        each!(self, scheduler => scheduler.turn_to(pass));
-    }
-
-    fn quiet_passes(&self, pass: u64) -> i64 {
-        each!(self, scheduler => scheduler.quiet_passes(pass))
-    }
-
-    fn quiet_features(&self, pass: u64) -> Features {
-        each!(self, scheduler => scheduler.quiet_features(pass))
-    }
-
-    fn quiet_pass(&self, number: u64, pass: &mut Pass) {
-        each!(self, scheduler => scheduler.quiet_pass(number, pass));
-    }
-
-    fn log_times(&mut self, pass: &Pass, start_ps: i64, time_ps: i64) {
-        each!(self, scheduler => scheduler.log_times(pass, start_ps, time_ps));
-    }
-
-    fn has_taken_out(&self) -> bool {
-        each!(self, scheduler => scheduler.has_taken_out())
-    }
-
-    fn skip(&mut self, pass: u64, passes: i64) {
-        each!(self, scheduler => scheduler.skip(pass, passes));
-    }
-
-    fn skip_results(&mut self, pass: u64, results_ps: i64, gap_ps: i64) {
-        each!(self, scheduler => scheduler.skip_results(pass, results_ps, gap_ps));
-    }
-
     fn schedule(&mut self, now_ps: i64, start_ps: i64, results: &mut Results, pass: &mut Pass) -> bool {
         each!(self, scheduler => scheduler.schedule(now_ps, start_ps, results, pass))
     }
@@ -571,5 +509,39 @@ impl Scheduler for AnyScheduler<'_> {
 
     fn check(&self) {
         each!(self, scheduler => scheduler.check())
+    }
+}
+
+impl<'a> Turns<'a> for AnyScheduler<'a> {
+    fn micro_batches(&self) -> u64 {
+        each!(self, scheduler => scheduler.micro_batches())
+    }
+
+    fn batch_of(&self, pass: u64) -> (&DecodeSet<'a>, u64) {
+        each!(self, scheduler => scheduler.batch_of(pass))
+    }
+
+    fn turn_to(&mut self, pass: u64) {
+        each!(self, scheduler => scheduler.turn_to(pass));
+    }
+
+    fn quiet_passes(&self, pass: u64) -> i64 {
+        each!(self, scheduler => scheduler.quiet_passes(pass))
+    }
+
+    fn skip(&mut self, pass: u64, passes: i64) {
+        each!(self, scheduler => scheduler.skip(pass, passes));
+    }
+
+    fn skip_results(&mut self, pass: u64, results_ps: i64, gap_ps: i64) {
+        each!(self, scheduler => scheduler.skip_results(pass, results_ps, gap_ps));
+    }
+
+    fn log_times(&mut self, pass: &Pass, start_ps: i64, time_ps: i64) {
+        each!(self, scheduler => scheduler.log_times(pass, start_ps, time_ps));
+    }
+
+    fn has_taken_out(&self) -> bool {
+        each!(self, scheduler => scheduler.has_taken_out())
     }
 }

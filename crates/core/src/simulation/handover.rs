@@ -42,6 +42,8 @@ pub(super) struct Handover {
     waits: bool,
     /// The client has gone: what its source still computes is for nothing.
     given_up: bool,
+    /// Its decode replica has it in its queue, or further on.
+    joined: bool,
     /// Prompt tokens that the destination has already.
     found: u32,
     /// Prompt tokens from its first on that are computed, and that are sent or on their way.
@@ -125,7 +127,7 @@ impl<'a> Handovers<'a> {
     /// When a transfer between two replicas can be prepared, asked for now.
     fn meet(&mut self, prefill: u32, decode: u32, now_ps: i64) -> i64 {
         let bootstrap_ps = self.config.bootstrap_ps;
-        (*self.met.entry((prefill, decode)).or_insert(now_ps + bootstrap_ps)).max(now_ps)
+        (*self.met.entry((prefill, decode)).or_insert(now_ps.saturating_add(bootstrap_ps))).max(now_ps)
     }
 }
 
@@ -137,6 +139,7 @@ impl Handover {
             wait: 0,
             waits: false,
             given_up: false,
+            joined: false,
             found: 0,
             computed: 0,
             sent: 0,
@@ -196,6 +199,7 @@ impl<'a> Events<'_, 'a, '_> {
         if self.s.requests.handovers.decode_routed_ps[request as usize] == NEVER {
             self.arrive(decode, request, now_ps); // it stays
         } else if self.is_wanted(request) {
+            self.handover(request).joined = true;
             let rank = self.tell_replica(decode, request, now_ps, |scheduler| scheduler.arrive_remote(request, now_ps));
             self.s.note_rank(request, rank);
         }
@@ -248,14 +252,14 @@ impl<'a> Events<'_, 'a, '_> {
         Ok(())
     }
 
-    /// From now on a request waits, but not for ever.
+    /// From now on a request waits; not for ever, if there is a timeout.
     fn wait(&mut self, request: u32, now_ps: i64) {
-        let timeout_ps = self.handovers().config.timeout_ps;
+        let Some(timeout_ps) = self.handovers().config.timeout_ps else { return };
         let handover = self.handover(request);
         handover.wait += 1;
         handover.waits = true;
         let wait = handover.wait;
-        self.moves.until(now_ps + timeout_ps, request, wait);
+        self.moves.until(now_ps.saturating_add(timeout_ps), request, wait);
     }
 
     /// A prefill replica has computed more of a prompt.
@@ -279,7 +283,7 @@ impl<'a> Events<'_, 'a, '_> {
             _ if given_up => {}
             Order::SourceFirst if done => {
                 self.wait(request, now_ps);
-                self.moves.at(now_ps + config.control_ps, Due::Prefilled(request));
+                self.moves.after(now_ps, config.control_ps, Due::Prefilled(request));
             }
             Order::SourceFirst => {}
             Order::DestinationFirst => self.send_more(request, now_ps),
@@ -303,22 +307,18 @@ impl<'a> Events<'_, 'a, '_> {
                 Order::DestinationFirst => {
                     let prompt = self.s.trace.input_tokens[request as usize];
                     self.handover(request).found = prompt.saturating_sub(wanted.tokens);
-                    self.moves.at(met_ps + config.control_ps, Due::Ready(request));
-                }
-                Order::SourceFirst if wanted.tokens == 0 => {
-                    self.handover(request).waits = false;
-                    self.moves.at(now_ps + config.control_ps, Due::Release(request));
+                    self.moves.after(met_ps, config.control_ps, Due::Ready(request));
                 }
                 Order::SourceFirst => {
                     let told_ps = if config.pushes { config.control_ps } else { 0 };
-                    self.prepare(request, wanted.tokens, met_ps + told_ps);
+                    self.prepare(request, wanted.tokens, met_ps.saturating_add(told_ps));
                 }
                 Order::Layerwise => {
                     // All of a prompt is written, in whole blocks, those that the destination has as well.
                     let block = scheduler::block_size(self.pools[1].setting.engine);
                     let tokens = self.s.trace.input_tokens[request as usize].next_multiple_of(block);
                     self.s.requests.handovers.transferred_tokens[request as usize] = tokens;
-                    self.moves.at(met_ps + config.control_ps, Due::Ready(request));
+                    self.moves.after(met_ps, config.control_ps, Due::Ready(request));
                 }
             }
         }
@@ -353,7 +353,7 @@ impl<'a> Events<'_, 'a, '_> {
             bytes += tail.bytes(self.s.trace.input_tokens[request as usize]);
         }
         let flow = Flow { kind: Move::Handover, replica: decode, id: request, part };
-        let start_ps = now_ps + setup_ps + self.moves.latency_ps(&path);
+        let start_ps = now_ps.saturating_add(setup_ps).saturating_add(self.moves.latency_ps(&path));
         self.moves.prepare(flow, path, bytes, start_ps);
         if part == 1 {
             self.s.requests.handovers.transfer_start_ps[request as usize] = start_ps;
@@ -370,7 +370,7 @@ impl<'a> Events<'_, 'a, '_> {
                 if config.pushes {
                     self.release_source(request, now_ps);
                 } else {
-                    self.moves.at(now_ps + config.control_ps, Due::Release(request));
+                    self.moves.after(now_ps, config.control_ps, Due::Release(request));
                 }
             }
             Order::DestinationFirst => self.send_more(request, now_ps),
@@ -381,7 +381,7 @@ impl<'a> Events<'_, 'a, '_> {
     pub(super) fn all_sent(&mut self, request: u32, now_ps: i64) {
         let control_ps = self.handovers().config.control_ps;
         self.let_go(request, now_ps);
-        self.moves.at(now_ps + control_ps, Due::Arrived(request));
+        self.moves.after(now_ps, control_ps, Due::Arrived(request));
     }
 
     fn arrived(&mut self, request: u32, now_ps: i64) {
@@ -417,12 +417,12 @@ impl<'a> Events<'_, 'a, '_> {
         let handover = self.handover(request);
         handover.waits = false;
         handover.given_up = true;
-        let Handover { prefill, decode, done, parts, flowing, .. } = *handover;
+        let Handover { prefill, decode, joined, done, parts, flowing, .. } = *handover;
         if flowing {
             let flow = Flow { kind: Move::Handover, replica: decode, id: request, part: parts };
             self.moves.give_up(flow, now_ps);
         }
-        if self.s.requests.handovers.decode_routed_ps[request as usize] != NEVER {
+        if joined {
             self.tell_replica(decode, request, now_ps, |scheduler| scheduler.abort(request, now_ps));
         }
         match decode {

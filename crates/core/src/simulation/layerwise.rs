@@ -58,7 +58,7 @@ impl Events<'_, '_, '_> {
     pub(super) fn reserved(&mut self, request: u32, now_ps: i64) {
         let (prefill, decode) = (self.handover(request).prefill, self.handover(request).decode);
         let path = self.handovers().path(prefill, decode);
-        let ahead_ps = self.handovers().config.setup_ps + self.moves.latency_ps(&path);
+        let ahead_ps = self.handovers().config.setup_ps.saturating_add(self.moves.latency_ps(&path));
         let layers = self.handovers().layers.entry(request).or_default();
         (layers.reserved_ps, layers.ahead_ps) = (Some(now_ps), ahead_ps);
         self.send_layers(request, now_ps);

@@ -93,7 +93,7 @@ def ways(rows: Rows) -> list[dict[str, Any]]:
 def sources(rows: Rows, engine: dict[str, Any]) -> list[dict[str, Any]]:
     """Where the tokens of prompts came from: the GPU's cache, each tier below it, or computed.
 
-    `bytes_per_token`, of one rank, where the engine's description tells what a block takes on the host.
+    `bytes` are what one rank loads of them, where the engine's description tells what a block takes on the host.
     """
     import pyarrow.compute as pc
 

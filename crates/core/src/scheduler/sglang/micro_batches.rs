@@ -12,8 +12,7 @@ use super::{Kind, OnWay, Sglang, verify};
 use crate::decode_set::DecodeSet;
 use crate::gaps::GapList;
 use crate::record::Holdup;
-use crate::scheduler::Pass;
-use crate::step_time::Features;
+use crate::scheduler::{Pass, Turns};
 
 pub(super) struct MicroBatches<'a> {
     /// Those whose turn it is not; in the place of the one whose turn it is, nothing.
@@ -67,20 +66,6 @@ impl<'a> MicroBatches<'a> {
 }
 
 impl<'a> Sglang<'a> {
-    /// See [`crate::scheduler::Scheduler::turn_to`].
-    pub(super) fn turn_to_pass(&mut self, pass: u64) {
-        let Some(mut micro) = self.micro.take() else { return };
-        let turn = micro.of(pass);
-        micro.next = micro.next.max(pass + 1);
-        if turn != micro.turn {
-            let before = micro.turn;
-            self.change_places(&mut micro.parked[before]);
-            self.change_places(&mut micro.parked[turn]);
-            micro.turn = turn;
-        }
-        self.micro = Some(micro);
-    }
-
     /// What of the scheduler's state is one micro-batch's alone goes into `other`, and that of `other` comes.
     fn change_places(&mut self, other: &mut MicroBatch<'a>) {
         std::mem::swap(&mut self.running, &mut other.running);
@@ -157,6 +142,21 @@ impl<'a> Sglang<'a> {
         self.micro.is_some() && self.last == Kind::Prefill && !self.joining.is_empty() && !self.running.is_empty()
     }
 
+    /// Whether the next pass of the micro-batch of `pass` decodes its rows, if it has any, and does nothing else.
+    fn is_quiet(&self, pass: u64) -> bool {
+        let quiet = |last: Kind, fresh: &[u32], joining: &[u32], is_full: bool, running: &[u32]| {
+            let admits = !self.waiting.is_empty() && (!is_full || running.is_empty());
+            !admits && joining.is_empty() && (running.is_empty() || last == Kind::Decode && fresh.is_empty())
+        };
+        match &self.micro {
+            Some(micro) if micro.of(pass) != micro.turn => {
+                let other = &micro.parked[micro.of(pass)];
+                quiet(other.last, &other.fresh, &other.joining, other.batch_is_full, &other.running)
+            }
+            _ => quiet(self.last, &self.fresh, &self.joining, self.batch_is_full, &self.running),
+        }
+    }
+
     /// Gaps of each micro-batch.
     pub(super) fn gap_lists(&mut self) -> Vec<GapList> {
         let others = self.micro.take().into_iter().flat_map(|micro| {
@@ -167,75 +167,6 @@ impl<'a> Sglang<'a> {
         std::iter::once(own).chain(others).collect()
     }
 
-    /// The micro-batch of a pass: its decode set, the counter, and whether its next pass decodes its rows, if it
-    /// has any, and does nothing else.
-    fn batch_of(&self, pass: u64) -> (&DecodeSet<'a>, u64, bool) {
-        let quiet = |last: Kind, fresh: &[u32], joining: &[u32], is_full: bool, running: &[u32]| {
-            let admits = !self.waiting.is_empty() && (!is_full || running.is_empty());
-            !admits && joining.is_empty() && (running.is_empty() || last == Kind::Decode && fresh.is_empty())
-        };
-        match &self.micro {
-            Some(micro) if micro.of(pass) != micro.turn => {
-                let other = &micro.parked[micro.of(pass)];
-                let quiet = quiet(other.last, &other.fresh, &other.joining, other.batch_is_full, &other.running);
-                (&other.decoding, other.k, quiet)
-            }
-            _ => {
-                let quiet = quiet(self.last, &self.fresh, &self.joining, self.batch_is_full, &self.running);
-                (&self.decoding, self.k, quiet)
-            }
-        }
-    }
-
-    /// See [`crate::scheduler::Scheduler::quiet_passes`].
-    pub(super) fn count_quiet_passes(&self, pass: u64) -> i64 {
-        let engine = self.s.engine;
-        if self.chunked.is_some() || engine.preempts() && !self.waiting.is_empty() || self.s.log_passes {
-            return 0;
-        }
-        let count = self.s.micro_batches() as i64;
-        let mut passes = (self.s.max_passes - self.passes).min(i64::MAX as u64) as i64;
-        let mut widest = 0;
-        for ahead in 0..count {
-            let (decoding, k, is_quiet) = self.batch_of(pass + ahead as u64);
-            if !is_quiet {
-                return 0;
-            }
-            let Some(finish_at) = decoding.first_finish() else { continue };
-            let left = finish_at as i64 - k as i64;
-            if left <= 0 {
-                return 0;
-            }
-            widest = widest.max(decoding.len() as i64);
-            passes = passes.min(ahead + (left - 1) * count + 1);
-        }
-        // A decode begins by making room for a page a row, whatever it needs.
-        let spare = i64::from(self.available / engine.page_size) - if self.tree.unused() == 0 { 0 } else { widest };
-        if widest == 0 || spare < 0 {
-            return 0;
-        }
-        if self.demand_from(pass, passes) <= spare {
-            return passes;
-        }
-        let (mut fits, mut fails) = (0, passes);
-        while fails - fits > 1 {
-            let middle = fits + (fails - fits) / 2;
-            if self.demand_from(pass, middle) <= spare { fits = middle } else { fails = middle }
-        }
-        fits
-    }
-
-    /// Pages that `passes` quiet passes take, number `pass` first.
-    pub(super) fn demand_from(&self, pass: u64, passes: i64) -> i64 {
-        let count = self.s.micro_batches() as i64;
-        let of = |ahead: i64| {
-            let (decoding, k, _) = self.batch_of(pass + ahead as u64);
-            let its = (passes - ahead + count - 1) / count;
-            if its > 0 && !decoding.is_empty() { decoding.demand(k, its) } else { 0 }
-        };
-        (0..count).map(of).sum()
-    }
-
     /// Pages that the first `passes` passes of a run take that is not settled.
     pub(super) fn demand(&self, passes: i64) -> u32 {
         match &self.micro {
@@ -244,41 +175,67 @@ impl<'a> Sglang<'a> {
             Some(micro) => self.demand_from(micro.next, passes) as u32,
         }
     }
+}
 
-    /// See [`crate::scheduler::Scheduler::quiet_features`].
-    pub(super) fn features_of(&self, pass: u64) -> Features {
-        let (decoding, k, _) = self.batch_of(pass);
-        if decoding.is_empty() {
-            return Features::default();
+impl<'a> Turns<'a> for Sglang<'a> {
+    fn micro_batches(&self) -> u64 {
+        self.s.micro_batches()
+    }
+
+    fn batch_of(&self, pass: u64) -> (&DecodeSet<'a>, u64) {
+        match &self.micro {
+            Some(micro) if micro.of(pass) != micro.turn => {
+                let other = &micro.parked[micro.of(pass)];
+                (&other.decoding, other.k)
+            }
+            _ => (&self.decoding, self.k),
         }
-        let longest = decoding.longest(k + 1, &[]);
-        Features::decode(decoding.len() as i64, decoding.context(k + 1)).with_longest(longest)
     }
 
-    /// See [`crate::scheduler::Scheduler::quiet_pass`].
-    pub(super) fn describe_quiet(&self, number: u64, pass: &mut Pass) {
-        let (decoding, k, _) = self.batch_of(number);
-        pass.clear();
-        pass.begin_step(&self.features_of(number), 0);
-        (pass.serial, pass.decoding, pass.given) = (k, decoding.len() as i64, decoding.len() as i64);
+    fn turn_to(&mut self, pass: u64) {
+        let Some(mut micro) = self.micro.take() else { return };
+        let turn = micro.of(pass);
+        micro.next = micro.next.max(pass + 1);
+        if turn != micro.turn {
+            let before = micro.turn;
+            self.change_places(&mut micro.parked[before]);
+            self.change_places(&mut micro.parked[turn]);
+            micro.turn = turn;
+        }
+        self.micro = Some(micro);
     }
 
-    /// See [`crate::scheduler::Scheduler::skip`].
-    pub(super) fn skip_passes(&mut self, pass: u64, passes: i64) {
+    fn quiet_passes(&self, pass: u64) -> i64 {
+        let engine = self.s.engine;
+        if self.chunked.is_some() || engine.preempts() && !self.waiting.is_empty() || self.s.log_passes {
+            return 0;
+        }
+        let turns = || (pass..).take(self.s.micro_batches() as usize);
+        if !turns().all(|pass| self.is_quiet(pass)) {
+            return 0;
+        }
+        let most = (self.s.max_passes - self.passes).min(i64::MAX as u64) as i64;
+        // A decode begins by making room for a page a row, whatever it needs.
+        let widest = turns().map(|pass| self.batch_of(pass).0.len()).max().unwrap_or(0) as i64;
+        let spare = i64::from(self.available / engine.page_size) - if self.tree.unused() == 0 { 0 } else { widest };
+        self.passes_that_fit(pass, self.passes_to_an_end(pass, most), spare)
+    }
+
+    fn skip(&mut self, pass: u64, passes: i64) {
         self.available -= self.demand_from(pass, passes) as u32 * self.s.engine.page_size;
         let turn = self.micro.as_ref().map_or(0, |micro| micro.turn as u64);
         let count = self.s.micro_batches();
         let mut decided = 0;
         for number in pass..pass + count.min(passes as u64) {
             let its = (passes as u64 - (number - pass)).div_ceil(count);
-            self.turn_to_pass(number);
+            self.turn_to(number);
             if !self.decoding.is_empty() {
                 self.k += its;
                 self.in_flight += its as u32;
                 decided += its;
             }
         }
-        self.turn_to_pass(turn);
+        self.turn_to(turn);
         if let Some(micro) = &mut self.micro {
             micro.next = pass + passes as u64;
         }
@@ -287,11 +244,20 @@ impl<'a> Sglang<'a> {
         self.leaps += 1;
     }
 
-    /// See [`crate::scheduler::Scheduler::skip_results`].
-    pub(super) fn skip_results_of(&mut self, pass: u64, results_ps: i64) {
-        self.turn_to_pass(pass);
+    fn skip_results(&mut self, pass: u64, results_ps: i64, _gap_ps: i64) {
+        self.turn_to(pass);
         self.in_flight -= 1;
         self.gaps.push_one(results_ps - self.last_decode_ps, self.decoding.len() as i64);
         (self.last_decode_ps, self.last_end_ps) = (results_ps, results_ps);
+    }
+
+    fn log_times(&mut self, pass: &Pass, start_ps: i64, time_ps: i64) {
+        if let Some(entry) = pass.logged {
+            (self.log[entry].t_ps, self.log[entry].dt_ps) = (start_ps, time_ps);
+        }
+    }
+
+    fn has_taken_out(&self) -> bool {
+        self.vacated
     }
 }

@@ -42,7 +42,6 @@ use crate::kv::radix::{RadixTree, Windows};
 use crate::log::Log;
 use crate::log::sglang::PassRecord;
 use crate::record::{Holdup, PassTime, Reason, Speculated};
-use crate::step_time::Features;
 use hicache::Copies;
 use micro_batches::MicroBatches;
 use promise::{CLIP_TOKENS, Promises};
@@ -368,40 +367,6 @@ impl Scheduler for Sglang<'_> {
 
     fn schedule(&mut self, now_ps: i64, start_ps: i64, results: &mut Results, pass: &mut Pass) -> bool {
         self.decide(now_ps, start_ps, results, pass)
-    }
-
-    fn turn_to(&mut self, pass: u64) {
-        self.turn_to_pass(pass);
-    }
-
-    fn quiet_passes(&self, pass: u64) -> i64 {
-        self.count_quiet_passes(pass)
-    }
-
-    fn quiet_features(&self, pass: u64) -> Features {
-        self.features_of(pass)
-    }
-
-    fn quiet_pass(&self, number: u64, pass: &mut Pass) {
-        self.describe_quiet(number, pass);
-    }
-
-    fn skip(&mut self, pass: u64, passes: i64) {
-        self.skip_passes(pass, passes);
-    }
-
-    fn skip_results(&mut self, pass: u64, results_ps: i64, _gap_ps: i64) {
-        self.skip_results_of(pass, results_ps);
-    }
-
-    fn log_times(&mut self, pass: &Pass, start_ps: i64, time_ps: i64) {
-        if let Some(entry) = pass.logged {
-            (self.log[entry].t_ps, self.log[entry].dt_ps) = (start_ps, time_ps);
-        }
-    }
-
-    fn has_taken_out(&self) -> bool {
-        self.vacated
     }
 
     fn settle(&mut self, pass: &mut Pass) {

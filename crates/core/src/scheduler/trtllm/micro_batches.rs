@@ -10,8 +10,7 @@ use super::row::Row;
 use crate::config::trtllm::Trtllm as Engine;
 use crate::decode_set::DecodeSet;
 use crate::gaps::GapList;
-use crate::scheduler::{Pass, Setting};
-use crate::step_time::Features;
+use crate::scheduler::{Pass, Setting, Turns};
 
 pub(super) struct MicroBatches<'a> {
     /// Those whose turn it is not; in the place of the one whose turn it is, nothing.
@@ -55,25 +54,6 @@ impl<'a> Trtllm<'a> {
         self.s.engine.max_batch_size as usize * self.s.micro_batches() as usize
     }
 
-    /// See [`crate::scheduler::Scheduler::turn_to`].
-    pub(super) fn turn_to_pass(&mut self, pass: u64) {
-        let Some(mut micro) = self.micro.take() else { return };
-        let turn = micro.of(pass);
-        micro.next = micro.next.max(pass + 1);
-        if turn != micro.turn {
-            for index in [micro.turn, turn] {
-                let MicroBatches { parked, computing, .. } = &mut *micro;
-                let other = &mut parked[index];
-                std::mem::swap(&mut self.decoding, &mut other.decoding);
-                std::mem::swap(&mut self.k, &mut other.k);
-                std::mem::swap(&mut self.gaps, &mut other.gaps);
-                std::mem::swap(computing, &mut other.computing);
-            }
-            micro.turn = turn;
-        }
-        self.micro = Some(micro);
-    }
-
     /// The micro-batch whose turn it is; 0 if there is one batch.
     pub(super) fn turn(&self) -> u32 {
         self.micro.as_ref().map_or(0, |micro| micro.turn as u32)
@@ -92,17 +72,6 @@ impl<'a> Trtllm<'a> {
         let Some(micro) = &mut self.micro else { return };
         for slot in micro.computing.drain(..) {
             self.rows[slot as usize].on_way = false;
-        }
-    }
-
-    /// The decode set of the micro-batch of a pass, and its counter.
-    fn batch_of(&self, pass: u64) -> (&DecodeSet<'a>, u64) {
-        match &self.micro {
-            Some(micro) if micro.of(pass) != micro.turn => {
-                let parked = &micro.parked[micro.of(pass)];
-                (&parked.decoding, parked.k)
-            }
-            _ => (&self.decoding, self.k),
         }
     }
 
@@ -126,64 +95,54 @@ impl<'a> Trtllm<'a> {
         std::iter::once(own).chain(others).collect()
     }
 
-    /// See [`crate::scheduler::Scheduler::quiet_passes`]. Blocks suffice: `config::check` lets in only what
-    /// reserves them to the end.
-    pub(super) fn count_quiet_passes(&self, pass: u64) -> i64 {
-        if self.window() > 0 && !self.blocked || !self.contexts.is_empty() || self.s.log_passes {
-            return 0;
-        }
-        let count = self.s.micro_batches();
-        let most = (self.s.max_passes - self.passes).min(i64::MAX as u64) as i64;
-        let mut passes: Option<i64> = None;
-        for ahead in 0..count {
-            let (decoding, k) = self.batch_of(pass + ahead);
-            let Some(finish_at) = decoding.first_finish() else { continue };
-            let left = finish_at as i64 - k as i64;
-            if left <= 0 {
-                return 0;
-            }
-            let until = ahead as i64 + (left - 1) * count as i64 + 1;
-            passes = Some(passes.map_or(until, |passes| passes.min(until)));
-        }
-        passes.map_or(0, |passes| passes.min(most))
-    }
-
-    /// Blocks that `passes` quiet passes take, number `pass` first.
-    fn demand_from(&self, pass: u64, passes: i64) -> i64 {
-        let count = self.s.micro_batches() as i64;
-        let of = |ahead: i64| {
-            let (decoding, k) = self.batch_of(pass + ahead as u64);
-            let its = (passes - ahead + count - 1) / count;
-            if its > 0 && !decoding.is_empty() { decoding.demand(k, its) } else { 0 }
-        };
-        (0..count).map(of).sum()
-    }
-
-    /// The same of the next `passes` passes.
+    /// Blocks that the next `passes` quiet passes take.
     pub(super) fn demand_of_micro_batches(&self, passes: i64) -> u32 {
         self.micro.as_ref().map_or(0, |micro| self.demand_from(micro.next, passes) as u32)
     }
+}
 
-    /// See [`crate::scheduler::Scheduler::quiet_features`].
-    pub(super) fn features_of(&self, pass: u64) -> Features {
-        let (decoding, k) = self.batch_of(pass);
-        if decoding.is_empty() {
-            return Features::default();
+impl<'a> Turns<'a> for Trtllm<'a> {
+    fn micro_batches(&self) -> u64 {
+        self.s.micro_batches()
+    }
+
+    fn batch_of(&self, pass: u64) -> (&DecodeSet<'a>, u64) {
+        match &self.micro {
+            Some(micro) if micro.of(pass) != micro.turn => {
+                let parked = &micro.parked[micro.of(pass)];
+                (&parked.decoding, parked.k)
+            }
+            _ => (&self.decoding, self.k),
         }
-        let longest = decoding.longest(k + 1, &[]);
-        Features::decode(decoding.len() as i64, decoding.context(k + 1)).with_longest(longest)
     }
 
-    /// See [`crate::scheduler::Scheduler::quiet_pass`].
-    pub(super) fn describe_quiet(&self, number: u64, pass: &mut Pass) {
-        let (decoding, k) = self.batch_of(number);
-        pass.clear();
-        pass.begin_step(&self.features_of(number), 0);
-        (pass.serial, pass.decoding, pass.given) = (k, decoding.len() as i64, decoding.len() as i64);
+    fn turn_to(&mut self, pass: u64) {
+        let Some(mut micro) = self.micro.take() else { return };
+        let turn = micro.of(pass);
+        micro.next = micro.next.max(pass + 1);
+        if turn != micro.turn {
+            for index in [micro.turn, turn] {
+                let MicroBatches { parked, computing, .. } = &mut *micro;
+                let other = &mut parked[index];
+                std::mem::swap(&mut self.decoding, &mut other.decoding);
+                std::mem::swap(&mut self.k, &mut other.k);
+                std::mem::swap(&mut self.gaps, &mut other.gaps);
+                std::mem::swap(computing, &mut other.computing);
+            }
+            micro.turn = turn;
+        }
+        self.micro = Some(micro);
     }
 
-    /// See [`crate::scheduler::Scheduler::skip`].
-    pub(super) fn skip_passes(&mut self, pass: u64, passes: i64) {
+    /// Blocks suffice: `config::check` lets in only what reserves them to the end.
+    fn quiet_passes(&self, pass: u64) -> i64 {
+        if self.window() > 0 && !self.blocked || !self.contexts.is_empty() || self.s.log_passes {
+            return 0;
+        }
+        self.passes_to_an_end(pass, (self.s.max_passes - self.passes).min(i64::MAX as u64) as i64)
+    }
+
+    fn skip(&mut self, pass: u64, passes: i64) {
         let demand = self.demand_from(pass, passes);
         self.pool.take_unassigned(demand as u32);
         self.held += demand;
@@ -192,13 +151,13 @@ impl<'a> Trtllm<'a> {
         let mut decided = 0;
         for number in pass..pass + count.min(passes as u64) {
             let its = (passes as u64 - (number - pass)).div_ceil(count);
-            self.turn_to_pass(number);
+            self.turn_to(number);
             if !self.decoding.is_empty() {
                 self.k += its;
                 decided += its;
             }
         }
-        self.turn_to_pass(turn);
+        self.turn_to(turn);
         if let Some(micro) = &mut self.micro {
             micro.next = pass + passes as u64;
         }
@@ -208,9 +167,14 @@ impl<'a> Trtllm<'a> {
         self.pausing = false;
     }
 
-    /// See [`crate::scheduler::Scheduler::skip_results`].
-    pub(super) fn skip_results_of(&mut self, pass: u64, gap_ps: i64) {
-        self.turn_to_pass(pass);
+    fn skip_results(&mut self, pass: u64, _results_ps: i64, gap_ps: i64) {
+        self.turn_to(pass);
         self.gaps.push_one(gap_ps, self.decoding.len() as i64);
+    }
+
+    fn log_times(&mut self, pass: &Pass, start_ps: i64, time_ps: i64) {
+        if let Some(entry) = pass.logged {
+            (self.log[entry].t_ps, self.log[entry].dt_ps) = (start_ps, time_ps);
+        }
     }
 }

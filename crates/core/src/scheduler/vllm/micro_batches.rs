@@ -11,9 +11,8 @@ use super::Vllm;
 use super::row::State;
 use crate::decode_set::DecodeSet;
 use crate::gaps::GapList;
-use crate::scheduler::Pass;
 use crate::scheduler::vllm::speculation;
-use crate::step_time::Features;
+use crate::scheduler::{Pass, Turns};
 
 pub(super) struct MicroBatches<'a> {
     /// Those whose turn it is not; in the place of the one whose turn it is, nothing.
@@ -68,20 +67,6 @@ impl<'a> MicroBatches<'a> {
 }
 
 impl<'a> Vllm<'a> {
-    /// See [`crate::scheduler::Scheduler::turn_to`].
-    pub(super) fn turn_to_pass(&mut self, pass: u64) {
-        let Some(micro) = &mut self.micro else { return };
-        let (turn, is_decision) = (micro.of(pass), pass >= micro.next);
-        micro.pass = pass;
-        if is_decision {
-            micro.next = pass + 1;
-            let before = micro.of(pass.wrapping_sub(1).min(pass));
-            self.change_batch(before, turn);
-        } else {
-            self.turn_to_batch(turn);
-        }
-    }
-
     /// The next pass is decided. What the pass before left out has nothing on its way: it may be in this one,
     /// and changes its micro-batch.
     fn change_batch(&mut self, before: usize, turn: usize) {
@@ -271,48 +256,17 @@ impl<'a> Vllm<'a> {
         std::iter::once(own).chain(others).collect()
     }
 
-    /// See [`crate::scheduler::Scheduler::quiet_passes`].
-    pub(super) fn count_quiet_passes(&self, pass: u64) -> i64 {
-        let Some(micro) = &self.micro else { return 0 };
-        let engine = self.s.engine;
-        let full = self.running.len() >= engine.max_num_seqs as usize;
-        if !self.waiting.is_empty() && !self.head_blocked && !full
-            || !self.explicit.is_empty()
-            || !self.late.is_empty()
-            || !self.left_out.is_empty()
-            || !micro.stale.is_empty()
-            || micro.others().any(|other| !other.draining.is_empty() || !other.left_out.is_empty())
-            || self.decoding.is_empty() && micro.others().all(|other| other.decoding.is_empty())
-            || self.s.log_passes
-            || self.s.log_blocks
-            || self.s.chains.generated_is_shared()
-        {
-            return 0;
-        }
-        let count = micro.parked.len() as i64;
-        let mut passes = (self.s.max_passes - self.passes).min(i64::MAX as u64) as i64;
-        for ahead in 0..count {
-            let (decoding, k) = self.batch_of(pass + ahead as u64);
-            let Some(finish_at) = decoding.first_finish() else { continue };
-            let left = finish_at as i64 - k as i64;
-            if left <= 0 || decoding.len() > engine.max_num_batched_tokens as usize {
-                return 0;
-            }
-            passes = passes.min(ahead + (left - 1) * count + 1);
-        }
-        let free = i64::from(self.pool.free());
-        if self.demand_from(pass, passes) <= free {
-            return passes;
-        }
-        let (mut fits, mut fails) = (0, passes);
-        while fails - fits > 1 {
-            let middle = fits + (fails - fits) / 2;
-            if self.demand_from(pass, middle) <= free { fits = middle } else { fails = middle }
-        }
-        fits
+    /// Blocks that the next `passes` quiet passes take.
+    pub(super) fn demand_of_micro_batches(&self, passes: i64) -> u32 {
+        self.micro.as_ref().map_or(0, |micro| self.demand_from(micro.next, passes) as u32)
+    }
+}
+
+impl<'a> Turns<'a> for Vllm<'a> {
+    fn micro_batches(&self) -> u64 {
+        self.s.micro_batches()
     }
 
-    /// The decode set of the micro-batch of a pass, and its counter.
     fn batch_of(&self, pass: u64) -> (&DecodeSet<'a>, u64) {
         match &self.micro {
             Some(micro) if micro.of(pass) != micro.turn => {
@@ -323,34 +277,44 @@ impl<'a> Vllm<'a> {
         }
     }
 
-    /// Blocks that `passes` quiet passes take, number `pass` first.
-    fn demand_from(&self, pass: u64, passes: i64) -> i64 {
-        let count = self.s.micro_batches() as i64;
-        let of = |ahead: i64| {
-            let (decoding, k) = self.batch_of(pass + ahead as u64);
-            let its = (passes - ahead + count - 1) / count;
-            if its > 0 && !decoding.is_empty() { decoding.demand(k, its) } else { 0 }
-        };
-        (0..count).map(of).sum()
-    }
-
-    /// The same of the next `passes` passes.
-    pub(super) fn demand_of_micro_batches(&self, passes: i64) -> u32 {
-        self.micro.as_ref().map_or(0, |micro| self.demand_from(micro.next, passes) as u32)
-    }
-
-    /// See [`crate::scheduler::Scheduler::quiet_features`].
-    pub(super) fn features_of(&self, pass: u64) -> Features {
-        let (decoding, k) = self.batch_of(pass);
-        if decoding.is_empty() {
-            return Features::default();
+    fn turn_to(&mut self, pass: u64) {
+        let Some(micro) = &mut self.micro else { return };
+        let (turn, is_decision) = (micro.of(pass), pass >= micro.next);
+        micro.pass = pass;
+        if is_decision {
+            micro.next = pass + 1;
+            let before = micro.of(pass.wrapping_sub(1).min(pass));
+            self.change_batch(before, turn);
+        } else {
+            self.turn_to_batch(turn);
         }
-        let longest = decoding.longest(k + 1, &[]);
-        Features::decode(decoding.len() as i64, decoding.context(k + 1)).with_longest(longest)
     }
 
-    /// See [`crate::scheduler::Scheduler::skip`].
-    pub(super) fn skip_passes(&mut self, pass: u64, passes: i64) {
+    fn quiet_passes(&self, pass: u64) -> i64 {
+        let Some(micro) = &self.micro else { return 0 };
+        let engine = self.s.engine;
+        let full = self.running.len() >= engine.max_num_seqs as usize;
+        let wide = |rows: usize| rows > engine.max_num_batched_tokens as usize;
+        if !self.waiting.is_empty() && !self.head_blocked && !full
+            || !self.explicit.is_empty()
+            || !self.late.is_empty()
+            || !self.left_out.is_empty()
+            || !micro.stale.is_empty()
+            || wide(self.decoding.len())
+            || micro
+                .others()
+                .any(|other| !other.draining.is_empty() || !other.left_out.is_empty() || wide(other.decoding.len()))
+            || self.s.log_passes
+            || self.s.log_blocks
+            || self.s.chains.generated_is_shared()
+        {
+            return 0;
+        }
+        let most = (self.s.max_passes - self.passes).min(i64::MAX as u64) as i64;
+        self.passes_that_fit(pass, self.passes_to_an_end(pass, most), i64::from(self.pool.free()))
+    }
+
+    fn skip(&mut self, pass: u64, passes: i64) {
         let demand = self.demand_from(pass, passes);
         self.pool.take_unassigned(demand as u32);
         let Some(micro) = &mut self.micro else { return };
@@ -375,8 +339,7 @@ impl<'a> Vllm<'a> {
         self.preempting = false;
     }
 
-    /// See [`crate::scheduler::Scheduler::skip_results`].
-    pub(super) fn skip_results_of(&mut self, pass: u64, gap_ps: i64) {
+    fn skip_results(&mut self, pass: u64, _results_ps: i64, gap_ps: i64) {
         let Some(micro) = &mut self.micro else { return };
         let index = micro.of(pass);
         let (decoding, updated, gaps) = match index == micro.turn {
@@ -390,11 +353,9 @@ impl<'a> Vllm<'a> {
         gaps.push_one(gap_ps, decoding.len() as i64);
     }
 
-    /// See [`crate::scheduler::Scheduler::quiet_pass`].
-    pub(super) fn describe_quiet(&self, number: u64, pass: &mut Pass) {
-        let (decoding, k) = self.batch_of(number);
-        pass.clear();
-        pass.begin_step(&self.features_of(number), 0);
-        (pass.serial, pass.decoding, pass.given) = (k, decoding.len() as i64, decoding.len() as i64);
+    fn log_times(&mut self, pass: &Pass, start_ps: i64, time_ps: i64) {
+        if let Some(entry) = pass.logged {
+            (self.log[entry].t_ps, self.log[entry].dt_ps) = (start_ps, time_ps);
+        }
     }
 }

@@ -37,7 +37,6 @@ use crate::gaps::GapList;
 use crate::kv::block_pool::{BlockPool, FreeRule};
 use crate::log::{Log, PassRecord};
 use crate::record::{Holdup, PassTime, Reason, Speculated};
-use crate::step_time::Features;
 use crate::waiting::{Key, Queue, Waiting};
 use ahead::Unseen;
 use cadence::Cadence;
@@ -329,36 +328,6 @@ impl Scheduler for Vllm<'_> {
 
     fn set_step(&mut self, step: i64) {
         Vllm::set_step(self, step);
-    }
-
-    fn turn_to(&mut self, pass: u64) {
-        self.turn_to_pass(pass);
-    }
-
-    fn quiet_passes(&self, pass: u64) -> i64 {
-        self.count_quiet_passes(pass)
-    }
-
-    fn quiet_features(&self, pass: u64) -> Features {
-        self.features_of(pass)
-    }
-
-    fn quiet_pass(&self, number: u64, pass: &mut Pass) {
-        self.describe_quiet(number, pass);
-    }
-
-    fn skip(&mut self, pass: u64, passes: i64) {
-        self.skip_passes(pass, passes);
-    }
-
-    fn skip_results(&mut self, pass: u64, _results_ps: i64, gap_ps: i64) {
-        self.skip_results_of(pass, gap_ps);
-    }
-
-    fn log_times(&mut self, pass: &Pass, start_ps: i64, time_ps: i64) {
-        if let Some(entry) = pass.logged {
-            (self.log[entry].t_ps, self.log[entry].dt_ps) = (start_ps, time_ps);
-        }
     }
 
     fn settle(&mut self, pass: &mut Pass) {
