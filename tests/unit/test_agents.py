@@ -86,7 +86,8 @@ REFUSED: list[tuple[list[dict[str, Any]], int, str, str]] = [
     ([row("a", timestamp=0, branches=7)], 1, "branches", "an array of request ids is right"),
     ([row("a", timestamp=0, prefix_reset="yes")], 1, "prefix_reset", "true or false"),
     ([row("a", timestamp=0, tool_events=7)], 1, "tool_events", "an array of events"),
-    ([row("a", timestamp=0), row("b", "a", tool_wait_ms=-1)], 2, "tool_wait_ms", "never negative"),
+    ([row("a", timestamp=0), row("b", "a", tool_wait_ms=-1)], 2, "tool_wait_ms", "after what the request waits for"),
+    ([row("a", timestamp=0), row("b", "a", delay=8.6e9, tool_wait_ms=8.6e9)], 2, "delay", "over 100 days after"),
 ]
 
 

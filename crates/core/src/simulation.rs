@@ -11,9 +11,10 @@ mod pool;
 
 use crate::chain::Chains;
 use crate::config;
+use crate::error::InputError;
 use crate::log::Log;
 use crate::metrics::PoolUse;
-use crate::record::{Gaps, Handovers, Reason, Requests, Series, Speculated, Status};
+use crate::record::{Gaps, Handovers, IdleTime, Reason, Requests, Series, Speculated, Status};
 use crate::replica::{Limits, Replica};
 use crate::router::{self, Fleet, Pick, Policy, PolicyError};
 use crate::scheduler::{self, LastPass, Prefilled, Results, Setting, Store, Wanted};
@@ -52,6 +53,8 @@ pub struct Outcome {
 /// Why a run has no outcome.
 #[derive(Debug)]
 pub enum Failure {
+    /// What only the trace and the description together show to be impossible.
+    Input(InputError),
     /// A user's router failed.
     Policy(PolicyError),
     /// The engine of this replica would fail, with this error.
@@ -81,6 +84,10 @@ pub fn simulate(
         let same = |other: &&config::Pool| scheduler::caches_alike(&pool.engine, &other.engine);
         let found = run.pools[..contents.len()].iter().position(|other| same(&other));
         contents.push(found.map_or_else(|| Rc::new(Contents::new(trace, pool)), |at| contents[at].clone()));
+        if let config::Engine::Vllm(engine) = &pool.engine {
+            let segments = contents[contents.len() - 1].chains.segments_with(trace.len() as u32);
+            engine.check_segments(segments).map_err(Failure::Input)?;
+        }
     }
     let mut policies = policies.into_iter();
     let mut pools = Vec::with_capacity(run.pools.len());
@@ -142,6 +149,7 @@ pub fn simulate(
         pass_times: vec![(0, 0); run.pools.len()],
         stalled: Vec::new(),
         busy_ps: Vec::new(),
+        idle_times: vec![IdleTime::default(); run.pools.len()],
         log: Log::Vllm(Vec::new()),
     };
     let mut questions = Questions { progress, events: 0, looked_at: 0, requests: trace.len() };
@@ -210,6 +218,8 @@ struct Simulation<'a> {
     stalled: Vec<u32>,
     /// By replica.
     busy_ps: Vec<i64>,
+    /// By pool.
+    idle_times: Vec<IdleTime>,
     log: Log,
 }
 
@@ -311,6 +321,7 @@ impl<'a> Simulation<'a> {
         });
         let pool = ends.take_while(|&end| end <= replica).count();
         self.busy_ps.push(worker.busy_ps());
+        self.idle_times[pool] += worker.idle_time();
         let (ledgers, series) = worker.into_records();
         self.series.append(series);
         for (rank, ledger) in ledgers.into_iter().enumerate() {
@@ -331,13 +342,15 @@ impl<'a> Simulation<'a> {
 
     fn outcome(mut self, pools: &[Pool]) -> Outcome {
         self.run.front.stream(&mut self.requests);
-        let used = |pool: &Pool| PoolUse {
+        let used = |(pool, &idle_time): (&Pool, &IdleTime)| PoolUse {
             role: pool.setting.role,
             replicas: pool.replicas.len() as u32,
             busy_ps: pool.replicas.clone().map(|replica| self.busy_ps[replica as usize]).sum(),
+            staged: pool.setting.pipeline.is_some(),
+            idle_time,
         };
         Outcome {
-            pools: pools.iter().map(used).collect(),
+            pools: pools.iter().zip(&self.idle_times).map(used).collect(),
             requests: self.requests,
             gaps: self.gaps,
             series: self.series,

@@ -188,6 +188,7 @@ pub fn simulate(
         })
     };
     let outcome = outcome.map_err(|error| match error {
+        Failure::Input(error) => input_error(error),
         Failure::Policy(error) => policy_error(py, error),
         Failure::Horizon => input_error(InputError {
             file: None,

@@ -22,17 +22,18 @@ def check_speculation(spec: Spec) -> None:
     if drafting is None:
         return
     problem = spec.source.problem
-    if not isinstance(spec.engine, VllmEngine):
-        if drafting.options.acceptance.cycle is not None:
-            raise problem(
-                (*drafting.field, "acceptance"),
-                "acceptance in cycles is that of vLLM's recordings, and modelled for vLLM only",
-                wanted="each, conditional or mean_length",
-            )
-        try:
-            drafting.options.acceptance.check(drafting.steps)
-        except ValueError as error:
-            raise problem(drafting.field, str(error)) from None
+    if drafting.options.acceptance.cycle is not None and not isinstance(spec.engine, VllmEngine):
+        raise problem(
+            (*drafting.field, "acceptance"),
+            "acceptance in cycles is that of vLLM's recordings, and modelled for vLLM only",
+            wanted="each, conditional or mean_length",
+        )
+    fault = drafting.options.acceptance.fault(drafting.steps)
+    if fault is not None:
+        name, found, wanted = fault
+        raise problem(
+            (*drafting.field, "acceptance", name), f"not with {drafting.steps} drafts", found=found, wanted=wanted
+        )
 
 
 def _vllm(spec: Spec, engine: VllmEngine) -> None:

@@ -36,7 +36,7 @@ def unknown_key(path: KeyPath, data: Any) -> tuple[str, str | None]:
         if readers:
             return f"a {field} of kind {kind} never reads this option; kind {' or '.join(readers)} does", None
     known = sorted({key for model in _models_at(head, data) for key in model.model_fields})
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6) or [key for key in known if key.startswith(name)]
     if close:
         return _did_you_mean((*head, close[0])), None
     everywhere = list(_paths(Spec, ()))

@@ -128,6 +128,7 @@ impl Sglang {
         fault(!self.max_total_tokens.is_multiple_of(self.page_size), "max_total_tokens is not whole pages")?;
         fault(self.max_running_requests == 0, "max_running_requests must be at least 1")?;
         fault(self.max_prefill_tokens == 0, "max_prefill_tokens must be at least 1")?;
+        fault(self.pp_max_micro_batch_size == Some(0), "pp_max_micro_batch_size must be at least 1")?;
         fault(
             self.chunked_prefill_size.is_some_and(|chunk| chunk < self.page_size),
             "chunked_prefill_size is below one page",

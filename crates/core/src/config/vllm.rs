@@ -3,6 +3,7 @@
 use super::fault;
 use super::speculation::{self, Acceptance};
 use crate::error::InputError;
+use crate::kv::block_pool::can_name;
 use crate::kv::channel::Speed;
 use serde::Deserialize;
 
@@ -195,6 +196,17 @@ impl Vllm {
         fault(!self.enable_prefix_caching, "offload needs enable_prefix_caching")?;
         fault(offload.drops_last_block && drafts == 0, "options of speculation without it")?;
         fault(self.version != Version::V0_32, "offload is modelled for 0.32")
+    }
+
+    /// # Errors
+    /// Contents in so many segments cannot be told apart in each group of layers.
+    pub fn check_segments(&self, segments: u32) -> Result<(), InputError> {
+        let Some(groups) = self.groups.filter(|_| self.enable_prefix_caching) else { return Ok(()) };
+        if can_name(groups.count, segments) {
+            return Ok(());
+        }
+        let message = format!("too many requests and prefixes to cache in {} groups of layers more", groups.count);
+        Err(InputError::in_field("engine.enable_prefix_caching", message))
     }
 
     /// Drafts of the next pass, after one of `requests` requests.

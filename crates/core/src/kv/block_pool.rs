@@ -11,6 +11,7 @@ use crate::chain::Piece;
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
 use others::Others;
+pub use others::can_name;
 use rustc_hash::FxBuildHasher;
 
 const NIL: u32 = u32::MAX;

@@ -120,7 +120,7 @@ impl Assembly {
         // Dynamo waits for both, one after the other.
         let delay_ps = match (row.delay_ps, row.tool_wait_ps) {
             (None, None) => None,
-            (delay_ps, tool_wait_ps) => Some(delay_ps.unwrap_or(0) + tool_wait_ps.unwrap_or(0)),
+            (delay_ps, tool_wait_ps) => Some(delay_ps.unwrap_or(0).saturating_add(tool_wait_ps.unwrap_or(0))),
         };
         let request = Request {
             time_ps: row.timestamp_ps,

@@ -39,10 +39,12 @@ pub fn parse<'a>(line: &'a [u8], ids: &mut Vec<u64>) -> Result<Row<'a>, Fault> {
     Ok(row)
 }
 
+const DELAY: &str = "milliseconds after what the request waits for";
+
 fn fill<'a>(row: &mut Row<'a>, field: Field, value: Value<'_, 'a>, ids: &mut Vec<u64>) -> Result<(), Fault> {
     match field {
-        Field::Timestamp => row.timestamp_ps = Some(value.milliseconds()?),
-        Field::Delay => row.delay_ps = Some(value.milliseconds()?),
+        Field::Timestamp => row.timestamp_ps = Some(value.milliseconds("milliseconds from the start of the trace")?),
+        Field::Delay => row.delay_ps = Some(value.milliseconds(DELAY)?),
         Field::InputLength => row.input_tokens = Some(value.tokens()?),
         Field::OutputLength => row.output_tokens = Some(value.tokens()?),
         Field::HashIds => {
@@ -66,7 +68,7 @@ fn fill<'a>(row: &mut Row<'a>, field: Field, value: Value<'_, 'a>, ids: &mut Vec
             row.has_policy_class = true;
         }
         Field::WaitFor => row.wait_for = Some(value.names()?),
-        Field::ToolWait => row.tool_wait_ps = Some(value.milliseconds()?),
+        Field::ToolWait => row.tool_wait_ps = Some(value.milliseconds(DELAY)?),
         Field::Branches => {
             value.names()?;
             row.has_branches = true;
@@ -124,19 +126,17 @@ impl<'a> Value<'_, 'a> {
     }
 
     /// Rounded to the nearest picosecond, halves to even.
-    fn milliseconds(&self) -> Result<i64, Fault> {
+    fn milliseconds(&self, wanted: &str) -> Result<i64, Fault> {
         if !self.is_number() {
             return Err(self.fault("a number of milliseconds is right"));
         }
         let time_ps = scale(self.text, 9).value;
         if time_ps < 0 {
-            return Err(self.fault("milliseconds from the start of the trace are right, never negative"));
+            return Err(self.fault(format!("{wanted} are right, never negative")));
         }
         i64::try_from(time_ps).ok().filter(|&time_ps| time_ps <= HORIZON_PS).ok_or_else(|| {
-            self.fault(
-                "that many milliseconds are over 100 days; is this in another unit, or a date? \
-                 milliseconds from the start of the trace are right",
-            )
+            let doubt = "that many milliseconds are over 100 days; is this in another unit, or a date?";
+            self.fault(format!("{doubt} {wanted} are right"))
         })
     }
 

@@ -225,7 +225,7 @@ impl Rows {
         let wait_ps = self.speedup.divide(wait_ps);
         let earliest_ps = i128::from(start_ps) + wait_ps;
         if earliest_ps > HORIZON_PS.into() {
-            return Err(late(&self.fields, previous.is_some()));
+            return Err(late(&self.fields, previous.is_some() || !request.wait_for.is_empty()));
         }
         self.trace.after.push(after);
         self.trace.arrival_ps.push(wait_ps as i64);

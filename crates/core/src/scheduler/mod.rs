@@ -159,6 +159,9 @@ pub fn caches_alike(one: &Engine, other: &Engine) -> bool {
         (Engine::Vllm(one), Engine::Vllm(other)) => {
             (one.enable_prefix_caching, one.block_size) == (other.enable_prefix_caching, other.block_size)
         }
+        (Engine::Trtllm(one), Engine::Trtllm(other)) => {
+            (one.enable_block_reuse, one.tokens_per_block) == (other.enable_block_reuse, other.tokens_per_block)
+        }
         _ => false,
     }
 }

@@ -35,8 +35,8 @@ pub(super) struct Handovers<'a> {
 /// One request's.
 #[derive(Clone, Debug)]
 pub(super) struct Handover {
-    pub(super) prefill: u32,
-    pub(super) decode: u32,
+    prefill: u32,
+    decode: u32,
     /// The wait that may time out, if it is on; waits are counted.
     wait: u32,
     waits: bool,
@@ -53,7 +53,7 @@ pub(super) struct Handover {
     /// The source has let go.
     released: bool,
     /// Transfers so far; the last may be flowing.
-    pub(super) parts: u32,
+    parts: u32,
     pub(super) flowing: bool,
 }
 
@@ -104,7 +104,7 @@ impl<'a> Handovers<'a> {
     }
 
     /// The links from one replica to the other.
-    pub(super) fn path(&self, prefill: u32, decode: u32) -> Vec<u32> {
+    fn path(&self, prefill: u32, decode: u32) -> Vec<u32> {
         let mut path = self.config.links.clone();
         if let (Some(from), Some(to)) = (self.ports.get(prefill as usize), self.ports.get(decode as usize)) {
             let nvlinks = [from.nvlink, to.nvlink];
@@ -341,23 +341,38 @@ impl<'a> Events<'_, 'a, '_> {
 
     /// So many tokens of KV are on their way after a while.
     fn prepare(&mut self, request: u32, tokens: u32, now_ps: i64) {
+        let done = self.handover(request).done;
+        let config = self.handovers().config;
+        let mut bytes = u64::from(tokens) * config.bytes_per_token;
+        if let Some(tail) = config.tail.filter(|_| done) {
+            bytes += tail.bytes(self.s.trace.input_tokens[request as usize]);
+        }
+        let start_ps = now_ps.saturating_add(self.ahead_ps(request));
+        self.send_part(request, bytes, start_ps);
+    }
+
+    /// From when KV can be sent to its first byte.
+    pub(super) fn ahead_ps(&mut self, request: u32) -> i64 {
+        let path = self.path_of(request);
+        self.handovers().config.setup_ps.saturating_add(self.moves.latency_ps(&path))
+    }
+
+    /// The next part of a prompt flows from `start_ps` on.
+    pub(super) fn send_part(&mut self, request: u32, bytes: u64, start_ps: i64) {
+        let path = self.path_of(request);
         let handover = self.handover(request);
         handover.flowing = true;
         handover.parts += 1;
-        let (prefill, decode, part, done) = (handover.prefill, handover.decode, handover.parts, handover.done);
-        let handovers = self.handovers();
-        let path = handovers.path(prefill, decode);
-        let setup_ps = handovers.config.setup_ps;
-        let mut bytes = u64::from(tokens) * handovers.config.bytes_per_token;
-        if let Some(tail) = handovers.config.tail.filter(|_| done) {
-            bytes += tail.bytes(self.s.trace.input_tokens[request as usize]);
-        }
-        let flow = Flow { kind: Move::Handover, replica: decode, id: request, part };
-        let start_ps = now_ps.saturating_add(setup_ps).saturating_add(self.moves.latency_ps(&path));
+        let flow = Flow { kind: Move::Handover, replica: handover.decode, id: request, part: handover.parts };
         self.moves.prepare(flow, path, bytes, start_ps);
-        if part == 1 {
+        if flow.part == 1 {
             self.s.requests.handovers.transfer_start_ps[request as usize] = start_ps;
         }
+    }
+
+    fn path_of(&mut self, request: u32) -> Vec<u32> {
+        let (prefill, decode) = (self.handover(request).prefill, self.handover(request).decode);
+        self.handovers().path(prefill, decode)
     }
 
     fn landed(&mut self, request: u32, now_ps: i64) {

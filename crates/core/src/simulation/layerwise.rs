@@ -6,8 +6,7 @@
 //! after the other; those that wait for the link go as one piece, which is the same to the link.
 
 use super::events::Events;
-use crate::moves::Flow;
-use crate::scheduler::{LastPass, Move};
+use crate::scheduler::LastPass;
 
 /// A prompt's.
 #[derive(Clone, Copy, Debug, Default)]
@@ -46,19 +45,13 @@ impl Events<'_, '_, '_> {
 
     /// A prompt's last pass is certain.
     pub(super) fn last_pass(&mut self, last: LastPass, now_ps: i64) {
-        let layers = self.handovers().layers.entry(last.request).or_default();
-        // A pass that preempts while one is under way has its prompts computed again: they are sent by then.
-        if layers.last_pass.is_none() {
-            layers.last_pass = Some(last);
-            self.send_layers(last.request, now_ps);
-        }
+        self.handovers().layers.entry(last.request).or_default().last_pass = Some(last);
+        self.send_layers(last.request, now_ps);
     }
 
     /// The source hears that the destination has reserved room.
     pub(super) fn reserved(&mut self, request: u32, now_ps: i64) {
-        let (prefill, decode) = (self.handover(request).prefill, self.handover(request).decode);
-        let path = self.handovers().path(prefill, decode);
-        let ahead_ps = self.handovers().config.setup_ps.saturating_add(self.moves.latency_ps(&path));
+        let ahead_ps = self.ahead_ps(request);
         let layers = self.handovers().layers.entry(request).or_default();
         (layers.reserved_ps, layers.ahead_ps) = (Some(now_ps), ahead_ps);
         self.send_layers(request, now_ps);
@@ -75,16 +68,7 @@ impl Events<'_, '_, '_> {
         let tokens = self.s.requests.handovers.transferred_tokens[request as usize];
         let all_bytes = u128::from(tokens) * u128::from(self.handovers().config.bytes_per_token);
         let upto = |layer: u32| (all_bytes * u128::from(layer) / u128::from(count)) as u64;
-        let handover = self.handover(request);
-        handover.flowing = true;
-        handover.parts += 1;
-        let (prefill, decode, part) = (handover.prefill, handover.decode, handover.parts);
-        let path = self.handovers().path(prefill, decode);
-        let flow = Flow { kind: Move::Handover, replica: decode, id: request, part };
-        self.moves.prepare(flow, path, upto(last) - upto(first), start_ps);
-        if part == 1 {
-            self.s.requests.handovers.transfer_start_ps[request as usize] = start_ps;
-        }
+        self.send_part(request, upto(last) - upto(first), start_ps);
     }
 
     /// A prompt is computed, or its last layer has been sent: if both, the source is done with it.

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from ..base import CountOrZero, NotNegative, Share, SpecModel
+from ..base import CountOrZero, Milliseconds, Share, SpecModel
 from ..lines import KeyPath
 
 DRAFTS_MAX = 8
@@ -33,16 +33,15 @@ class Acceptance(SpecModel):
             raise ValueError("needs exactly one of `each`, `conditional`, `mean_length` and `cycle`")
         return self
 
-    def check(self, drafts: int) -> None:
-        """Raises ValueError unless it is one of `drafts` drafts in a row."""
+    def fault(self, drafts: int) -> tuple[str, str, str] | None:
+        """If it is not one of `drafts` drafts in a row: the field, what was found, and what would be right."""
         if self.cycle is not None and max(self.cycle) > drafts:
-            raise ValueError(f"acceptance.cycle accepts {max(self.cycle)} of {drafts} drafts")
+            return "cycle", f"{max(self.cycle)} drafts accepted", f"at most {drafts}, which are made"
         if self.conditional is not None and len(self.conditional) != drafts:
-            raise ValueError(f"acceptance.conditional has {len(self.conditional)} chances for {drafts} drafts")
+            return "conditional", f"{len(self.conditional)} chances", f"one for each of {drafts} drafts"
         if self.mean_length is not None and self.mean_length > drafts + 1:
-            raise ValueError(
-                f"acceptance.mean_length is {self.mean_length:g}, and {drafts} drafts give at most {drafts + 1} tokens"
-            )
+            return "mean_length", f"{self.mean_length:g}", f"at most {drafts + 1}: {drafts} drafts and one token more"
+        return None
 
 
 class Speculation(SpecModel):
@@ -53,9 +52,9 @@ class Speculation(SpecModel):
     """
 
     acceptance: Acceptance
-    draft_ms: NotNegative | None = None
-    draft_token_ms: NotNegative | None = None
-    verify_token_ms: NotNegative | None = None
+    draft_ms: Milliseconds | None = None
+    draft_token_ms: Milliseconds | None = None
+    verify_token_ms: Milliseconds | None = None
 
     @field_validator("acceptance", mode="before")
     @classmethod

@@ -69,7 +69,6 @@ class Speculative(Speculation):
         drafts = self.num_speculative_tokens
         if self.has_head and drafts > DRAFTS_MAX:
             raise ValueError(f"{drafts} drafts of {self.method}: at most {DRAFTS_MAX} are modelled")
-        self.acceptance.check(drafts)
         last = 0
         for first, end, count in self.num_speculative_tokens_per_batch_size or ():
             if first > end or first <= last or (last == 0 and first != 1):

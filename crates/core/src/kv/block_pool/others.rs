@@ -50,16 +50,20 @@ impl Others {
     }
 }
 
+/// Whether blocks of `count` groups beside that of full attention have names, where all segments are below `segments`.
+pub fn can_name(count: u32, segments: u32) -> bool {
+    (u64::from(count) + 1) * u64::from(segments) < u64::from(UNREACHABLE)
+}
+
 /// A request's content, whole.
 fn pieces(path: &[Piece], private: u32, end: u32) -> impl Iterator<Item = Piece> {
     path.iter().copied().chain(std::iter::once(Piece { segment: private, end }))
 }
 
 impl BlockPool {
-    /// With `count` groups beside that of full attention, where all segments are below `segments`.
+    /// With `count` groups beside that of full attention, where all segments are below `segments`, which [`can_name`].
     pub fn with_others(mut self, count: u32, segments: u32) -> Self {
-        debug_assert!(self.numbers.is_none());
-        debug_assert!(u64::from(count + 1) * u64::from(segments) < u64::from(UNREACHABLE));
+        debug_assert!(self.numbers.is_none() && can_name(count, segments));
         self.others = Others { count, segments, tables: Vec::new(), found: Vec::new() };
         self
     }
@@ -222,5 +226,17 @@ impl BlockPool {
             }
         }
         left
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::can_name;
+
+    #[test]
+    fn groups_and_segments_have_names_in_32_bits() {
+        assert!(can_name(63, (1 << 26) - 1));
+        assert!(!can_name(63, 1 << 26));
+        assert!(!can_name(u32::MAX, u32::MAX));
     }
 }

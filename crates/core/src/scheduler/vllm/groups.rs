@@ -38,13 +38,13 @@ impl Groups {
     }
 
     /// The most blocks of these groups that a request of `tokens` tokens holds (max_memory_usage_bytes).
-    pub(super) fn most(&self, engine: &Engine, tokens: u32) -> u32 {
+    pub(super) fn most(&self, engine: &Engine, tokens: u32) -> u64 {
         let blocks = match self.fixed(engine) {
             Some(fixed) => fixed,
             None if self.has_state => 2,
             None => (self.at_once(engine).div_ceil(engine.block_size) + 1).min(tokens.div_ceil(engine.block_size)),
         };
-        self.count * blocks
+        u64::from(self.count) * u64::from(blocks)
     }
 }
 

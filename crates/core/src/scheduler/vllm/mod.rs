@@ -80,7 +80,7 @@ impl Setting<'_, config::Vllm> {
         let engine = self.engine;
         let full = tokens.div_ceil(u64::from(engine.block_size));
         let tokens = u32::try_from(tokens).unwrap_or(u32::MAX);
-        full + engine.groups.as_ref().map_or(0, |groups| u64::from(groups.most(engine, tokens)))
+        full + engine.groups.as_ref().map_or(0, |groups| groups.most(engine, tokens))
     }
 }
 
@@ -193,8 +193,10 @@ impl<'a> Vllm<'a> {
             log: Vec::new(),
         };
         if let Some(groups) = &engine.groups {
-            let segments = setting.chains.segments_with(setting.trace.len() as u32);
-            vllm.pool = vllm.pool.with_others(groups.count, segments);
+            if engine.enable_prefix_caching {
+                let segments = setting.chains.segments_with(setting.trace.len() as u32);
+                vllm.pool = vllm.pool.with_others(groups.count, segments);
+            }
             vllm.groups = Some(Box::new(GroupTables::new(engine, groups)));
         }
         let count = setting.micro_batches();
