@@ -175,6 +175,11 @@ def series(run: _core.Run, name: str) -> list[int]:
     return array("q" if name.endswith("_ps") else "I", run.series(name)).tolist()
 
 
+def summary(run: _core.Run) -> dict[str, float]:
+    found: dict[str, float] = json.loads(run.summary("{}"))
+    return found
+
+
 def times(run: _core.Run, column: str) -> list[float]:
     """In milliseconds."""
     return [ps / MS for ps in numbers(run, f"{column}_ps")]

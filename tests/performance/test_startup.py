@@ -86,9 +86,19 @@ class Loaded:
 
 @pytest.fixture
 def spec(tmp_path: Path) -> str:
-    file = tmp_path / "spec.yaml"
+    return spec_in(tmp_path)
+
+
+def spec_in(folder: Path) -> str:
+    file = folder / "spec.yaml"
     file.write_text(SPEC)
     return str(file)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
+    folder = tmp_path_factory.mktemp("run")
+    return Loaded(folder, "simulate", spec_in(folder), "--quiet")
 
 
 def test_help_loads_no_library_but_that_of_the_command_line(tmp_path: Path) -> None:
@@ -100,20 +110,18 @@ def test_help_loads_no_library_but_that_of_the_command_line(tmp_path: Path) -> N
     }
 
 
-def test_a_run_loads_its_own_command_kinds_and_parts(tmp_path: Path, spec: str) -> None:
-    loaded = Loaded(tmp_path, "simulate", spec, "--quiet")
-    assert loaded.commands() == {"simulate"}
-    assert not loaded.modules & (LIBRARIES - {"pydantic", "yaml"})
-    assert not loaded.own & OTHERS
-    assert not {part for part in PARTS if f"servetwin.{part}" in loaded.own}
-    assert len(loaded.own) <= 100
+def test_a_run_loads_its_own_command_kinds_and_parts(run: Loaded) -> None:
+    assert run.commands() == {"simulate"}
+    assert not run.modules & (LIBRARIES - {"pydantic", "yaml"})
+    assert not run.own & OTHERS
+    assert not {part for part in PARTS if f"servetwin.{part}" in run.own}
+    assert len(run.own) <= 100
 
 
-def test_a_run_builds_the_models_of_the_kinds_its_spec_names(tmp_path: Path, spec: str) -> None:
-    built = Loaded(tmp_path, "simulate", spec, "--quiet").built
-    kinds = {name for name in built if name.endswith(("Engine", "Router", "Timing", "Workload"))}
+def test_a_run_builds_the_models_of_the_kinds_its_spec_names(run: Loaded) -> None:
+    kinds = {name for name in run.built if name.endswith(("Engine", "Router", "Timing", "Workload"))}
     assert kinds <= {"VllmEngine", "RoundRobinRouter", "PolynomialTiming", "ClosedWorkload"}
-    assert {"Spec", "VllmEngine", "ClosedWorkload"} <= built
+    assert {"Spec", "VllmEngine", "ClosedWorkload"} <= run.built
 
 
 def test_what_is_said_to_be_absent_is_there_to_load() -> None:

@@ -24,7 +24,11 @@ from servetwin.workload.columns import pack, unpack
 
 from .worlds import BASE, folder
 
+ONE_AT_A_TIME = pytest.mark.xdist_group("ray")
+"""On one worker: two clusters that start together may take each other's ports."""
 
+
+@ONE_AT_A_TIME
 def test_the_trial_table_is_the_same_as_of_threads(tmp_path: Path) -> None:
     pytest.importorskip("ray")
     tables = []
@@ -55,6 +59,7 @@ class Killed:
         self._executor.close()
 
 
+@ONE_AT_A_TIME
 def test_lost_workers_lose_no_finished_run(tmp_path: Path) -> None:
     pytest.importorskip("ray")
     study = folder(tmp_path, "goodput_per_gpu")

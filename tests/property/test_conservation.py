@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ from hypothesis import strategies as st
 
 from servetwin import _core
 
+from .. import small
 from .topologies import ONE_POOL, TOPOLOGIES, TWO_POOLS, Deployed, numbers
 
 NEVER = -1
@@ -79,7 +79,7 @@ def test_gaps_fill_the_time_between_first_and_last_tokens(topology: str) -> None
         )
         assert count == sum(row["output_tokens"] - 1 for row in given)
         assert total_ps == sum(row["last_token_ps"] - row["first_token_ps"] for row in given)
-        summary = json.loads(run.summary("{}"))
+        summary = small.summary(run)
         done = [row for row in given if row["status"] == COMPLETED]
         assert summary["output_tokens"] == sum(row["output_tokens"] for row in done)
         if done:

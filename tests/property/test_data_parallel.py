@@ -7,6 +7,9 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from .. import small
+from ..small import VLLM
+from ..unit.test_data_parallel import simulate
 from .worlds import World, data_ranks, outcome, worlds
 
 
@@ -25,3 +28,15 @@ def test_leaping_changes_nothing(world: World) -> None:
     leapt, stepped = outcome(world, leap=True), outcome(world, leap=False)
     assert stepped.get("leaps", 0) == 0
     assert leapt | {"leaps": 0} == stepped | {"leaps": 0}
+    assert 0 <= leapt.get("summary", {}).get("barrier_wait_share", 0) <= 1
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 900), st.integers(1, 70), st.integers(1, 40)), min_size=1, max_size=12),
+    st.integers(2, 4),
+    st.booleans(),
+)
+def test_ranks_with_the_same_requests_never_wait(rows: list[tuple[int, int, int]], ranks: int, ahead: bool) -> None:
+    each = [row for row in sorted(rows) for _ in range(ranks)]
+    run = simulate(*each, leap=True, engine=VLLM | {"async_scheduling": ahead}, ranks=ranks)
+    assert small.summary(run)["barrier_wait_share"] == 0

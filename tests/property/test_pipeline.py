@@ -29,6 +29,7 @@ def test_leaping_changes_nothing(world: World) -> None:
     leapt, stepped = outcome(world, leap=True), outcome(world, leap=False)
     assert stepped.get("leaps", 0) == 0
     assert leapt | {"leaps": 0} == stepped | {"leaps": 0}
+    assert 0 <= leapt.get("summary", {}).get("bubble_share", 0) <= 1
 
 
 @settings(max_examples=30)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -155,7 +154,7 @@ def edges(trace: Trace) -> list[Any]:
 def test_time_of_a_trajectory_is_from_its_first_arrival_to_its_last_token() -> None:
     """Two roots a second apart, a join, and a single request: by hand."""
     ran = small.simulate([{"engine": small.VLLM, "step_time": small.affine(10 * MS)}], two_roots(1000 * MS))
-    summary = json.loads(ran.summary("{}"))
+    summary = small.summary(ran)
     # 30 ms each: the second root ends at 1,030, its follower arrives at 1,080 and ends at 1,110.
     assert (summary["trajectories"], summary["trajectories_completed"]) == (2, 2)
     assert (summary["trajectory_ms.max"], summary["trajectory_ms.min"]) == (1110.0, 30.0)

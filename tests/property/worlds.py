@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from servetwin import _core
 
+from ..small import summary
+
 MS = 10**9
 """Picoseconds."""
 
@@ -61,6 +63,7 @@ def records(run: _core.Run) -> dict[str, Any]:
         "status": run.status,
         "passes": run.passes,
         "gaps": run.itl(),
+        "summary": summary(run),
         **{name: run.column(name) for name in COLUMNS},
         **{f"series.{name}": run.series(name) for name in SERIES},
     }

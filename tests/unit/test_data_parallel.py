@@ -53,6 +53,30 @@ def test_a_pass_ends_with_the_slowest_rank(leap: bool) -> None:
 
 
 @LEAPS
+@pytest.mark.parametrize(
+    ("rows", "sync_passes", "waited", "of"),
+    [
+        # Prompts: 15 and 30. A pass of 12 in which both decode, and two in which the second rank runs a dummy.
+        (((0, 5, 4), (0, 20, 2)), 0, 15 + 2 * 12, 2 * 66),
+        (((0, 5, 4), (0, 5, 4)), 0, 0, 2 * 51),
+        # Passes of 15 and 12, then dummies of both ranks, which wait for nobody; from 39 on the second one's prompt.
+        (((0, 5, 2), (30, 20, 1)), 4, 15 + 12 + 30, 2 * (15 + 12 + 30)),
+    ],
+    ids=["slow and idle", "alike", "both idle"],
+)
+def test_ranks_wait_for_the_slowest(leap: bool, rows: Any, sync_passes: int, waited: int, of: int) -> None:
+    run = simulate(*rows, leap=leap, sync_passes=sync_passes)
+    assert small.summary(run)["barrier_wait_share"] == waited / of
+
+
+@LEAPS
+@pytest.mark.parametrize(("ranks", "in_step"), [(1, True), (2, False)], ids=["one rank", "ranks apart"])
+def test_without_others_in_step_there_is_no_barrier(leap: bool, ranks: int, in_step: bool) -> None:
+    run = simulate((0, 5, 4), (0, 20, 2), leap=leap, ranks=ranks, in_step=in_step)
+    assert "barrier_wait_share" not in small.summary(run)
+
+
+@LEAPS
 def test_ranks_apart_do_not_wait_for_each_other(leap: bool) -> None:
     run = simulate((0, 5, 4), (0, 20, 2), leap=leap, in_step=False)
     assert times(run, "first_token") == [15, 30]
@@ -114,6 +138,9 @@ def test_graphs_are_padded_to_the_rank_with_most_rows(leap: bool) -> None:
     # Then 1 row of 51 tokens and 2 rows of 6: alone 1 + 51, and padded to 4 as the others are, 4 + 51.
     assert times(run, "first_token") == [51, 51, 51, 51]
     assert times(run, "last_token") == [51 + 55 + 56, 51 + 55 + 56, 51, 51 + 55 + 56]
+    # What is filled up is computed: 51 in the first pass. Then the two rows take 4 + 12 and 4 + 14.
+    waited = (55 - 16) + (56 - 18)
+    assert small.summary(run)["barrier_wait_share"] == pytest.approx(waited / (2 * (51 + 55 + 56)), rel=1e-4)
 
 
 @LEAPS

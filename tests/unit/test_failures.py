@@ -185,9 +185,21 @@ def test_what_cannot_be_seen_is_escaped(command: Command, tmp_path: Path) -> Non
     assert "trace.jsonl:2: found \\ufeff{" in command().stderr
 
 
+BEGUN = """
+from pathlib import Path
+class Tells:
+    def route(self, request, replicas):
+        Path("begun").touch()
+        return 0
+"""
+
+
 def test_an_interrupt_ends_the_run(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "routers.py").write_text(BEGUN)
     long = (
         "--no-leap",
+        "--router",
+        "routers.py:Tells",
         "--set",
         "workload={kind: closed, users: 64, requests: 1000000, input_tokens: 100, output_tokens: 1000}",
     )
@@ -195,8 +207,10 @@ def test_an_interrupt_ends_the_run(command: Command, tmp_path: Path) -> None:
     # A shell's background jobs ignore interrupts, and so would their children.
     heeding = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     process = subprocess.Popen(given, cwd=tmp_path, stderr=subprocess.PIPE, text=True, preexec_fn=heeding)
-    time.sleep(2)
+    while not (tmp_path / "begun").exists():
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.02)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=30)
+    _, said = process.communicate(timeout=60)
     assert (process.returncode, said) == (130, "servetwin: interrupted\n")
     assert not (tmp_path / "out").exists()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from servetwin._core import InputError
+
 from ..small import MS, numbers
 from .test_core_edges import simulate
 
@@ -41,6 +43,14 @@ def test_a_turn_starts_when_the_client_has_the_last_token() -> None:
 def test_what_is_refused_is_refused_at_once() -> None:
     run = simulate([(0, 5000, 1)], front=FRONT)
     assert (numbers(run, "status"), numbers(run, "end_ps")) == ([1], [0])
+
+
+@pytest.mark.parametrize("router", ["round_robin", "least_requests"])
+@pytest.mark.parametrize("token_ps", [10**17, 10**18])
+def test_what_stays_at_the_front_beyond_the_horizon_ends_the_run(router: str, token_ps: int) -> None:
+    """Also where its time fits into no 64 bits."""
+    with pytest.raises(InputError, match="over 100 days"):
+        simulate([(0, 90, 1)], front=FRONT | {"prompt_token_ps": token_ps}, router={"kind": router}, replicas=2)
 
 
 def test_users_come_free_in_the_order_of_what_they_see() -> None:

@@ -54,6 +54,7 @@ def test_one_request_is_in_one_stage_at_a_time(leap: bool) -> None:
     # A prompt of 15 in each stage, decodes of 12. In between vLLM looks for another batch, and sleeps for 1.
     assert times(run, "first_token") == [30]
     assert times(run, "last_token") == [30 + 1 + 24 + 1 + 24]
+    assert small.summary(run)["bubble_share"] == 0.5, "sleep is no bubble: nothing is under way"
 
 
 @LEAPS
@@ -80,6 +81,8 @@ def test_two_micro_batches_keep_both_stages_busy(leap: bool, engine: dict[str, A
     assert times(run, "first_token") == [60, 75]
     assert times(run, "last_token") == [60 + 27 + 24 + 24, 75 + 24 + 24]
     assert gaps(run) == [24, 24, 24, 24, 27]
+    # Both stages are there from 0 to 135. Each computes 30, 15 and five decodes of 12.
+    assert small.summary(run)["bubble_share"] == (2 * 135 - 2 * 105) / (2 * 135)
 
 
 @LEAPS
@@ -92,6 +95,8 @@ def test_the_slowest_stage_bounds_the_rate(leap: bool, engine: dict[str, Any]) -
     assert times(run, "first_token") == [50, 70]
     assert times(run, "last_token") == [180, 158]
     assert gaps(run) == [42, 44, 44, 44, 44]
+    # The first computes 30, 15 and five times 12, of 180.
+    assert small.summary(run)["bubble_share"] == (30 + 180 - 105) / (2 * 180)
 
 
 @LEAPS
@@ -119,6 +124,7 @@ def test_data_ranks_apart_have_stages_of_their_own(leap: bool, engine: dict[str,
     run = simulate(*rows, leap=leap, engine=engine, ranks=2)
     alone = [simulate(row, leap=leap, engine=engine) for row in rows]
     assert small.numbers(run, "rank") == [0, 1]
+    assert small.summary(run)["bubble_share"] == small.summary(alone[0])["bubble_share"] == 0.5
     for column in ("first_token", "last_token"):
         assert times(run, column) == [times(one, column)[0] for one in alone]
 

@@ -93,6 +93,7 @@ def test_a_cluster_in_which_replicas_fit_only_across_nodes_is_refused() -> None:
             "expected one of spine",
         ),
         ({"cluster": {"nodes": 1, "gpus_per_node": 4}}, "pools", "need 5, and it has 1 × 4 = 4"),
+        ({"cluster": {"nic_gbps": 1e300}}, "cluster.nic_gbps", "equal to 8000000"),
         ({"replicas": 4}, "replicas", "never read beside pools"),
         (
             {

@@ -118,6 +118,16 @@ def test_evidence_and_defaults_are_told() -> None:
         assert part in shown
 
 
+def test_ranks_and_stages_tell_what_they_lose() -> None:
+    one, pools = result(), result()
+    one.summary["barrier_wait_share"] = 0.2349
+    pools.summary.update({"bubble_share.prefill": 0.5, "barrier_wait_share.decode": 0.0})
+    assert "ranks  data ranks wait for the slowest in 23.5% of their time in passes" in text(one)
+    assert "stages  prefill: stages stand idle in 50.0% of their time while passes are under way" in text(pools)
+    assert "ranks  decode: data ranks wait for the slowest in 0.0% of their time in passes" in text(pools)
+    assert "stages" not in text(one)
+
+
 def test_what_went_wrong_is_told() -> None:
     shown = text(result(status="stalled", stalled=["a", "b", "c", "d", "e", "f"], rejections={"too long": 4}))
     assert "4 × too long" in shown

@@ -174,13 +174,23 @@ def test_the_size_in_gib_is_of_all_ranks() -> None:
         (
             {"engine": {"kv_offloading_size": 8}, "tiers": {"disk": {**RATES, "read_gbytes_per_s": 0, "blocks": 9}}},
             "tiers.disk.read_gbytes_per_s",
-            "greater than 0",
+            "equal to 0.001",
         ),
         ({"engine": {"kv_offloading_size": 0}}, "engine.kv_offloading_size", "greater than 0"),
         (
+            {"engine": {"kv_offloading_size": 8}, "tiers": {"host": {"load_gbytes_per_s": 1e300}}},
+            "tiers.host.load_gbytes_per_s",
+            "equal to 1000000",
+        ),
+        (
+            {"engine": {"kv_offloading_size": 8}, "tiers": {"host": {"first_byte_ms": 1e12}}},
+            "tiers.host.first_byte_ms",
+            "equal to 8640000000",
+        ),
+        (
             {"engine": {"kv_offloading_size": 8}, "tiers": {"host": {"load_gbytes_per_s": 0}}},
             "tiers.host.load_gbytes_per_s",
-            "greater than 0",
+            "equal to 0.001",
         ),
         (
             {"engine": {"kv_offloading_size": 8, "enable_prefix_caching": False}},

@@ -2,6 +2,7 @@
 
 use crate::record::{NEVER, Requests, Status};
 use crate::trace::Trace;
+use crate::workload::HORIZON_PS;
 use serde::Deserialize;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -17,10 +18,11 @@ pub struct FrontEnd {
 }
 
 impl FrontEnd {
-    /// When a request that came at `now_ps` is with the router.
+    /// When a request that came at `now_ps` is with the router; whatever is beyond the horizon ends the run alike.
     pub fn ready_ps(&self, trace: &Trace, request: u32, now_ps: i64) -> i64 {
         let tokens = i64::from(trace.input_tokens[request as usize]);
-        now_ps.saturating_add(self.request_ps).saturating_add(self.prompt_token_ps.saturating_mul(tokens))
+        let taken_ps = self.request_ps.saturating_add(self.prompt_token_ps.saturating_mul(tokens));
+        now_ps.saturating_add(taken_ps).min(HORIZON_PS + 1)
     }
 
     /// Whether requests pass it at once.

@@ -2,6 +2,7 @@
 
 mod backlog;
 mod handovers;
+mod idle;
 mod limits;
 mod options;
 mod progressions;
@@ -126,6 +127,7 @@ pub fn summarize(
     backlog::write(&mut summary, requests, &interval);
     trajectories::write(&mut summary, requests, trajectories, &interval);
     handovers::write(&mut summary, requests, &interval, pools);
+    idle::write(&mut summary, pools);
     write_cache(&mut summary, &counts);
     limits::write(&mut summary, requests, limits, &interval, options.kv_blocks);
     write_service(&mut summary, &counts, &mut samples, &interval, slo);

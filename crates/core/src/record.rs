@@ -180,6 +180,30 @@ impl PassTime {
     }
 }
 
+/// Time that data ranks in step, or the stages of a pipeline, had in all while passes were under way, and of it what
+/// they stood idle.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct IdleTime {
+    pub all_ps: i128,
+    pub idle_ps: i128,
+}
+
+impl std::ops::AddAssign for IdleTime {
+    fn add_assign(&mut self, other: IdleTime) {
+        self.all_ps += other.all_ps;
+        self.idle_ps += other.idle_ps;
+    }
+}
+
+impl std::iter::Sum for IdleTime {
+    fn sum<I: Iterator<Item = IdleTime>>(times: I) -> Self {
+        times.fold(IdleTime::default(), |mut sum, time| {
+            sum += time;
+            sum
+        })
+    }
+}
+
 impl Speculated {
     pub fn add(&mut self, verifications: u64, drafts: u64, accepted: u64) {
         self.verifications += verifications;

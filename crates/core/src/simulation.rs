@@ -14,7 +14,7 @@ use crate::config;
 use crate::error::InputError;
 use crate::log::Log;
 use crate::metrics::PoolUse;
-use crate::record::{Gaps, Handovers, Reason, Requests, Series, Speculated, Status};
+use crate::record::{Gaps, Handovers, IdleTime, Reason, Requests, Series, Speculated, Status};
 use crate::replica::{Limits, Replica};
 use crate::router::{self, Fleet, Pick, Policy, PolicyError};
 use crate::scheduler::{self, LastPass, Prefilled, Results, Setting, Store, Wanted};
@@ -149,6 +149,7 @@ pub fn simulate(
         pass_times: vec![(0, 0); run.pools.len()],
         stalled: Vec::new(),
         busy_ps: Vec::new(),
+        idle_times: vec![IdleTime::default(); run.pools.len()],
         log: Log::Vllm(Vec::new()),
     };
     let mut questions = Questions { progress, events: 0, looked_at: 0, requests: trace.len() };
@@ -217,6 +218,8 @@ struct Simulation<'a> {
     stalled: Vec<u32>,
     /// By replica.
     busy_ps: Vec<i64>,
+    /// By pool.
+    idle_times: Vec<IdleTime>,
     log: Log,
 }
 
@@ -318,6 +321,7 @@ impl<'a> Simulation<'a> {
         });
         let pool = ends.take_while(|&end| end <= replica).count();
         self.busy_ps.push(worker.busy_ps());
+        self.idle_times[pool] += worker.idle_time();
         let (ledgers, series) = worker.into_records();
         self.series.append(series);
         for (rank, ledger) in ledgers.into_iter().enumerate() {
@@ -338,13 +342,15 @@ impl<'a> Simulation<'a> {
 
     fn outcome(mut self, pools: &[Pool]) -> Outcome {
         self.run.front.stream(&mut self.requests);
-        let used = |pool: &Pool| PoolUse {
+        let used = |(pool, &idle_time): (&Pool, &IdleTime)| PoolUse {
             role: pool.setting.role,
             replicas: pool.replicas.len() as u32,
             busy_ps: pool.replicas.clone().map(|replica| self.busy_ps[replica as usize]).sum(),
+            staged: pool.setting.pipeline.is_some(),
+            idle_time,
         };
         Outcome {
-            pools: pools.iter().map(used).collect(),
+            pools: pools.iter().zip(&self.idle_times).map(used).collect(),
             requests: self.requests,
             gaps: self.gaps,
             series: self.series,

@@ -76,8 +76,8 @@ def _below(spec: Spec, name: str, tier: TierBelow, block_bytes: int) -> dict[str
     return {
         "place": name,
         "blocks": blocks,
-        "write": {"bytes_per_s": max(round(tier.write_gbytes_per_s * 1e9), 1), "latency_ps": latency_ps},
-        "read": {"bytes_per_s": max(round(tier.read_gbytes_per_s * 1e9), 1), "latency_ps": latency_ps},
+        "write": {"bytes_per_s": round(tier.write_gbytes_per_s * 1e9), "latency_ps": latency_ps},
+        "read": {"bytes_per_s": round(tier.read_gbytes_per_s * 1e9), "latency_ps": latency_ps},
         "write_policy": tier.write_policy,
     }
 
@@ -138,7 +138,7 @@ def host_speed(
         rate = COPY_EFFICIENCY * gpu.pcie_bytes_per_s
     else:
         raise needed(spec, "gpu", f"tiers.host.{field} is not given, and is derived from its link to the host")
-    return {"bytes_per_s": max(round(rate), 1), "latency_ps": nearest_ps(spec.tiers.host.first_byte_ms, PS_PER_MS)}
+    return {"bytes_per_s": round(rate), "latency_ps": nearest_ps(spec.tiers.host.first_byte_ms, PS_PER_MS)}
 
 
 def _copies(spec: Spec, model: Model | None) -> int:

@@ -15,6 +15,7 @@ from ..explain.effects import Changed, Effect
 from ..explain.parts import PARTS, Split
 from ..plan.space import described
 from .console import print_wide
+from .text import idle_lines
 
 TITLES = {
     "ttft_ms": "TTFT",
@@ -71,6 +72,7 @@ def _bound(explanation: Explanation) -> Iterator[str]:
             )
         ]
         yield f"a decode pass of {made.rows:,} requests lasts {made.total_ms:.1f} ms: {', '.join(shares)}"
+    yield from (text for _, text in idle_lines(explanation.result.summary))
     if explanation.link is not None:
         yield f"hand-overs are on their way {explanation.link.busy:.0%} of the time, {explanation.link.most:,} at most"
 

@@ -16,7 +16,7 @@ from ..result.result import Result
 from .console import Output
 from .intervals import interval_lines, share_texts, sides
 from .pools import pool_lines
-from .text import stalled_requests
+from .text import idle_lines, stalled_requests
 
 Line = tuple[str, str, str]
 """A label, what it is about, and a style."""
@@ -190,6 +190,8 @@ def said(result: Result) -> Iterator[Line]:
     if "draft_acceptance_rate" in summary:
         accepted = f"{summary['draft_acceptance_rate']:.1%} of {summary['drafts']:,.0f} accepted"
         yield "drafts", f"{accepted}, {summary['acceptance_length']:.2f} tokens a row and pass with the bonus token", ""
+    for label, text in idle_lines(summary):
+        yield label, text, ""
     yield from _limits(summary)
     yield from _service_level(result)
     yield from _evidence(result)

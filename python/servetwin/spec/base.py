@@ -25,6 +25,11 @@ Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 HORIZON_S = HORIZON_PS // PS_PER_S
 """No span of simulated time need be longer than the longest run."""
+HORIZON_MS = 1000 * HORIZON_S
+Milliseconds = Annotated[NotNegative, Field(le=HORIZON_MS)]
+Microseconds = Annotated[NotNegative, Field(le=1e9)]
+"""Of what happens often: for each token, row, layer or message."""
+GbytesPerS = Annotated[float, Field(ge=1e-3, le=1e6)]
 Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
 
 

@@ -46,7 +46,7 @@ class Cluster(SpecModel):
     nodes: Count = 1
     gpus_per_node: Count = 8
     nvlink_domain: Count | None = None
-    nic_gbps: Positive | None = None
+    nic_gbps: Annotated[float, Field(ge=0.008, le=8e6)] | None = None
     gpu_price_per_hour: Positive | None = None
     links: dict[str, NamedLink] = Field(default_factory=dict)
 

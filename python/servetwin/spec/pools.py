@@ -6,11 +6,17 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from .base import HORIZON_S, MAX_REPLICAS, Count, CountOrZero, NotNegative, Positive, SpecModel
-
-HORIZON_MS = 1000 * HORIZON_S
-Milliseconds = Annotated[NotNegative, Field(le=HORIZON_MS)]
-
+from .base import (
+    HORIZON_S,
+    MAX_REPLICAS,
+    Count,
+    CountOrZero,
+    GbytesPerS,
+    Microseconds,
+    Milliseconds,
+    Positive,
+    SpecModel,
+)
 
 FRONT_END = frozenset({"request_ms", "prompt_token_us", "stream_ms"})
 
@@ -69,5 +75,5 @@ class Handover(SpecModel):
 class NamedLink(SpecModel):
     """A link that transfers share: its capacity in one direction, and how long the first byte takes."""
 
-    gbytes_per_s: Annotated[float, Field(ge=1e-3, le=1e6)]
-    latency_us: Annotated[NotNegative, Field(le=1e9)] = 0.0
+    gbytes_per_s: GbytesPerS
+    latency_us: Microseconds = 0.0

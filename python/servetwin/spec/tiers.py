@@ -6,16 +6,16 @@ from typing import Literal
 
 from pydantic import Field
 
-from .base import Count, NotNegative, Positive, SpecModel
+from .base import Count, GbytesPerS, Milliseconds, Positive, SpecModel
 
 
 class HostTier(SpecModel):
     """Host memory of one replica. How much of it is used, the engine's own option says, or `blocks`."""
 
     blocks: Count | None = None
-    store_gbytes_per_s: Positive | None = None
-    load_gbytes_per_s: Positive | None = None
-    first_byte_ms: NotNegative = 0.02
+    store_gbytes_per_s: GbytesPerS | None = None
+    load_gbytes_per_s: GbytesPerS | None = None
+    first_byte_ms: Milliseconds = 0.02
 
 
 class TierBelow(SpecModel):
@@ -23,9 +23,9 @@ class TierBelow(SpecModel):
 
     capacity_gib: Positive | None = None
     blocks: Count | None = None
-    write_gbytes_per_s: Positive
-    read_gbytes_per_s: Positive
-    first_byte_ms: NotNegative = 0.1
+    write_gbytes_per_s: GbytesPerS
+    read_gbytes_per_s: GbytesPerS
+    first_byte_ms: Milliseconds = 0.1
     write_policy: Literal["through", "on_eviction"] = "through"
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from .base import NotNegative, SpecModel
+from .base import Microseconds, Milliseconds, NotNegative, SpecModel
 from .kinds import ByKind
 
 Efficiency = Annotated[float, Field(ge=1e-6, le=1)]
@@ -18,9 +18,9 @@ class RequestTiming(SpecModel):
     The first two lie before the router sees a request.
     """
 
-    request_ms: NotNegative = 0.0
-    prompt_token_us: NotNegative = 0.0
-    stream_ms: NotNegative = 0.0
+    request_ms: Milliseconds = 0.0
+    prompt_token_us: Microseconds = 0.0
+    stream_ms: Milliseconds = 0.0
 
 
 class HostTiming(RequestTiming):
@@ -30,13 +30,13 @@ class HostTiming(RequestTiming):
     `piecewise_layer_us` where all but the attention is; a pass lasts at least as long as its launches.
     """
 
-    request_ms: NotNegative = 1.0
-    prompt_token_us: NotNegative = 1.0
-    stream_ms: NotNegative = 0.5
-    host_ms: NotNegative = 0.5
-    host_row_us: NotNegative = 0.0
-    eager_layer_us: NotNegative = 300.0
-    piecewise_layer_us: NotNegative = 50.0
+    request_ms: Milliseconds = 1.0
+    prompt_token_us: Microseconds = 1.0
+    stream_ms: Milliseconds = 0.5
+    host_ms: Milliseconds = 0.5
+    host_row_us: Microseconds = 0.0
+    eager_layer_us: Microseconds = 300.0
+    piecewise_layer_us: Microseconds = 50.0
 
 
 class LinearTiming(RequestTiming):

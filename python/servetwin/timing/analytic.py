@@ -8,6 +8,7 @@ from ..catalog.parallel import ranks
 from ..catalog.stages import Stage
 from ..spec import Spec
 from ..spec.timing import AnalyticTiming, HostTiming
+from .base import COMPUTE_EFFICIENCY, MEMORY_EFFICIENCY
 from .composed import SKEW, Composed, lacking
 from .curves_model import Curves, CurvesModel, OfStage
 from .graphs import captured
@@ -15,9 +16,6 @@ from .host import host
 from .operators import basis
 from .refuse import check_experts, check_links, check_without_effect, no_basis, without_effect
 from .roofline import Roofline
-
-COMPUTE_EFFICIENCY, MEMORY_EFFICIENCY = 0.7, 0.8
-"""Of a roofline, where none is given."""
 
 
 def analytic(
@@ -37,7 +35,8 @@ def analytic(
     if given:
         check_without_effect(spec, "an efficiency of the whole pass is given")
         return _roofline(spec, engine, options, stage)
-    missing = lacking(engine.model, engine.gpu, ranks(spec, engine.model), engine.stored)
+    shared = ranks(spec, engine.model)
+    missing = lacking(engine.model, engine.gpu, shared, engine.stored)
     if missing and not options.allow_extrapolation:
         if basis(engine.gpu.name) is None and not engine.model.beyond_roofline():
             check_without_effect(spec, f"nothing was measured on {engine.gpu.title}")
@@ -45,11 +44,10 @@ def analytic(
         raise no_basis(spec, engine, missing)
     if options.allow_extrapolation and not missing:
         raise without_effect(spec, "allow_extrapolation", "everything was measured")
-    shared = ranks(spec, engine.model)
     check_experts(spec, engine.model, shared, options.expert_exchange)
     skew = SKEW if options.expert_skew is None else options.expert_skew
     kernels = Composed(engine.model, engine.gpu, shared, engine.stored, engine.kv, skew, options.expert_exchange, stage)
-    return _composed(spec, engine, kernels, options)
+    return CurvesModel(kernels, host(options, stage), captured(spec, engine), kernels.stage_layers)
 
 
 def _roofline(spec: Spec, engine: ResolvedEngine, options: AnalyticTiming, stage: Stage | None) -> Roofline:
@@ -88,7 +86,3 @@ def curves(
         kernels = OfStage(kernels, stage, stage.layers / layers, model.hidden, spec.parallel.tensor)
         layers = stage.layers
     return CurvesModel(kernels, host(options, stage), captured(spec, engine), layers)
-
-
-def _composed(spec: Spec, engine: ResolvedEngine, kernels: Composed, options: AnalyticTiming) -> CurvesModel:
-    return CurvesModel(kernels, host(options, kernels.stage), captured(spec, engine), kernels.stage_layers)

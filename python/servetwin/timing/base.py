@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
 
+COMPUTE_EFFICIENCY, MEMORY_EFFICIENCY = 0.7, 0.8
+"""Of the data sheet's rates, that a roofline reaches where none are given: assumptions."""
+
 
 class Evidence(StrEnum):
     """How a figure is known."""

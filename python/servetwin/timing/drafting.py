@@ -20,11 +20,8 @@ from ..spec import Spec
 from ..spec.engine import Drafting
 from ..spec.timing import AnalyticTiming
 from ..units import PS_PER_MS, PS_PER_S
-from .base import Lowered, PassLimits, affine, affine_limit
+from .base import COMPUTE_EFFICIENCY, MEMORY_EFFICIENCY, Lowered, PassLimits, affine, affine_limit
 from .effective import base_timing
-
-COMPUTE_EFFICIENCY, MEMORY_EFFICIENCY = 0.7, 0.8
-"""As of a roofline."""
 
 STEP_PS = 20 * 10**6
 """Of launching a layer's kernels from one CUDA graph: some ten of two microseconds, an assumption."""

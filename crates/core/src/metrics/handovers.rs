@@ -3,14 +3,17 @@
 use super::stats::Stats;
 use super::{Interval, PS_PER_MS, Summary};
 use crate::config::Role;
-use crate::record::{NEVER, Reason, Requests, Status};
+use crate::record::{IdleTime, NEVER, Reason, Requests, Status};
 
-/// How long the replicas of a pool had a pass under way, all together.
+/// How long the replicas of a pool had a pass under way, all together, and what their ranks or stages idled in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PoolUse {
     pub role: Role,
     pub replicas: u32,
     pub busy_ps: i64,
+    /// In stages; else `idle_time` is that of ranks in step, if it is any.
+    pub staged: bool,
+    pub idle_time: IdleTime,
 }
 
 /// Writes `handovers`, `handovers_timed_out`, `handover_tokens`, `handover_ms` and `transfer_ms`, and

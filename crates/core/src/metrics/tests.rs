@@ -1,6 +1,7 @@
 use super::*;
+use crate::config::Role;
 use crate::random::draw;
-use crate::record::Reason;
+use crate::record::{IdleTime, Reason};
 
 const MS: i64 = 1_000_000_000;
 const S: i64 = 1000 * MS;
@@ -392,6 +393,29 @@ fn gaps_within_bursts_count_but_for_chunks() {
     }
     let without = summarize(&requests, &[1], &[], &[], &gaps, &Speculated::default(), &[], &SummaryOptions::default());
     assert_eq!(without.get("acceptance_length"), None);
+}
+
+#[test]
+fn each_pool_of_ranks_or_stages_says_what_it_idles() {
+    let pool = |role, staged, all_ps, idle_ps| PoolUse {
+        role,
+        replicas: 1,
+        busy_ps: 0,
+        staged,
+        idle_time: IdleTime { all_ps, idle_ps },
+    };
+    let shares = |pools: &[PoolUse]| {
+        let mut summary = Summary::default();
+        idle::write(&mut summary, pools);
+        summary.0
+    };
+    let share = |name: &str, value| (name.to_owned(), Value::Number(value));
+    assert_eq!(shares(&[pool(Role::Aggregated, false, 1 << 70, 1 << 68)]), [share("barrier_wait_share", 0.25)]);
+    assert_eq!(
+        shares(&[pool(Role::Prefill, true, 8, 4), pool(Role::Decode, false, 5, 0)]),
+        [share("bubble_share.prefill", 0.5), share("barrier_wait_share.decode", 0.0)]
+    );
+    assert_eq!(shares(&[pool(Role::Aggregated, false, 0, 0)]), []);
 }
 
 #[test]

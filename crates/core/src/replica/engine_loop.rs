@@ -1,6 +1,7 @@
 //! The loop of one rank: a pass after the other, or as many under way as its stages hold.
 
 use super::pipeline::Pipelined;
+use crate::record::IdleTime;
 use crate::scheduler::{AnyScheduler, Ledger, Results, Setting};
 use crate::worker::{Phase, Stop, Worker};
 
@@ -55,6 +56,14 @@ impl<'a> EngineLoop<'a> {
         match self {
             Self::Plain(worker) => worker.busy_ps(),
             Self::Pipelined(stages) => stages.busy_ps(),
+        }
+    }
+
+    /// Of stages; nothing where there is one.
+    pub(super) fn idle_time(&self) -> IdleTime {
+        match self {
+            Self::Plain(_) => IdleTime::default(),
+            Self::Pipelined(stages) => stages.idle_time(),
         }
     }
 

@@ -10,6 +10,7 @@
 use super::run::{Rank, Run};
 use super::slowest;
 use crate::config::Engine;
+use crate::record::IdleTime;
 use crate::scheduler::{AnyScheduler, Ledger, Results, Scheduler, Setting};
 use crate::step_time::{Features, Stretch, Timeline};
 use crate::worker::{Phase, Stop};
@@ -37,8 +38,8 @@ pub struct InStep<'a> {
     stopped: Option<Stop>,
     /// How long passes were under way.
     busy_ps: i64,
+    idle_time: IdleTime,
     spare: Vec<Run>,
-    repriced: Timeline,
     scratch: Timeline,
 }
 
@@ -86,8 +87,8 @@ impl<'a> InStep<'a> {
             span: None,
             stopped: None,
             busy_ps: 0,
+            idle_time: IdleTime::default(),
             spare: Vec::new(),
-            repriced: Timeline::default(),
             scratch: Timeline::default(),
         }
     }
@@ -243,10 +244,10 @@ impl<'a> InStep<'a> {
         let dummies = working().count() < self.ranks.len() || working().any(|run| run.pass.features.sequences == 0);
         let mut times = Timeline::default();
         times.push(Stretch { count: passes, first: if dummies { self.dummy_ps } else { 1 }, step: 0 });
-        for rank in &self.ranks {
-            if let Some(run) = rank.executing.as_ref().filter(|run| run.works) {
-                self.repriced.clear();
-                let (alone, skip) = run.alone(step_time, tokens, passes, &mut self.repriced);
+        for rank in &mut self.ranks {
+            if let Some(run) = rank.executing.as_mut().filter(|run| run.works) {
+                run.fill_up(step_time, tokens, passes);
+                let (alone, skip) = run.alone();
                 slowest::raise(&mut times, alone, skip, &mut self.scratch);
             }
         }
@@ -256,6 +257,7 @@ impl<'a> InStep<'a> {
     fn end_span(&mut self, results: &mut Results) {
         let Some(span) = self.span.take() else { return };
         let (last_start_ps, end_ps) = (span.last_start_ps(), span.end_ps());
+        self.note_idle(&span);
         for rank in &mut self.ranks {
             if let Some(run) = &mut rank.executing {
                 if !run.closed {
@@ -268,6 +270,16 @@ impl<'a> InStep<'a> {
         self.busy_ps += end_ps - span.start_ps;
         self.ready_ps = end_ps;
         self.take_results(results);
+    }
+
+    /// Each rank waits for the slowest once it has computed what it had. Where none has work, none waits for another.
+    fn note_idle(&mut self, span: &Span) {
+        let working = || self.ranks.iter().filter_map(|rank| rank.executing.as_ref().filter(|run| run.works));
+        if working().next().is_some() {
+            let all_ps = i128::from(span.times.time(span.passes)) * self.ranks.len() as i128;
+            let computed_ps: i128 = working().map(|run| i128::from(run.alone_ps(span.passes))).sum();
+            self.idle_time += IdleTime { all_ps, idle_ps: all_ps - computed_ps };
+        }
     }
 
     /// Takes in the results of runs that are over.
@@ -342,6 +354,11 @@ impl<'a> InStep<'a> {
 
     pub fn busy_ps(&self) -> i64 {
         self.busy_ps
+    }
+
+    /// Of passes in which some rank has work; idle is who waits for the slowest, or has nothing to do.
+    pub fn idle_time(&self) -> IdleTime {
+        self.idle_time
     }
 
     pub fn stopped(&self) -> Option<Stop> {

@@ -13,7 +13,7 @@ mod run;
 mod slowest;
 mod stages;
 
-use crate::record::{Holdup, Series};
+use crate::record::{Holdup, IdleTime, Series};
 use crate::router::ReplicaView;
 use crate::scheduler::{AnyScheduler, Ledger, Results, Scheduler, Setting};
 use crate::worker::{Phase, Stop};
@@ -141,6 +141,15 @@ impl<'a> Replica<'a> {
             Ranks::One(worker) => worker.busy_ps(),
             Ranks::Apart(workers) => workers.iter().map(EngineLoop::busy_ps).sum::<i64>() / workers.len() as i64,
             Ranks::InStep(ranks) => ranks.busy_ps(),
+        }
+    }
+
+    /// Of ranks in step, or of stages.
+    pub fn idle_time(&self) -> IdleTime {
+        match &self.ranks {
+            Ranks::One(worker) => worker.idle_time(),
+            Ranks::Apart(workers) => workers.iter().map(EngineLoop::idle_time).sum(),
+            Ranks::InStep(ranks) => ranks.idle_time(),
         }
     }
 

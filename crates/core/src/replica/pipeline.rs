@@ -10,7 +10,7 @@
 use super::forecast::{Forecast, Outset};
 use super::stages::{Stages, Way};
 use crate::config::{Engine, Pipeline};
-use crate::record::NEVER;
+use crate::record::{IdleTime, NEVER};
 use crate::scheduler::{AnyScheduler, Ledger, Pass, Results, Scheduler, Setting, Turns};
 use crate::worker::{Phase, Stop};
 use crate::workload::HORIZON_PS;
@@ -108,6 +108,10 @@ impl<'a> Pipelined<'a> {
 
     pub fn busy_ps(&self) -> i64 {
         self.stages.busy_ps
+    }
+
+    pub fn idle_time(&self) -> IdleTime {
+        self.stages.idle_time()
     }
 
     pub fn into_ledger(self) -> Ledger {

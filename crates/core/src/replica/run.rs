@@ -56,7 +56,9 @@ pub(super) struct Run {
     /// False: the rank only keeps the others company.
     pub(super) works: bool,
     /// The times its passes would take alone; in `pass` is how long they took.
-    pub(super) own: Timeline,
+    own: Timeline,
+    /// Those of passes of all ranks that it is in, if what others compute lengthens its own.
+    filled: Timeline,
     /// Passes that are over.
     pub(super) done: i64,
     /// Its last pass has started, and its times are final.
@@ -64,30 +66,35 @@ pub(super) struct Run {
 }
 
 impl Run {
-    /// The times that its next `passes` passes would take alone, filled up to `tokens` as on the rank with
-    /// most of them, after those that are to be skipped. `buffer` is empty.
-    pub(super) fn alone<'t>(
-        &'t self,
-        step_time: &StepTime,
-        tokens: i64,
-        passes: i64,
-        buffer: &'t mut Timeline,
-    ) -> (&'t Timeline, i64) {
+    /// Its next `passes` passes are filled up to `tokens`, as on the rank with most of them.
+    pub(super) fn fill_up(&mut self, step_time: &StepTime, tokens: i64, passes: i64) {
+        self.filled.clear();
         let features = &self.pass.features;
         // How many tokens verified drafts give differs from pass to pass: no progression prices a run of them.
         let drawn = self.pass.is_run() && features.draft_tokens > 0;
         if drawn || features.sequences == 0 || !step_time.prices_padding() || step_time.padded(features) == tokens {
-            return (&self.own, self.done);
+            return;
         }
         if self.pass.is_run() {
             let (rows, context) = (features.decode_rows, features.context + self.done * features.decode_rows);
-            step_time.decode_stretches_padded(rows, tokens, context, passes, buffer);
-            buffer.lengthen(step_time.longest_ps(features));
+            step_time.decode_stretches_padded(rows, tokens, context, passes, &mut self.filled);
+            self.filled.lengthen(step_time.longest_ps(features));
         } else {
             let waits = self.own.time(1) - step_time.of(features);
-            buffer.push(Stretch { count: 1, first: step_time.of_padded(features, tokens) + waits, step: 0 });
+            let first = step_time.of_padded(features, tokens) + waits;
+            self.filled.push(Stretch { count: 1, first, step: 0 });
         }
-        (buffer, 0)
+    }
+
+    /// The times that its next passes would take alone, filled up, after those that are to be skipped.
+    pub(super) fn alone(&self) -> (&Timeline, i64) {
+        if self.filled.stretches.is_empty() { (&self.own, self.done) } else { (&self.filled, 0) }
+    }
+
+    /// How long the next `passes` of them are.
+    pub(super) fn alone_ps(&self, passes: i64) -> i64 {
+        let (alone, skip) = self.alone();
+        alone.time(skip + passes) - alone.time(skip)
     }
 
     /// Takes over a pass that was just decided.

@@ -1,7 +1,7 @@
 //! The stages of a pipeline in time: each computes one pass after the other.
 
 use crate::config::Pipeline;
-use crate::record::PassTime;
+use crate::record::{IdleTime, PassTime};
 use crate::step_time::{Features, Timeline};
 
 /// When a pass is in the stages.
@@ -56,6 +56,12 @@ impl<'a> Stages<'a> {
     pub(super) fn note_busy(&mut self, way: Way) {
         self.busy_ps += way.end_ps - way.start_ps.max(self.busy_until_ps).min(way.end_ps);
         self.busy_until_ps = way.end_ps;
+    }
+
+    /// Of all stages while passes are under way: a stage that computes none of them is a bubble.
+    pub(super) fn idle_time(&self) -> IdleTime {
+        let all_ps = i128::from(self.busy_ps) * self.free_ps.len() as i128;
+        IdleTime { all_ps, idle_ps: all_ps - i128::from(self.pass_time.all_ps) }
     }
 }
 

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from ...errors import ServetwinError
 from ..request import Request
+from ..stages import Stages
 from ..step_time import StepTime
 from .config import EngineConfig
 from .engine import InFlight, Worker
@@ -60,10 +61,10 @@ class PipelinedWorker(Worker):
     def __init__(self, requests: Sequence[Request], config: EngineConfig, step_time: StepTime) -> None:
         super().__init__(requests, config, step_time)
         self.scheduler = PipelinedScheduler(config)
-        self.stages_free = [0] * config.pp_size
+        self.stages = Stages(config.pp_size)
 
     def run(self, max_passes: int | None) -> RunRecord:
-        stages = len(self.stages_free)
+        stages = len(self.stages)
         in_flight: deque[InFlight | None] = deque()
         turn = empty_turns = 0
         while max_passes is None or self.launches < max_passes:
@@ -91,7 +92,4 @@ class PipelinedWorker(Worker):
         return RunRecord(self.passes, self.records, self.now)
 
     def _compute(self, dt_ps: int) -> tuple[int, int]:
-        start_ps = end_ps = max(self.now, self.stages_free[0])
-        for stage, free_ps in enumerate(self.stages_free):
-            end_ps = self.stages_free[stage] = max(end_ps, free_ps) + dt_ps
-        return start_ps, end_ps
+        return self.stages.send(self.now, dt_ps)

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..request import Request
+from ..stages import Stages
 from ..step_time import StepTime
 from ..vllm.records import PassRecord, RunRecord, Stuck
 from .config import EngineConfig
@@ -30,10 +31,10 @@ class PipelinedWorker(Worker):
 
     def __init__(self, requests: Sequence[Request], config: EngineConfig, step_time: StepTime) -> None:
         super().__init__(requests, config, step_time)
-        self.stages_free = [0] * config.pp_size
+        self.stages = Stages(config.pp_size)
 
     def run(self, max_passes: int | None) -> RunRecord:
-        scheduler, stages = self.scheduler, len(self.stages_free)
+        scheduler, stages = self.scheduler, len(self.stages)
         in_flight: deque[InFlight | None] = deque()
         last_end = 0
         while max_passes is None or len(self.passes) < max_passes:
@@ -58,9 +59,7 @@ class PipelinedWorker(Worker):
     def _launch(self, plan: Pass) -> PassRecord:
         record = self._record(plan)
         self._note(plan)
-        start_ps = end_ps = max(self.now, self.stages_free[0])
-        for stage, free_ps in enumerate(self.stages_free):
-            end_ps = self.stages_free[stage] = max(end_ps, free_ps) + record.dt_ps
+        start_ps, end_ps = self.stages.send(self.now, record.dt_ps)
         record.t_ps, record.dt_ps = start_ps, end_ps - start_ps
         for row in plan.rows:
             row.request.in_flight = True

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from ...units import PS_PER_MS
 from ..request import Request
+from ..stages import Stages
 from ..step_time import StepTime
 from .config import EngineConfig
 from .engine import InFlight, Worker
@@ -29,13 +30,13 @@ class PipelinedWorker(Worker):
 
     def __init__(self, requests: Sequence[Request], config: EngineConfig, step_time: StepTime) -> None:
         super().__init__(requests, config, step_time)
-        self.stages_free = [0] * config.pipeline_parallel_size
+        self.stages = Stages(config.pipeline_parallel_size)
         self.sampled_ps: dict[int, int] = {}
         """When the tokens of a pass are known, by the call of `schedule()` that decided it."""
         self.last_end = 0
 
     def run(self, max_passes: int | None) -> RunRecord:
-        depth = len(self.stages_free) + self.config.async_scheduling
+        depth = len(self.stages) + self.config.async_scheduling
         in_flight: deque[InFlight | None] = deque()
         stuck = None
         while max_passes is None or len(self.passes) < max_passes:
@@ -50,7 +51,7 @@ class PipelinedWorker(Worker):
                 submitted = self._schedule()
                 executed = submitted is not None and bool(submitted.plan.rows)
                 in_flight.append(submitted)
-                if self.empty_schedules >= len(self.stages_free) and not any(in_flight):
+                if self.empty_schedules >= len(self.stages) and not any(in_flight):
                     stuck = Stuck(self.now, [state.spec.index for state in self.scheduler.waiting.in_order()])
                     break
             if len(in_flight) == depth or not alive:
@@ -68,12 +69,10 @@ class PipelinedWorker(Worker):
     def _compute(self, plan: Pass, dt_ps: int) -> tuple[int, int]:
         if not plan.rows:
             return self.now, self.now
-        end_ps = self.now
+        from_ps = self.now
         if self.config.async_scheduling:
             # The rows of the pass that many calls ago need its tokens: each stage waits for them.
-            end_ps = max(end_ps, self.sampled_ps.get(self.calls - len(self.stages_free), 0))
-        start_ps = max(end_ps, self.stages_free[0])
-        for stage, free_ps in enumerate(self.stages_free):
-            end_ps = self.stages_free[stage] = max(end_ps, free_ps) + dt_ps
+            from_ps = max(from_ps, self.sampled_ps.get(self.calls - len(self.stages), 0))
+        start_ps, end_ps = self.stages.send(from_ps, dt_ps)
         self.sampled_ps[self.calls] = end_ps
         return start_ps, end_ps

@@ -54,6 +54,8 @@ METRICS = (
     Metric("prefix_reuse.shared", "Of it from the shared store", kind="share"),
     Metric("acceptance_length", "Acceptance length (tokens)", "higher"),
     Metric("draft_acceptance_rate", "Drafts accepted", "higher", "share"),
+    Metric("barrier_wait_share", "Ranks wait for the slowest", "lower", "share"),
+    Metric("bubble_share", "Pipeline bubbles", "lower", "share"),
     Metric("preemptions", "Preemptions", "lower"),
     Metric("output_limit_use", "Output limits used", "higher", "share"),
     Metric("unused_reserve", "Cache reserved, never used", "lower", "share"),

@@ -39,6 +39,8 @@ function tiles() {
   }
   add("Trajectory p50", "trajectory_ms.p50", plain, "ms", `p95 ${plain(summary["trajectory_ms.p95"])} · ${whole(summary.trajectories)} of them`);
   add("Acceptance length", "acceptance_length", plain, "tokens", `${percent(summary.draft_acceptance_rate)} of ${whole(summary.drafts)} drafts accepted`);
+  add("Barrier waits", "barrier_wait_share", percent, "", "of data ranks' time in passes");
+  add("Pipeline bubbles", "bubble_share", percent, "", "of stages' time while passes are under way");
   add("Output tokens/s", "output_tokens_per_s", plain, "", `${plain(summary.output_tokens_per_s_per_gpu)} a GPU`);
   add("Requests/s", "requests_per_s", plain, "", "goodput.requests_per_s" in summary ? `${plain(summary["goodput.requests_per_s"])} within limits` : `over ${span(summary.duration_s)}`);
   add("Completed", "completed", whole, "", completedSub());

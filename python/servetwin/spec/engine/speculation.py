@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from ..base import CountOrZero, NotNegative, Share, SpecModel
+from ..base import CountOrZero, Milliseconds, Share, SpecModel
 from ..lines import KeyPath
 
 DRAFTS_MAX = 8
@@ -52,9 +52,9 @@ class Speculation(SpecModel):
     """
 
     acceptance: Acceptance
-    draft_ms: NotNegative | None = None
-    draft_token_ms: NotNegative | None = None
-    verify_token_ms: NotNegative | None = None
+    draft_ms: Milliseconds | None = None
+    draft_token_ms: Milliseconds | None = None
+    verify_token_ms: Milliseconds | None = None
 
     @field_validator("acceptance", mode="before")
     @classmethod

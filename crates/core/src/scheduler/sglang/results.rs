@@ -15,7 +15,7 @@ impl Sglang<'_> {
         let end_ps = pass.end_ps;
         let ended = results.ended.len();
         self.send_early(results);
-        if pass.decoding > 0 && !pass.is_run {
+        if pass.decoding > 0 {
             let taken_out = |slot: u32| self.rows[slot as usize].state == State::Waiting;
             let others = pass.returning.iter().copied().chain(pass.sampling.iter().map(|sample| sample.slot));
             let dropped = self.dropped.len() - others.filter(|&slot| taken_out(slot)).count();

@@ -157,8 +157,12 @@ impl Sglang<'_> {
         self.last_decode_ps = pass.last_start_ps; // with overlap, the tokens of all but its last pass are out
         self.passes += pass.passes as u64;
         self.leaps += u64::from(pass.passes > 1);
+        // With overlap, a row may be taken out before the tokens of the last pass are out: see `take_results`.
+        let mut before_last = pass.passes - 1;
         for stretch in &pass.times.stretches {
-            self.gaps.push(stretch.first, stretch.step, stretch.count, pass.decoding);
+            let count = stretch.count.min(before_last);
+            self.gaps.push(stretch.first, stretch.step, count, pass.decoding);
+            before_last -= count;
         }
     }
 }
