@@ -21,6 +21,8 @@ def whole_file(file: Path) -> Iterator[Path]:
 
     draft = None
     try:
+        if file.is_dir():
+            raise InputError("is a folder, not a file to write", file=str(file))
         descriptor, name = tempfile.mkstemp(prefix=f".{file.name}-", dir=file.absolute().parent)
         os.close(descriptor)
         draft = Path(name)
@@ -60,8 +62,6 @@ def write_whole(file: Path, parts: Iterable[str]) -> int:
 
     Raises InputError if it cannot be written.
     """
-    if file.is_dir():
-        raise InputError("is a folder, not a file to write", file=str(file))
     with whole_file(file) as draft:
         with draft.open("wb") as raw:
             _write(raw, parts, compress=file.suffix == ".gz")

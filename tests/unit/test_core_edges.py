@@ -110,6 +110,13 @@ class First:
         return 0
 
 
+def test_the_last_point_of_a_time_series_is_within_the_run() -> None:
+    """The one after it would be on day 120: its picoseconds need more than 64 bits."""
+    day_ps = 24 * HOUR
+    run = simulate([(0, 10, 3), (99 * day_ps, 10, 3)], series_interval_ps=60 * day_ps)
+    assert series(run, "time_ps") == [0, 60 * day_ps]
+
+
 def test_a_router_cannot_change_what_it_is_shown() -> None:
     router = {"kind": "python", "interval_ps": 5 * MS, "delay_ps": 0}
     assert simulate([(0, 10, 3)] * 5, replicas=3, router=router, object=First()).status == "completed"

@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 import servetwin
+from servetwin.cli import app
 
 TIMING = "timing: {kind: linear, base_ms: 5}\n"
 ENGINE = "engine: {max_model_len: 2048, num_gpu_blocks: 200}\n"
@@ -214,3 +216,10 @@ def test_an_interrupt_ends_the_run(command: Command, tmp_path: Path) -> None:
     _, said = process.communicate(timeout=60)
     assert (process.returncode, said) == (130, "servetwin: interrupted\n")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("words", [("explain",), ("spec", "check"), ("report",), ("trace", "describe")])
+def test_a_name_that_no_file_can_have_is_told(words: tuple[str, ...]) -> None:
+    run = CliRunner().invoke(app, [*words, "a" * 256])
+    assert run.exit_code == 2, run.output
+    assert "File name too long" in run.output

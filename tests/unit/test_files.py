@@ -6,7 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from servetwin.files import absolute
+from servetwin.errors import InputError
+from servetwin.files import absolute, write_whole
+
+
+def test_a_name_that_no_file_can_have_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / f"{'a' * 256}.html"
+    with pytest.raises(InputError, match="cannot be written: File name too long"):
+        write_whole(file, ["text"])
+    with pytest.raises(InputError, match="is a folder"):
+        write_whole(tmp_path, ["text"])
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_path_is_kept_short_where_that_names_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -94,6 +94,7 @@ def test_a_cluster_in_which_replicas_fit_only_across_nodes_is_refused() -> None:
         ),
         ({"cluster": {"nodes": 1, "gpus_per_node": 4}}, "pools", "need 5, and it has 1 × 4 = 4"),
         ({"cluster": {"nic_gbps": 1e300}}, "cluster.nic_gbps", "equal to 8000000"),
+        ({"handover": {"timeout_s": 1e-300}}, "handover.timeout_s", "equal to 0.000000001"),
         ({"replicas": 4}, "replicas", "never read beside pools"),
         (
             {
@@ -124,7 +125,7 @@ def test_a_cluster_in_which_replicas_fit_only_across_nodes_is_refused() -> None:
             None,
             "connector refuses pipeline stages",
         ),
-        ({"handover": {"timeout_s": 0}}, "handover.timeout_s", "greater than 0"),
+        ({"handover": {"timeout_s": 0}}, "handover.timeout_s", "equal to 0.000000001"),
         ({"handover": {}}, "handover.kv_bytes_per_token", "missing"),
         ({"gpu": None}, "handover", "how fast hand-overs are is not known"),
     ],

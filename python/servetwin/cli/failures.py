@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
 import traceback
@@ -37,6 +38,9 @@ def report(error: BaseException) -> int | None:
         # The reader has left; what it did not want is no error. Nor shall the last flush be one.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return int(ExitCode.DONE)
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        tell(f"{error.filename}: {error.strerror}")  # by whoever was the first to look for it
+        return int(ExitCode.BAD_INPUT)
     if isinstance(error, OSError) and error.filename is None:
         # Files carry their name: this is the terminal, or what stands in its place.
         tell(f"standard output cannot be written: {error.strerror}")

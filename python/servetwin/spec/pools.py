@@ -14,7 +14,6 @@ from .base import (
     GbytesPerS,
     Microseconds,
     Milliseconds,
-    Positive,
     SpecModel,
 )
 
@@ -66,7 +65,7 @@ class Handover(SpecModel):
     bootstrap_ms: Milliseconds = 0.0
     control_ms: Milliseconds = 1.0
     setup_ms: Milliseconds = 0.7
-    timeout_s: Annotated[Positive, Field(le=HORIZON_S)] | None = None
+    timeout_s: Annotated[float, Field(ge=1e-9, le=HORIZON_S)] | None = None
     local_prefill_tokens: CountOrZero | None = None
     layerwise: bool = False
     kv_bytes_per_token: Count | None = None

@@ -240,7 +240,7 @@ impl<'a> Replica<'a> {
             self.series.waiting.push(view.waiting);
             self.series.used_blocks.push(view.used_blocks);
             self.series.holdup.push(holdup as u8);
-            self.sample_ps += self.interval_ps;
+            self.sample_ps = self.sample_ps.saturating_add(self.interval_ps);
             if self.series.time_ps.len() >= self.series_limit {
                 self.series.thin();
                 self.interval_ps *= 2;
