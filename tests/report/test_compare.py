@@ -78,7 +78,9 @@ def test_names_of_metrics_are_known_to_some_result() -> None:
     )
     drafts = {"method": "eagle3", "num_speculative_tokens": 3, "acceptance": 0.7}
     drafted = run(engine={"max_model_len": 4096, "num_gpu_blocks": 1200, "speculative": drafts})
-    others = set().union(*(one.summary for one in (priced, limited, tiered, drafted)))
+    ranked = run(model="qwen3-30b-a3b", gpu="h200", parallel={"data": 2})
+    staged = run(model="llama-3.1-8b", gpu="h100", parallel={"pipeline": 2}, timing="analytic")
+    others = set().union(*(one.summary for one in (priced, limited, tiered, drafted, ranked, staged)))
     assert {metric.key for metric in METRICS} <= seen | others
 
 
