@@ -38,12 +38,16 @@ def run(
     engine: dict[str, Any] | None = None,
     prefill: dict[str, Any] | None = None,
     decode: dict[str, Any] | None = None,
+    decode_pool: dict[str, Any] | None = None,
     timeout_s: float = 100.0,
     **more: Any,
 ) -> Result:
     spec = {
         "engine": ENGINE | (engine or {}),
-        "pools": {"prefill": prefill or {}, "decode": {"engine": {"num_reserved_decode_tokens": 0} | (decode or {})}},
+        "pools": {
+            "prefill": prefill or {},
+            "decode": {"engine": {"num_reserved_decode_tokens": 0} | (decode or {}), **(decode_pool or {})},
+        },
         "handover": {"link": "wire", "control_ms": 0, "setup_ms": 0, "timeout_s": timeout_s, "kv_bytes_per_token": 1},
         "cluster": {"nodes": 4, "links": {"wire": {"gbytes_per_s": 100}}},
         "timing": TEN_MS,
@@ -166,3 +170,32 @@ def test_who_runs_out_of_memory_has_its_tokens_and_no_later_turn(leap: bool) -> 
 def test_replicas_that_would_not_meet_are_refused(name: str, value: object) -> None:
     with pytest.raises(SpecError, match=f"{name}: SGLang refuses to hand over between two of them"):
         run([0], [10], [2], leap=True, decode={name: value})
+
+
+@LEAPS
+@pytest.mark.parametrize("first", ["long", "short"])
+def test_what_a_decision_brings_about_comes_after_all_decisions_of_its_time(first: str, leap: bool) -> None:
+    """One ends in the decision in which its token joins; the next, sent for it, finds the other replica's pass begun.
+
+    Which of the two replicas has the lower number must not matter: the other one decides at that time as well.
+    """
+    long, short = (0, 1) if first == "long" else (1, 0)
+    # Round robin: where the short one is on the first replica, another takes a turn before the next.
+    arrivals, after = ([0, 0, 0], [-1, -1, short]) if first == "long" else ([0, 0, 1, 0], [-1, -1, -1, short])
+    outputs = [1] * len(arrivals)
+    outputs[long] = 60
+    decode = {"replicas": 2, "router": {"kind": "round_robin"}}
+    result = run(arrivals, [10] * len(arrivals), outputs, leap=leap, after=after, decode_pool=decode)
+    ends, replicas = column(result, "end_ps"), column(result, "replica")
+    assert replicas[-1] == replicas[long] != replicas[short]
+    assert column(result, "scheduled_ps")[-1] == ends[short] + 10 * MS
+
+
+@LEAPS
+def test_what_a_decision_brings_about_finds_the_next_pass_of_ranks_in_step_begun(leap: bool) -> None:
+    """The first rank is in the midst of a long decode when a request of the second ends as its token joins."""
+    ranks: dict[str, Any] = {"parallel": {"data": 2}, "model": "qwen3-30b-a3b", "gpu": "h100"}
+    engine = {"enable_dp_attention": True, "max_running_requests": 4}
+    result = run([0, 12, 0], [10, 10, 10], [60, 1, 1], leap=leap, after=[-1, -1, 1], engine=engine, **ranks)
+    assert column(result, "rank") == [0, 1, 0]
+    assert column(result, "scheduled_ps")[-1] == column(result, "end_ps")[1] + 10 * MS

@@ -1,6 +1,59 @@
-//! Each worker's next event, ordered.
+//! What time it is, and each worker's next event, ordered.
 
 use crate::worker::Phase;
+
+/// A time, and whether the decisions of that time have been taken: see [`Decisions`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    pub ps: i64,
+    pub decided: bool,
+}
+
+impl Now {
+    /// Before any decision of that time.
+    pub fn at(ps: i64) -> Self {
+        Now { ps, decided: false }
+    }
+
+    /// All decisions before this time have been taken.
+    pub fn decided_ps(self) -> i64 {
+        self.ps.saturating_add(i64::from(self.decided))
+    }
+}
+
+/// How far the decisions of a time have gone. Once the first is taken, all others of the time are, before
+/// anything that comes of them is told to other workers: so neither a worker's number, nor whether it leaps, says
+/// which of its decisions came before that.
+#[derive(Clone, Copy, Debug)]
+pub struct Decisions {
+    last_ps: i64,
+    under_way: bool,
+}
+
+impl Decisions {
+    pub fn none() -> Self {
+        Decisions { last_ps: i64::MIN, under_way: false }
+    }
+
+    /// One is taken.
+    pub fn take(&mut self, time_ps: i64) {
+        (self.last_ps, self.under_way) = (time_ps, true);
+    }
+
+    /// Something comes from outside the workers.
+    pub fn pass(&mut self) {
+        self.under_way = false;
+    }
+
+    pub fn now(&self, time_ps: i64) -> Now {
+        Now { ps: time_ps, decided: time_ps == self.last_ps }
+    }
+
+    /// Whether workers go first at this time, whatever there is else.
+    pub fn under_way(&self, time_ps: i64) -> bool {
+        self.under_way && self.last_ps == time_ps
+    }
+}
 
 /// Nothing will happen.
 const IDLE: (i64, Phase) = (i64::MAX, Phase::Decision);

@@ -168,12 +168,15 @@ pub struct Speculated {
 /// Time that passes took, and of it what lies beyond what the step time was measured over.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PassTime {
-    pub all_ps: i64,
-    pub extrapolated_ps: i64,
+    pub all_ps: i128,
+    pub extrapolated_ps: i128,
 }
 
 impl PassTime {
-    /// Of one replica, whose time ends at the horizon.
+    pub fn new(all_ps: i64, extrapolated_ps: i64) -> Self {
+        PassTime { all_ps: i128::from(all_ps), extrapolated_ps: i128::from(extrapolated_ps) }
+    }
+
     pub fn add(&mut self, other: PassTime) {
         self.all_ps += other.all_ps;
         self.extrapolated_ps += other.extrapolated_ps;

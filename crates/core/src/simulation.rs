@@ -10,6 +10,7 @@ mod layerwise;
 mod pool;
 
 use crate::chain::Chains;
+use crate::clock::Now;
 use crate::config;
 use crate::error::InputError;
 use crate::log::Log;
@@ -78,7 +79,6 @@ pub fn simulate(
     progress: &mut dyn FnMut(f64) -> bool,
 ) -> Result<Outcome, Failure> {
     let open_loop = run.users.is_none() && !trace.has_waits();
-    let loops: u64 = run.pools.iter().map(|pool| u64::from(pool.replicas) * u64::from(pool.data.ranks)).sum();
     let mut contents: Vec<Rc<Contents>> = Vec::with_capacity(run.pools.len());
     for pool in &run.pools {
         let same = |other: &&config::Pool| scheduler::caches_alike(&pool.engine, &other.engine);
@@ -102,9 +102,7 @@ pub fn simulate(
             data: config.data,
             pipeline: config.pipeline.as_ref(),
             store: contents.store.as_ref(),
-            // Stages may give results and, elsewhere, a decision of the same time before them: whom these
-            // results bring in at that time, a forecast could not tell from who was there before.
-            leap: run.leap && (config.pipeline.is_none() || open_loop || loops == 1),
+            leap: run.leap,
             max_passes: run.max_passes.unwrap_or(u64::MAX),
             log_passes: run.record.passes,
             log_blocks: run.record.block_ids,
@@ -234,7 +232,7 @@ impl<'a> Simulation<'a> {
                 self.refuse(request, reason, arrival_ps);
                 continue;
             }
-            let fleet = Fleet { workers: &[], views: &[], seen_ps: ready_ps };
+            let fleet = Fleet { workers: &[], views: &[], seen_ps: ready_ps, now: Now::at(ready_ps) };
             let Ok(Some(pick)) = pool.router.route(request, ready_ps, &fleet) else {
                 unreachable!("a static router neither fails nor waits")
             };
@@ -328,8 +326,8 @@ impl<'a> Simulation<'a> {
             self.passes += ledger.passes;
             self.leaps += ledger.leaps;
             self.speculated += ledger.speculated;
-            self.pass_times[pool].0 += i128::from(ledger.pass_time.all_ps);
-            self.pass_times[pool].1 += i128::from(ledger.pass_time.extrapolated_ps);
+            self.pass_times[pool].0 += ledger.pass_time.all_ps;
+            self.pass_times[pool].1 += ledger.pass_time.extrapolated_ps;
             for gaps in ledger.gaps {
                 self.gaps.extend(gaps.finish());
             }

@@ -1,5 +1,6 @@
 //! How replicas are seen from outside: sampled, and late.
 
+use crate::clock::Now;
 use crate::replica::Replica;
 use crate::router::{Fleet, ReplicaView, Router};
 use crate::worker::Phase;
@@ -33,7 +34,7 @@ impl Telemetry {
 
     /// Shows replicas as they are before anything happens.
     pub fn start(&mut self, workers: &[Replica]) {
-        self.shown = workers.iter().map(|worker| worker.view(0)).collect();
+        self.shown = workers.iter().map(|worker| worker.view(Now::at(0))).collect();
     }
 
     /// The next tick. It reads what holds once all that happens at its time but arrivals and
@@ -51,7 +52,7 @@ impl Telemetry {
     pub fn observe(&mut self, workers: &[Replica]) {
         let tick_ps = self.next_tick_ps;
         self.deliver(tick_ps);
-        self.on_way.push_back((tick_ps, workers.iter().map(|worker| worker.view(tick_ps)).collect()));
+        self.on_way.push_back((tick_ps, workers.iter().map(|worker| worker.view(Now::at(tick_ps))).collect()));
         self.next_tick_ps += self.interval_ps;
     }
 
@@ -65,14 +66,14 @@ impl Telemetry {
         }
     }
 
-    pub fn fleet<'f, 'a>(&'f mut self, now_ps: i64, workers: &'f [Replica<'a>]) -> Fleet<'f, 'a> {
+    pub fn fleet<'f, 'a>(&'f mut self, now: Now, workers: &'f [Replica<'a>]) -> Fleet<'f, 'a> {
         if self.wanted && self.interval_ps == 0 {
             for (view, worker) in self.shown.iter_mut().zip(workers) {
-                *view = worker.view(now_ps);
+                *view = worker.view(now);
             }
-            self.shown_ps = now_ps;
+            self.shown_ps = now.ps;
         }
-        self.deliver(now_ps);
-        Fleet { workers, views: &self.shown, seen_ps: self.shown_ps }
+        self.deliver(now.ps);
+        Fleet { workers, views: &self.shown, seen_ps: self.shown_ps, now }
     }
 }

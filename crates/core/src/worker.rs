@@ -5,6 +5,7 @@
 //!
 //! At equal times results come before transfers, these before arrivals, and arrivals before decisions.
 
+use crate::clock::Now;
 use crate::record::PassTime;
 use crate::scheduler::{AnyScheduler, Ledger, Pass, Results, Scheduler, Setting};
 use crate::workload::HORIZON_PS;
@@ -169,20 +170,22 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Something comes from outside at `time_ps`; all events before it have been processed. `act`
+    /// Something comes from outside now; all events before it have been processed. `act`
     /// tells the scheduler, and whether the next pass could now differ from those of a run in progress.
-    pub fn outside(&mut self, time_ps: i64, act: impl FnOnce(&mut AnyScheduler<'a>) -> bool) {
+    pub fn outside(&mut self, now: Now, act: impl FnOnce(&mut AnyScheduler<'a>) -> bool) {
         let matters = act(&mut self.scheduler);
         if matters && let Some(last) = self.queued.as_mut().or(self.executing.as_mut()) {
-            last.truncate(time_ps, self.ahead);
+            last.truncate(now.decided_ps(), self.ahead);
         }
         match &self.executing {
             None => {
-                self.ready_ps = self.ready_ps.max(time_ps);
+                self.ready_ps = self.ready_ps.max(now.ps);
                 self.asleep = false;
             }
             // Nothing was there to queue behind this pass when it started: the queue is looked at when it ends.
-            Some(executing) if self.queued.is_none() && executing.last_start_ps < time_ps => self.asleep = true,
+            Some(executing) if self.queued.is_none() && executing.last_start_ps < now.decided_ps() => {
+                self.asleep = true
+            }
             Some(_) => {}
         }
     }

@@ -3,6 +3,7 @@
 
 mod support;
 
+use servetwin_core::clock::Now;
 use servetwin_core::config::sglang::{Disaggregation, HiCache, Policy, Sglang, Version, Window, WritePolicy};
 use servetwin_core::config::{Balance, Data, Engine, Role};
 use servetwin_core::kv::channel::Speed;
@@ -171,14 +172,16 @@ fn play(seed: u64, trace: &Trace, engines: &[(Role, Engine); 2], delay_ps: i64, 
             match what {
                 News::Arrival if settings.iter().any(|setting| setting.refusal(request).is_some()) => refused += 1,
                 News::Arrival => {
-                    sides[1].outside(request, now_ps, |decode| decode.arrive_remote(request, now_ps));
+                    sides[1].outside(request, Now::at(now_ps), |decode| decode.arrive_remote(request, now_ps));
                 }
                 News::Reserved => {
                     sides[0].arrive(request, now_ps);
                 }
                 News::Sent => {
-                    sides[0].outside(request, now_ps, |prefill| prefill.release(request, now_ps));
-                    sides[1].outside(request, now_ps, |decode| decode.transferred(request, Move::Handover, now_ps));
+                    sides[0].outside(request, Now::at(now_ps), |prefill| prefill.release(request, now_ps));
+                    sides[1].outside(request, Now::at(now_ps), |decode| {
+                        decode.transferred(request, Move::Handover, now_ps)
+                    });
                 }
             }
             sides.iter().for_each(Replica::check);
@@ -191,7 +194,7 @@ fn play(seed: u64, trace: &Trace, engines: &[(Role, Engine); 2], delay_ps: i64, 
     ended.dedup();
     assert_eq!((ended.len() + refused, all), (trace.len(), trace.len()), "seed {seed}: each request ends once");
     for side in &sides {
-        assert_eq!(side.view(i64::MAX).used_blocks, 0, "seed {seed}: memory leaked");
+        assert_eq!(side.view(Now::at(i64::MAX)).used_blocks, 0, "seed {seed}: memory leaked");
     }
     requests
 }

@@ -2,6 +2,7 @@
 
 mod support;
 
+use servetwin_core::clock::Now;
 use servetwin_core::config::sglang::{self, HiCache, Sglang, WritePolicy};
 use servetwin_core::config::trtllm::{self, CapacityPolicy, ChunkingPolicy, Trtllm};
 use servetwin_core::config::vllm::{Below, Groups, Offload, Place, Policy, Version, Vllm, WritePolicy as Writes};
@@ -389,7 +390,7 @@ fn holds_in(engine: fn(&mut Dice) -> Engine, least_preemptions: u32, staged: boo
             stuck += 1;
         } else {
             assert_eq!(ended.len() + refused, trace.len(), "seed {seed}: a request was lost");
-            assert_eq!(worker.view(i64::MAX).used_blocks, 0, "seed {seed}: blocks leaked");
+            assert_eq!(worker.view(Now::at(i64::MAX)).used_blocks, 0, "seed {seed}: blocks leaked");
         }
         for &request in &ended {
             let row = request as usize;

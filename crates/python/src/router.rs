@@ -110,7 +110,7 @@ impl<'a> PythonRouter<'a> {
             max_output_tokens: self.trace.max_output_tokens[row],
             priority: self.trace.priority[row],
             session: self.sessions[row],
-            cached_tokens: self.cached_tokens(py, request, now_ps, fleet)?,
+            cached_tokens: self.cached_tokens(py, request, fleet)?,
         };
         let replicas = self.replicas(py, fleet.seen_ps, fleet.views)?;
         let answer = self.route.bind(py).call1((about, replicas))?;
@@ -131,11 +131,11 @@ impl<'a> PythonRouter<'a> {
         Ok(Pick { replica, reason, overlap_tokens: NONE })
     }
 
-    fn cached_tokens(&self, py: Python<'_>, request: u32, now_ps: i64, fleet: &Fleet) -> PyResult<Option<Py<PyTuple>>> {
+    fn cached_tokens(&self, py: Python<'_>, request: u32, fleet: &Fleet) -> PyResult<Option<Py<PyTuple>>> {
         if !self.reads_cache {
             return Ok(None);
         }
-        let cached = fleet.workers.iter().map(|worker| worker.cached_blocks(request, now_ps) * self.block_size);
+        let cached = fleet.workers.iter().map(|worker| worker.cached_blocks(request, fleet.now) * self.block_size);
         Ok(Some(PyTuple::new(py, cached.collect::<Vec<u32>>())?.unbind()))
     }
 

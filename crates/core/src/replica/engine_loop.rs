@@ -1,6 +1,7 @@
 //! The loop of one rank: a pass after the other, or as many under way as its stages hold.
 
 use super::pipeline::Pipelined;
+use crate::clock::Now;
 use crate::record::IdleTime;
 use crate::scheduler::{AnyScheduler, Ledger, Results, Setting};
 use crate::worker::{Phase, Stop, Worker};
@@ -38,10 +39,10 @@ impl<'a> EngineLoop<'a> {
 
     /// See [`Worker::outside`].
     #[inline]
-    pub(super) fn outside(&mut self, time_ps: i64, act: impl FnOnce(&mut AnyScheduler<'a>) -> bool) {
+    pub(super) fn outside(&mut self, now: Now, act: impl FnOnce(&mut AnyScheduler<'a>) -> bool) {
         match self {
-            Self::Plain(worker) => worker.outside(time_ps, act),
-            Self::Pipelined(stages) => stages.outside(time_ps, act),
+            Self::Plain(worker) => worker.outside(now, act),
+            Self::Pipelined(stages) => stages.outside(now, act),
         }
     }
 

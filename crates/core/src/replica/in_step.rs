@@ -9,6 +9,7 @@
 
 use super::run::{Rank, Run};
 use super::slowest;
+use crate::clock::Now;
 use crate::config::Engine;
 use crate::record::IdleTime;
 use crate::scheduler::{AnyScheduler, Ledger, Results, Scheduler, Setting};
@@ -307,16 +308,16 @@ impl<'a> InStep<'a> {
     }
 
     /// Something came to a rank from outside. If it `matters`, passes decided from now on may be others.
-    pub fn look_again(&mut self, rank: u32, matters: bool, time_ps: i64) {
+    pub fn look_again(&mut self, rank: u32, matters: bool, now: Now) {
         let index = rank as usize;
         if matters || !self.ranks[index].works() {
-            self.cut(index, time_ps);
+            self.cut(index, now.decided_ps());
         }
-        let started = self.started(time_ps);
+        let started = self.started(now.decided_ps());
         let rank = &mut self.ranks[index];
         match (&rank.executing, &mut self.span) {
             (None, None) => {
-                self.ready_ps = self.ready_ps.max(time_ps);
+                self.ready_ps = self.ready_ps.max(now.ps);
                 rank.asleep = false;
             }
             (None, Some(span)) => {
@@ -325,7 +326,7 @@ impl<'a> InStep<'a> {
             }
             // Nothing was there to queue behind this pass when it started: the queue is looked at when it ends.
             (Some(run), Some(span))
-                if rank.queued.is_none() && run.left() <= span.passes && span.last_start_ps() < time_ps =>
+                if rank.queued.is_none() && run.left() <= span.passes && span.last_start_ps() < now.decided_ps() =>
             {
                 rank.asleep = true;
             }

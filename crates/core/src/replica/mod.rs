@@ -13,6 +13,7 @@ mod run;
 mod slowest;
 mod stages;
 
+use crate::clock::Now;
 use crate::record::{Holdup, IdleTime, Series};
 use crate::router::ReplicaView;
 use crate::scheduler::{AnyScheduler, Ledger, Results, Scheduler, Setting};
@@ -100,20 +101,20 @@ impl<'a> Replica<'a> {
     /// A request joins the queue of a rank, which is returned. All events before its arrival have
     /// been processed.
     pub fn arrive(&mut self, request: u32, time_ps: i64) -> u32 {
-        self.outside(request, time_ps, |scheduler| scheduler.arrive(request, time_ps))
+        self.outside(request, Now::at(time_ps), |scheduler| scheduler.arrive(request, time_ps))
     }
 
     /// Something that concerns `request` comes from outside: `act` tells the scheduler of its rank,
     /// and whether the next pass could now be another. Returns the rank.
-    pub fn outside(&mut self, request: u32, time_ps: i64, act: impl FnOnce(&mut AnyScheduler<'a>) -> bool) -> u32 {
-        self.before(time_ps);
+    pub fn outside(&mut self, request: u32, now: Now, act: impl FnOnce(&mut AnyScheduler<'a>) -> bool) -> u32 {
+        self.before(now.ps);
         let rank = self.rank(request);
         match &mut self.ranks {
-            Ranks::One(worker) => worker.outside(time_ps, act),
-            Ranks::Apart(workers) => workers[rank as usize].outside(time_ps, act),
+            Ranks::One(worker) => worker.outside(now, act),
+            Ranks::Apart(workers) => workers[rank as usize].outside(now, act),
             Ranks::InStep(ranks) => {
-                let matters = act(ranks.scheduler(rank, time_ps));
-                ranks.look_again(rank, matters, time_ps);
+                let matters = act(ranks.scheduler(rank, now.ps));
+                ranks.look_again(rank, matters, now);
             }
         }
         rank
@@ -164,10 +165,10 @@ impl<'a> Replica<'a> {
         }
     }
 
-    /// The state at `time_ps`, before decisions of that time: all ranks together.
-    pub fn view(&self, time_ps: i64) -> ReplicaView {
+    /// The state now: all ranks together.
+    pub fn view(&self, now: Now) -> ReplicaView {
         let mut view = ReplicaView::default();
-        self.each(time_ps, |scheduler, decided| add(&mut view, scheduler, decided));
+        self.each(now.decided_ps(), |scheduler, decided| add(&mut view, scheduler, decided));
         view
     }
 
@@ -183,11 +184,10 @@ impl<'a> Replica<'a> {
         (view, found)
     }
 
-    /// Whole blocks of the prompt of `request` that are cached at `time_ps`, before decisions of that
-    /// time: on the rank that has most of it.
-    pub fn cached_blocks(&self, request: u32, time_ps: i64) -> u32 {
+    /// Whole blocks of the prompt of `request` that are cached now: on the rank that has most of it.
+    pub fn cached_blocks(&self, request: u32, now: Now) -> u32 {
         let mut most = 0;
-        self.each(time_ps, |scheduler, decided| most = most.max(scheduler.cached_blocks(request, decided)));
+        self.each(now.decided_ps(), |scheduler, decided| most = most.max(scheduler.cached_blocks(request, decided)));
         most
     }
 

@@ -9,6 +9,7 @@
 
 use super::forecast::{Forecast, Outset};
 use super::stages::{Stages, Way};
+use crate::clock::Now;
 use crate::config::{Engine, Pipeline};
 use crate::record::{IdleTime, NEVER};
 use crate::scheduler::{AnyScheduler, Ledger, Pass, Results, Scheduler, Setting, Turns};
@@ -339,20 +340,20 @@ impl<'a> Pipelined<'a> {
         self.executed = true;
     }
 
-    /// Something comes from outside at `time_ps`; all events before it have been processed. `act`
+    /// Something comes from outside now; all events before it have been processed. `act`
     /// tells the scheduler, and whether the next pass could now differ from those that are forecast.
-    pub fn outside(&mut self, time_ps: i64, act: impl FnOnce(&mut AnyScheduler<'a>) -> bool) {
+    pub fn outside(&mut self, now: Now, act: impl FnOnce(&mut AnyScheduler<'a>) -> bool) {
         let (had_work, known) = (self.scheduler.has_work(), self.requests());
         let matters = act(&mut self.scheduler);
         self.newcomers += self.requests().saturating_sub(known);
         if let Some(forecast) = &mut self.forecast {
             if matters {
-                forecast.passes = forecast.decided_before(time_ps);
+                forecast.passes = forecast.decided_before(now.decided_ps());
             }
         } else if self.under_way.is_empty() {
-            self.loop_ps = self.loop_ps.max(time_ps);
+            self.loop_ps = self.loop_ps.max(now.ps);
             self.asleep = false;
-        } else if !had_work && time_ps > self.loop_ps {
+        } else if !had_work && now.ps > self.loop_ps {
             self.waits = true; // for results that nobody wants any more
         }
     }

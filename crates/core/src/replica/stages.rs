@@ -44,7 +44,7 @@ impl<'a> Stages<'a> {
         for &kind in &self.config.stages {
             let kind = kind as usize;
             let (all, measured) = (time(kind, passes), self.config.kinds[kind].passes_measured(features, passes));
-            self.pass_time.add(PassTime { all_ps: all, extrapolated_ps: all - time(kind, measured) });
+            self.pass_time.add(PassTime::new(all, all - time(kind, measured)));
         }
     }
 
@@ -61,7 +61,7 @@ impl<'a> Stages<'a> {
     /// Of all stages while passes are under way: a stage that computes none of them is a bubble.
     pub(super) fn idle_time(&self) -> IdleTime {
         let all_ps = i128::from(self.busy_ps) * self.free_ps.len() as i128;
-        IdleTime { all_ps, idle_ps: all_ps - i128::from(self.pass_time.all_ps) }
+        IdleTime { all_ps, idle_ps: all_ps - self.pass_time.all_ps }
     }
 }
 

@@ -27,6 +27,7 @@ mod tree;
 pub use build::{build, reads_contents};
 pub use contents::sessions;
 
+use crate::clock::Now;
 use crate::config::Deal;
 use crate::random;
 use crate::replica::Replica;
@@ -48,6 +49,7 @@ pub struct Fleet<'f, 'a> {
     /// As telemetry shows them: of `seen_ps`.
     pub views: &'f [ReplicaView],
     pub seen_ps: i64,
+    pub now: Now,
 }
 
 /// Where a request goes, and why.

@@ -91,7 +91,7 @@ impl Pass {
         let all = self.times.time(self.passes);
         let passes = step_time.passes_measured(&self.features, self.passes);
         let measured = if passes == self.passes { all } else { self.times.time(passes) };
-        PassTime { all_ps: all, extrapolated_ps: all - measured }
+        PassTime::new(all, all - measured)
     }
 
     /// Notes what its rows of the decode set gave, if they verify drafts, but for those that are dead and

@@ -4,7 +4,7 @@ use super::handover::Handovers;
 use super::pool::Pool;
 use super::{Failure, Questions, Simulation};
 use crate::arrivals::Arrivals;
-use crate::clock::Agenda;
+use crate::clock::{Agenda, Decisions};
 use crate::front::AtTheDoor;
 use crate::moves::Moves;
 use crate::record::{NEVER, Reason, Status};
@@ -44,6 +44,7 @@ pub(super) struct Events<'e, 'a, 'p> {
     pub(super) pools: &'e mut [Pool<'a, 'p>],
     pub(super) workers: Vec<Replica<'a>>,
     pub(super) agenda: Agenda,
+    pub(super) decisions: Decisions,
     pub(super) arrivals: Arrivals<'a>,
     door: AtTheDoor,
     pub(super) moves: Moves,
@@ -68,6 +69,7 @@ pub(super) fn run<'a>(
         s: simulation,
         pools,
         agenda: Agenda::new(workers.len() as u32),
+        decisions: Decisions::none(),
         workers,
         arrivals: Arrivals::new(trace, run.users),
         door: AtTheDoor::default(),
@@ -83,10 +85,15 @@ impl<'a> Events<'_, 'a, '_> {
         loop {
             questions.after_event()?;
             let Some(((now_ps, phase), next)) = self.next() else { return Ok(()) };
+            match (next, phase) {
+                (Next::Worker(_), Phase::Decision) => self.decisions.take(now_ps),
+                (Next::Worker(_), _) => {}
+                _ => self.decisions.pass(),
+            }
             match next {
                 Next::Tick(index) => self.pools[index].observe(&self.workers),
                 Next::Held(index) => {
-                    let sent = self.pools[index].release(now_ps, &self.workers);
+                    let sent = self.pools[index].release(self.decisions.now(now_ps), &self.workers);
                     match sent {
                         Some((request, pick)) => self.send(request, now_ps, pick)?,
                         None => self.pools[index].release = None,
@@ -123,7 +130,18 @@ impl<'a> Events<'_, 'a, '_> {
         let ready = self.door.next_ps().map(|time_ps| ((time_ps, Phase::Arrival), Next::Ready));
         let worker = self.agenda.first().map(|(event, replica)| (event, Next::Worker(replica)));
         let moved = self.moves.next().map(|(time_ps, _)| ((time_ps, Phase::Transfer), Next::Move));
-        let mut next = sooner(sooner(sooner(arrival, ready), worker), moved);
+        let mut outside = sooner(sooner(arrival, ready), moved);
+        for (index, pool) in self.pools.iter().enumerate() {
+            outside = sooner(outside, pool.release.map(|release| (release, Next::Held(index))));
+        }
+        let mut next = match (outside, worker) {
+            (Some(((outside_ps, _), _)), Some(((worker_ps, _), _)))
+                if outside_ps == worker_ps && self.decisions.under_way(worker_ps) =>
+            {
+                worker
+            }
+            _ => sooner(outside, worker),
+        };
         // Nobody looks at telemetry once all requests have been sent to their last replica.
         let to_come = self.arrivals.left > 0
             || !self.door.is_empty()
@@ -132,9 +150,6 @@ impl<'a> Events<'_, 'a, '_> {
             for (index, pool) in self.pools.iter_mut().enumerate() {
                 next = sooner(next, pool.telemetry.next_tick(next_ps).map(|tick| (tick, Next::Tick(index))));
             }
-        }
-        for (index, pool) in self.pools.iter().enumerate() {
-            next = sooner(next, pool.release.map(|release| (release, Next::Held(index))));
         }
         next
     }
@@ -164,7 +179,7 @@ impl<'a> Events<'_, 'a, '_> {
         if self.handovers.is_some() && self.stays(request, now_ps)? {
             return Ok(());
         }
-        match self.pools[0].route(request, now_ps, &self.workers).map_err(Failure::Policy)? {
+        match self.pools[0].route(request, self.decisions.now(now_ps), &self.workers).map_err(Failure::Policy)? {
             Some(pick) => self.send(request, now_ps, pick),
             None => Ok(()),
         }
@@ -195,7 +210,7 @@ impl<'a> Events<'_, 'a, '_> {
         act: impl FnOnce(&mut AnyScheduler<'a>) -> bool,
     ) -> u32 {
         let worker = &mut self.workers[replica as usize];
-        let rank = worker.outside(request, now_ps, act);
+        let rank = worker.outside(request, self.decisions.now(now_ps), act);
         self.agenda.set(replica, worker.next_event());
         rank
     }

@@ -176,7 +176,8 @@ impl<'a> Events<'_, 'a, '_> {
         let Some(limit) = limit else { return Ok(false) };
         let pick = self.choose_decode(request, now_ps)?;
         let worker = &self.workers[pick.replica as usize];
-        let cached = worker.cached_blocks(request, now_ps) * scheduler::block_size(self.pools[1].setting.engine);
+        let cached = worker.cached_blocks(request, self.decisions.now(now_ps))
+            * scheduler::block_size(self.pools[1].setting.engine);
         if self.s.trace.input_tokens[request as usize] - cached > limit {
             self.handovers().under_way.insert(request, Handover::of(NONE, pick.replica));
             return Ok(false);
@@ -206,7 +207,7 @@ impl<'a> Events<'_, 'a, '_> {
     }
 
     fn choose_decode(&mut self, request: u32, now_ps: i64) -> Result<Pick, Failure> {
-        let pick = self.pools[1].route(request, now_ps, &self.workers).map_err(Failure::Policy)?;
+        let pick = self.pools[1].route(request, self.decisions.now(now_ps), &self.workers).map_err(Failure::Policy)?;
         self.handovers().to_route -= 1;
         Ok(pick.expect("a decode pool's router keeps nothing back: config::check"))
     }

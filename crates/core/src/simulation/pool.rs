@@ -1,5 +1,6 @@
 //! A pool in the course of a run.
 
+use crate::clock::Now;
 use crate::replica::Replica;
 use crate::router::{Fleet, Pick, PolicyError, Router};
 use crate::scheduler::Setting;
@@ -33,20 +34,20 @@ impl<'a, 'p> Pool<'a, 'p> {
         self.telemetry.observe(own(&self.replicas, workers));
     }
 
-    fn fleet<'f>(&'f mut self, now_ps: i64, workers: &'f [Replica<'a>]) -> (Fleet<'f, 'a>, &'f mut Router<'a, 'p>) {
-        (self.telemetry.fleet(now_ps, own(&self.replicas, workers)), &mut self.router)
+    fn fleet<'f>(&'f mut self, now: Now, workers: &'f [Replica<'a>]) -> (Fleet<'f, 'a>, &'f mut Router<'a, 'p>) {
+        (self.telemetry.fleet(now, own(&self.replicas, workers)), &mut self.router)
     }
 
     /// Where a request goes, by its number in the run; none if it is kept back.
     pub(super) fn route(
         &mut self,
         request: u32,
-        now_ps: i64,
+        now: Now,
         workers: &[Replica<'a>],
     ) -> Result<Option<Pick>, PolicyError> {
         let first = self.replicas.start;
-        let (fleet, router) = self.fleet(now_ps, workers);
-        let pick = router.route(request, now_ps, &fleet)?;
+        let (fleet, router) = self.fleet(now, workers);
+        let pick = router.route(request, now.ps, &fleet)?;
         Ok(pick.map(|pick| Pick { replica: first + pick.replica, ..pick }))
     }
 
@@ -58,10 +59,10 @@ impl<'a, 'p> Pool<'a, 'p> {
     }
 
     /// The next request that was kept back and can be sent now.
-    pub(super) fn release(&mut self, now_ps: i64, workers: &[Replica<'a>]) -> Option<(u32, Pick)> {
+    pub(super) fn release(&mut self, now: Now, workers: &[Replica<'a>]) -> Option<(u32, Pick)> {
         let first = self.replicas.start;
-        let (fleet, router) = self.fleet(now_ps, workers);
-        let (request, pick) = router.release(now_ps, &fleet)?;
+        let (fleet, router) = self.fleet(now, workers);
+        let (request, pick) = router.release(now.ps, &fleet)?;
         Some((request, Pick { replica: first + pick.replica, ..pick }))
     }
 

@@ -147,7 +147,7 @@ impl<'a> KvAware<'a> {
     fn overlap(&self, question: &Question, replica: u32, fleet: &Fleet) -> u32 {
         match self.ttl_ps {
             Some(_) => self.places.predicted(&self.parts, replica, question.now_ps),
-            None => fleet.workers[replica as usize].cached_blocks(question.request, question.now_ps),
+            None => fleet.workers[replica as usize].cached_blocks(question.request, fleet.now),
         }
     }
 

@@ -1,4 +1,5 @@
 use super::*;
+use crate::clock::Now;
 use crate::config::{Data, Engine, Role};
 use crate::record::Requests;
 use crate::replica::{Limits, Replica};
@@ -90,7 +91,7 @@ fn a_replica_that_lost_a_prompt_is_not_asked_for_it_again() {
         let mut now_ps = 0;
         let mut holders = Vec::new();
         for request in 0..6 {
-            let fleet = Fleet { workers: &workers, views: &[], seen_ps: now_ps };
+            let fleet = Fleet { workers: &workers, views: &[], seen_ps: now_ps, now: Now::at(now_ps) };
             let question = router.question(request, now_ps);
             let overlap = router.least_cost(&question, &fleet).overlap;
             assert_eq!(overlap, 0);
