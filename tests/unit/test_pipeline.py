@@ -100,6 +100,20 @@ def test_the_slowest_stage_bounds_the_rate(leap: bool, engine: dict[str, Any]) -
 
 
 @LEAPS
+def test_stages_may_compute_for_longer_than_a_simulation_lasts(leap: bool) -> None:
+    """A day a pass, for 57 days: 114 days of both stages are more picoseconds than 63 bits hold."""
+    day = affine(86_400_000, 0)
+    pool = {
+        "engine": VLLM | {"max_num_batched_tokens": 20},
+        "step_time": day,
+        "pipeline": {"kinds": [day], "stages": [0, 0]},
+    }
+    requests = small.trace([0, 0], [5, 20], [28, 27])
+    run = small.simulate([pool], requests, leap=leap, series_interval_ps=86_400_000 * MS)
+    assert 0 < small.summary(run)["bubble_share"] < 0.05
+
+
+@LEAPS
 def test_who_comes_while_the_loop_waits_joins_the_same_micro_batch(leap: bool) -> None:
     run = simulate((0, 5, 3), (10, 20, 1), leap=leap, engine=VLLM)
     # The loop waits for the first token until 30, and sleeps for 1. Then both are in one pass, of 32.
