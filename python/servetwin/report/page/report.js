@@ -39,12 +39,15 @@ function tiles() {
   }
   add("Trajectory p50", "trajectory_ms.p50", plain, "ms", `p95 ${plain(summary["trajectory_ms.p95"])} · ${whole(summary.trajectories)} of them`);
   add("Acceptance length", "acceptance_length", plain, "tokens", `${percent(summary.draft_acceptance_rate)} of ${whole(summary.drafts)} drafts accepted`);
-  add("Barrier waits", "barrier_wait_share", percent, "", "of data ranks' time in passes");
-  add("Pipeline bubbles", "bubble_share", percent, "", "of stages' time while passes are under way");
   add("Output tokens/s", "output_tokens_per_s", plain, "", `${plain(summary.output_tokens_per_s_per_gpu)} a GPU`);
   add("Requests/s", "requests_per_s", plain, "", "goodput.requests_per_s" in summary ? `${plain(summary["goodput.requests_per_s"])} within limits` : `over ${span(summary.duration_s)}`);
   add("Completed", "completed", whole, "", completedSub());
   add("Prefix reuse", "prefix_reuse", percent, "", `${whole(summary.preemptions)} ${summary.preemptions === 1 ? "preemption" : "preemptions"}`);
+  for (const pool of ["", ".prefill", ".decode"]) {
+    const whose = pool ? `${pool.slice(1)}: ` : "";
+    add("Barrier waits", `barrier_wait_share${pool}`, percent, "", `${whose}of data ranks' time in passes`);
+    add("Pipeline bubbles", `bubble_share${pool}`, percent, "", `${whose}of stages' time while passes are under way`);
+  }
   if ("cost_per_million_output_tokens" in summary) add("Cost per 1M output tokens", "cost_per_million_output_tokens", plain, "", `${plain(summary.gpu_hours)} GPU-hours`);
   else add("GPU-hours", "gpu_hours", plain, "", `${whole(summary.gpus)} ${summary.gpus === 1 ? "GPU" : "GPUs"}`);
   return h("div", { class: "tiles" }, found);
