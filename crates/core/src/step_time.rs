@@ -145,6 +145,24 @@ struct Piece {
     limit: i64,
 }
 
+/// See [`StepTime::growing`].
+pub struct Growing<'t> {
+    step_time: &'t StepTime,
+    features: Features,
+    table: Option<tabulated::Growing<'t>>,
+}
+
+impl Growing<'_> {
+    /// The same as [`StepTime::of`], at a context no smaller than before.
+    pub fn at(&mut self, context: i64) -> i64 {
+        (self.features.context, self.features.ready_context) = (context, context);
+        match &mut self.table {
+            Some(table) => table.of(&self.features).max(1),
+            None => self.step_time.of(&self.features),
+        }
+    }
+}
+
 impl StepTime {
     /// The time of one pass, at least 1 ps.
     pub fn of(&self, features: &Features) -> i64 {
@@ -154,6 +172,15 @@ impl StepTime {
             }
             StepTime::Affine { .. } | StepTime::Polynomial { .. } => self.of_padded(features, features.tokens()),
         }
+    }
+
+    /// Passes whose rows verify drafts, one after the other, from `features` on: their context grows, and nothing else.
+    pub fn growing(&self, features: Features) -> Growing<'_> {
+        let table = match self {
+            StepTime::Tabulated(tabulated) => Some(tabulated.growing(&features)),
+            StepTime::Affine { .. } | StepTime::Polynomial { .. } => None,
+        };
+        Growing { step_time: self, features, table }
     }
 
     /// Whether a pass with one long context takes longer than one whose contexts are alike.

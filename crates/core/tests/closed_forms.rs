@@ -131,6 +131,20 @@ fn stretches_of_decode_passes_are_their_passes() {
     }
 }
 
+#[test]
+fn passes_that_verify_drafts_cost_what_each_costs_alone() {
+    for seed in 0..2_000 {
+        let mut dice = Dice::new(seed);
+        let step_time = step_time(&mut dice);
+        let (rows, mut context, drafts) = (dice.roll(1, 40), dice.roll(1, 2_000), dice.roll(1, 8) as u32);
+        let mut time = step_time.growing(Features::verify(rows, context, drafts));
+        for _ in 0..50 {
+            assert_eq!(time.at(context), step_time.of(&Features::verify(rows, context, drafts)), "seed {seed}");
+            context += dice.roll(0, rows * 9);
+        }
+    }
+}
+
 /// Where the sum of a stretch, or only what it is computed from, needs more than 64 bits.
 #[test]
 fn long_stretches_do_not_overflow() {

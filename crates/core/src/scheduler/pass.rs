@@ -57,10 +57,12 @@ impl Pass {
                     self.times.lengthen(step_time.longest_ps(&self.features));
                 }
             }
-            Some(verify) => decoding.contexts(k + 1, passes, |context| {
-                let first = step_time.of(&Features::verify(self.decoding, context, verify.drafts));
-                self.times.push(Stretch { count: 1, first, step: 0 });
-            }),
+            Some(verify) => {
+                let mut time = step_time.growing(Features::verify(self.decoding, context, verify.drafts));
+                decoding.contexts(k + 1, passes, |context| {
+                    self.times.push(Stretch { count: 1, first: time.at(context), step: 0 });
+                });
+            }
         }
         self.passes = passes;
         self.serial = k + passes as u64;

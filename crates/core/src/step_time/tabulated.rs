@@ -165,25 +165,45 @@ pub struct DecodeGrid {
 impl DecodeGrid {
     /// The piece that `rows` and `context`, of all rows together, are in.
     fn piece(&self, rows: i64, context: i64) -> Piece {
+        let ray = self.ray(rows, context);
+        Piece {
+            first: ray.at(context),
+            step: ray.slope.saturating_mul(rows),
+            limit: if ray.end < i64::MAX { (ray.end - 1 - context) / rows + 1 } else { i64::MAX },
+        }
+    }
+
+    fn ray(&self, rows: i64, context: i64) -> Ray {
         let cell = Cell::of(&self.rows, rows);
         let at = |k: usize| cell.between(|i| self.ps[i][k]);
         let last = self.contexts.len() - 1;
         if last == 0 {
-            return Piece { first: at(0), step: 0, limit: i64::MAX };
+            return Ray { start: 0, end: i64::MAX, value: at(0), slope: 0 };
         }
         let k = last_at_most(&self.contexts, |knot| knot * rows <= context);
-        let start = self.contexts[k] * rows;
         let value = at(k);
         // Beyond the last knot the last slope goes on.
         let (from, to) = if k < last { (k, k + 1) } else { (last - 1, last) };
         let width = (self.contexts[to] - self.contexts[from]) * rows;
         let grown = if k < last { at(to) - value } else { value - at(from) };
-        let slope = grown.div_euclid(width).max(0);
-        Piece {
-            first: narrow(i128::from(value) + i128::from(slope) * i128::from(context - start)),
-            step: slope.saturating_mul(rows),
-            limit: if k < last { (start + width - 1 - context) / rows + 1 } else { i64::MAX },
-        }
+        let end = if k < last { self.contexts[to] * rows } else { i64::MAX };
+        Ray { start: self.contexts[k] * rows, end, value, slope: grown.div_euclid(width).max(0) }
+    }
+}
+
+/// Between two knots of a [`DecodeGrid`]: from context `start`, of all rows together, to before `end`.
+#[derive(Clone, Copy)]
+struct Ray {
+    start: i64,
+    end: i64,
+    value: i64,
+    /// A token.
+    slope: i64,
+}
+
+impl Ray {
+    fn at(self, context: i64) -> i64 {
+        narrow(i128::from(self.value) + i128::from(self.slope) * i128::from(context - self.start))
     }
 }
 
@@ -236,6 +256,24 @@ impl MixedGrid {
                 .between(|j| rows.between(|r| context.between(|k| table[(j * self.rows.len() + r) * width + k])))
         });
         value.max(0)
+    }
+}
+
+/// See [`Tabulated::growing`]: what does not change is looked up once, and knots when the context passes them.
+pub(super) struct Growing<'t> {
+    table: &'t Tabulated,
+    rest: i64,
+    floor: i64,
+    ray: Ray,
+}
+
+impl Growing<'_> {
+    pub(super) fn of(&mut self, features: &Features) -> i64 {
+        if features.context >= self.ray.end {
+            self.ray = self.table.decode.ray(features.decode_rows, features.context);
+        }
+        let device = self.rest.saturating_add(self.ray.at(features.context)).max(self.floor);
+        self.table.with_host(features, device)
     }
 }
 
@@ -296,11 +334,26 @@ impl Tabulated {
                 decode.saturating_add(if prefills { self.prompt.value(features) } else { 0 })
             }
         };
+        self.with_host(features, self.rest(features, tokens).saturating_add(attention).max(floor))
+    }
+
+    /// All on the device but attention.
+    fn rest(&self, features: &Features, tokens: i64) -> i64 {
         // Every draft gets its logits as well.
         let outputs = self.sequences.value(features.sequences + features.draft_tokens);
-        let rest = self.tokens.value(tokens).saturating_add(outputs);
+        self.tokens.value(tokens).saturating_add(outputs)
+    }
+
+    fn with_host(&self, features: &Features, device: i64) -> i64 {
         let host = self.host.at(features).saturating_add(self.draft.of_drafts(features));
-        host.saturating_add(rest.saturating_add(attention).max(floor))
+        host.saturating_add(device)
+    }
+
+    /// Passes that decode like `features`, but for their context, which only grows.
+    pub(super) fn growing(&self, features: &Features) -> Growing<'_> {
+        let (tokens, floor) = self.graphs.pad(features.tokens(), true);
+        let ray = self.decode.ray(features.decode_rows, features.context);
+        Growing { table: self, rest: self.rest(features, tokens), floor, ray }
     }
 
     pub(super) fn longest_ps(&self, features: &Features) -> i64 {
