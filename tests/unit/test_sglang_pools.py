@@ -90,6 +90,16 @@ def test_who_ends_with_its_first_token_leaves_its_place() -> None:
     assert column(leapt, "end_ps")[3] < column(leapt, "end_ps")[1]
 
 
+def test_who_was_retracted_gets_the_memory_of_a_single_token() -> None:
+    """The third is retracted. The fourth then has a place, and all its output: its 20 tokens are free again."""
+    arrivals, prompts, outputs = [0, 10, 20, 20], [5, 30, 10, 20], [30, 40, 40, 1]
+    decode = {"max_total_tokens": 100, "max_running_requests": 3, "disaggregation_decode_extra_slots": 4}
+    leapt, stepped = (run(arrivals, prompts, outputs, leap=leap, decode=decode) for leap in (True, False))
+    assert leapt.timings["leaps"] > 0
+    assert column(leapt, "preemptions")[2] > 0
+    assert leapt.requests.equals(stepped.requests)
+
+
 def test_a_request_of_higher_priority_is_first_between_two_polls() -> None:
     """A long prompt waits for memory. A short one that goes before it is looked at in the next poll."""
     arrivals, prompts, outputs = [0, 20, 65], [50, 90, 10], [60, 5, 5]

@@ -120,20 +120,21 @@ impl Sglang<'_> {
 
     /// Who was retracted gets its KV back from the host, in order, as far as memory goes.
     fn resume_retracted(&mut self) {
-        while let Some(&slot) = self.receiver.retracted.front() {
-            let row = &self.rows[slot as usize];
-            let pages = self.s.engine.ceil_page(row.tokens() - 1);
-            let required = i64::from(pages) + self.reserved_decode_tokens();
-            let has_window = self.has_window_tail(row.tokens() - 1);
-            if self.free_rows() == 0 || required > self.allocatable(None) || !has_window {
-                break;
-            }
-            self.available -= pages;
+        while let Some(&slot) = self.receiver.retracted.front()
+            && self.can_resume(slot)
+        {
+            self.available -= self.s.engine.ceil_page(self.rows[slot as usize].tokens() - 1);
             self.take_window_tail(slot, self.rows[slot as usize].tokens() - 1);
             self.rows[slot as usize].state = State::Ready;
             self.receiver.retracted.pop_front();
             self.receiver.ready.push_back(slot);
         }
+    }
+
+    fn can_resume(&self, slot: u32) -> bool {
+        let tokens = self.rows[slot as usize].tokens() - 1;
+        let required = i64::from(self.s.engine.ceil_page(tokens)) + self.reserved_decode_tokens();
+        self.free_rows() > 0 && required <= self.allocatable(None) && self.has_window_tail(tokens)
     }
 
     /// SGLang sorts by priority whenever it reserves. Sorted on arrival, the first is known before that.
@@ -264,9 +265,11 @@ impl Sglang<'_> {
         if unchanged && receiver.ready.is_empty() && !receiver.reserved.iter().any(|&(_, has_arrived)| has_arrived) {
             return wanted;
         }
-        // Who joined with no more than its first token has left its place to the next one.
+        // Who joined with no more than its first token has left its place to the next one, and its memory to who was
+        // retracted.
         let has_place = self.running.len() < self.s.engine.max_running_requests as usize;
-        if receiver.counted_departed || has_place && !receiver.ready.is_empty() {
+        let resumes = receiver.retracted.front().is_some_and(|&slot| self.can_resume(slot));
+        if receiver.counted_departed || has_place && !receiver.ready.is_empty() || resumes {
             return wanted.min(1);
         }
         let looks_in = i64::from(self.polling_interval() - receiver.turns);
