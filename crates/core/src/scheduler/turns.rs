@@ -87,3 +87,35 @@ pub trait Turns<'a> {
         fits
     }
 }
+
+/// Micro-batches whose turn it is not; in the place of the one whose turn it is, nothing that counts.
+pub(super) struct Parked<B> {
+    pub(super) batches: Vec<B>,
+    pub(super) turn: usize,
+}
+
+impl<B> Parked<B> {
+    pub(super) fn new(count: u64, batch: impl Fn() -> B) -> Self {
+        Parked { batches: (0..count).map(|_| batch()).collect(), turn: 0 }
+    }
+
+    /// The place of the micro-batch of a pass.
+    pub(super) fn of(&self, pass: u64) -> usize {
+        (pass % self.batches.len() as u64) as usize
+    }
+
+    /// The micro-batch of a pass, unless it is its turn.
+    pub(super) fn elsewhere(&self, pass: u64) -> Option<&B> {
+        let index = self.of(pass);
+        (index != self.turn).then(|| &self.batches[index])
+    }
+
+    pub(super) fn others(&self) -> impl Iterator<Item = &B> {
+        self.batches.iter().enumerate().filter(|&(index, _)| index != self.turn).map(|(_, batch)| batch)
+    }
+
+    pub(super) fn into_others(self) -> impl Iterator<Item = B> {
+        let turn = self.turn;
+        self.batches.into_iter().enumerate().filter(move |&(index, _)| index != turn).map(|(_, batch)| batch)
+    }
+}

@@ -12,12 +12,11 @@ use super::{Kind, OnWay, Sglang, verify};
 use crate::decode_set::DecodeSet;
 use crate::gaps::GapList;
 use crate::record::Holdup;
+use crate::scheduler::turns::Parked;
 use crate::scheduler::{Pass, Turns};
 
 pub(super) struct MicroBatches<'a> {
-    /// Those whose turn it is not; in the place of the one whose turn it is, nothing.
-    parked: Vec<MicroBatch<'a>>,
-    turn: usize,
+    parked: Parked<MicroBatch<'a>>,
     /// The number of the pass that is decided next.
     next: u64,
 }
@@ -42,7 +41,7 @@ pub(super) struct MicroBatch<'a> {
 impl<'a> MicroBatches<'a> {
     pub(super) fn new(sglang: &Sglang<'a>, count: u64, gap_limit: usize) -> Self {
         let engine = sglang.s.engine;
-        let parked = |_| MicroBatch {
+        let batch = || MicroBatch {
             running: Vec::new(),
             decoding: DecodeSet::new(engine.page_size, verify(engine), sglang.s.prices_longest()),
             promises: Promises::default(),
@@ -57,11 +56,7 @@ impl<'a> MicroBatches<'a> {
             in_flight: 0,
             gaps: GapList::new(gap_limit),
         };
-        MicroBatches { parked: (0..count).map(parked).collect(), turn: 0, next: 0 }
-    }
-
-    fn of(&self, pass: u64) -> usize {
-        (pass % self.parked.len() as u64) as usize
+        MicroBatches { parked: Parked::new(count, batch), next: 0 }
     }
 }
 
@@ -85,9 +80,7 @@ impl<'a> Sglang<'a> {
 
     /// The micro-batches whose turn it is not.
     pub(super) fn others(&self) -> impl Iterator<Item = &MicroBatch<'a>> {
-        let turn = self.micro.as_ref().map_or(0, |micro| micro.turn);
-        let parked = self.micro.iter().flat_map(|micro| &micro.parked).enumerate();
-        parked.filter(move |&(index, _)| index != turn).map(|(_, batch)| batch)
+        self.micro.iter().flat_map(|micro| micro.parked.others())
     }
 
     /// Rows of these.
@@ -148,23 +141,17 @@ impl<'a> Sglang<'a> {
             let admits = !self.waiting.is_empty() && (!is_full || running.is_empty());
             !admits && joining.is_empty() && (running.is_empty() || last == Kind::Decode && fresh.is_empty())
         };
-        match &self.micro {
-            Some(micro) if micro.of(pass) != micro.turn => {
-                let other = &micro.parked[micro.of(pass)];
-                quiet(other.last, &other.fresh, &other.joining, other.batch_is_full, &other.running)
-            }
-            _ => quiet(self.last, &self.fresh, &self.joining, self.batch_is_full, &self.running),
+        match self.micro.as_ref().and_then(|micro| micro.parked.elsewhere(pass)) {
+            Some(other) => quiet(other.last, &other.fresh, &other.joining, other.batch_is_full, &other.running),
+            None => quiet(self.last, &self.fresh, &self.joining, self.batch_is_full, &self.running),
         }
     }
 
     /// Gaps of each micro-batch.
     pub(super) fn gap_lists(&mut self) -> Vec<GapList> {
-        let others = self.micro.take().into_iter().flat_map(|micro| {
-            let turn = micro.turn;
-            micro.parked.into_iter().enumerate().filter(move |&(index, _)| index != turn).map(|(_, batch)| batch.gaps)
-        });
+        let others = self.micro.take().into_iter().flat_map(|micro| micro.parked.into_others());
         let own = std::mem::replace(&mut self.gaps, GapList::new(0));
-        std::iter::once(own).chain(others).collect()
+        std::iter::once(own).chain(others.map(|batch| batch.gaps)).collect()
     }
 
     /// Pages that the first `passes` passes of a run take that is not settled.
@@ -183,24 +170,21 @@ impl<'a> Turns<'a> for Sglang<'a> {
     }
 
     fn batch_of(&self, pass: u64) -> (&DecodeSet<'a>, u64) {
-        match &self.micro {
-            Some(micro) if micro.of(pass) != micro.turn => {
-                let other = &micro.parked[micro.of(pass)];
-                (&other.decoding, other.k)
-            }
-            _ => (&self.decoding, self.k),
+        match self.micro.as_ref().and_then(|micro| micro.parked.elsewhere(pass)) {
+            Some(other) => (&other.decoding, other.k),
+            None => (&self.decoding, self.k),
         }
     }
 
     fn turn_to(&mut self, pass: u64) {
         let Some(mut micro) = self.micro.take() else { return };
-        let turn = micro.of(pass);
+        let turn = micro.parked.of(pass);
         micro.next = micro.next.max(pass + 1);
-        if turn != micro.turn {
-            let before = micro.turn;
-            self.change_places(&mut micro.parked[before]);
-            self.change_places(&mut micro.parked[turn]);
-            micro.turn = turn;
+        if turn != micro.parked.turn {
+            let before = micro.parked.turn;
+            self.change_places(&mut micro.parked.batches[before]);
+            self.change_places(&mut micro.parked.batches[turn]);
+            micro.parked.turn = turn;
         }
         self.micro = Some(micro);
     }
@@ -223,7 +207,7 @@ impl<'a> Turns<'a> for Sglang<'a> {
 
     fn skip(&mut self, pass: u64, passes: i64) {
         self.available -= self.demand_from(pass, passes) as u32 * self.s.engine.page_size;
-        let turn = self.micro.as_ref().map_or(0, |micro| micro.turn as u64);
+        let turn = self.micro.as_ref().map_or(0, |micro| micro.parked.turn as u64);
         let count = self.s.micro_batches();
         let mut decided = 0;
         for number in pass..pass + count.min(passes as u64) {

@@ -10,12 +10,11 @@ use super::row::Row;
 use crate::config::trtllm::Trtllm as Engine;
 use crate::decode_set::DecodeSet;
 use crate::gaps::GapList;
+use crate::scheduler::turns::Parked;
 use crate::scheduler::{Pass, Setting, Turns};
 
 pub(super) struct MicroBatches<'a> {
-    /// Those whose turn it is not; in the place of the one whose turn it is, nothing.
-    parked: Vec<MicroBatch<'a>>,
-    turn: usize,
+    parked: Parked<MicroBatch<'a>>,
     /// The number of the pass that is decided next.
     next: u64,
     /// Contexts in its pass under way.
@@ -32,19 +31,14 @@ struct MicroBatch<'a> {
 impl<'a> MicroBatches<'a> {
     pub(super) fn new(setting: Setting<'a, Engine>, gap_limit: usize) -> Option<Box<Self>> {
         let count = setting.micro_batches();
-        let parked = |_| MicroBatch {
+        let batch = || MicroBatch {
             decoding: super::speculation::decode_set(setting.engine, 0, setting.prices_longest()),
             k: 0,
             gaps: GapList::new(gap_limit),
             computing: Vec::new(),
         };
-        let several =
-            || MicroBatches { parked: (0..count).map(parked).collect(), turn: 0, next: 0, computing: Vec::new() };
+        let several = || MicroBatches { parked: Parked::new(count, batch), next: 0, computing: Vec::new() };
         (count > 1).then(|| Box::new(several()))
-    }
-
-    fn of(&self, pass: u64) -> usize {
-        (pass % self.parked.len() as u64) as usize
     }
 }
 
@@ -56,7 +50,7 @@ impl<'a> Trtllm<'a> {
 
     /// The micro-batch whose turn it is; 0 if there is one batch.
     pub(super) fn turn(&self) -> u32 {
-        self.micro.as_ref().map_or(0, |micro| micro.turn as u32)
+        self.micro.as_ref().map_or(0, |micro| micro.parked.turn as u32)
     }
 
     /// A context has its part in the pass that is being decided.
@@ -82,17 +76,15 @@ impl<'a> Trtllm<'a> {
 
     /// Rows in generation in the other micro-batches.
     pub(super) fn generating_elsewhere(&self) -> usize {
-        let others = (0..self.s.micro_batches()).filter(|&batch| batch as u32 != self.turn());
-        others.map(|batch| self.batch_of(batch).0.len()).sum()
+        let others = self.micro.iter().flat_map(|micro| micro.parked.others());
+        others.map(|other| other.decoding.len()).sum()
     }
 
     /// Gaps of each micro-batch.
     pub(super) fn gap_lists(&mut self) -> Vec<GapList> {
+        let others = self.micro.take().into_iter().flat_map(|micro| micro.parked.into_others());
         let own = std::mem::replace(&mut self.gaps, GapList::new(0));
-        let turn = self.turn() as usize;
-        let parked = self.micro.take().into_iter().flat_map(|micro| micro.parked).enumerate();
-        let others = parked.filter(|&(index, _)| index != turn).map(|(_, batch)| batch.gaps);
-        std::iter::once(own).chain(others).collect()
+        std::iter::once(own).chain(others.map(|batch| batch.gaps)).collect()
     }
 
     /// Blocks that the next `passes` quiet passes take.
@@ -107,29 +99,26 @@ impl<'a> Turns<'a> for Trtllm<'a> {
     }
 
     fn batch_of(&self, pass: u64) -> (&DecodeSet<'a>, u64) {
-        match &self.micro {
-            Some(micro) if micro.of(pass) != micro.turn => {
-                let parked = &micro.parked[micro.of(pass)];
-                (&parked.decoding, parked.k)
-            }
-            _ => (&self.decoding, self.k),
+        match self.micro.as_ref().and_then(|micro| micro.parked.elsewhere(pass)) {
+            Some(other) => (&other.decoding, other.k),
+            None => (&self.decoding, self.k),
         }
     }
 
     fn turn_to(&mut self, pass: u64) {
         let Some(mut micro) = self.micro.take() else { return };
-        let turn = micro.of(pass);
+        let turn = micro.parked.of(pass);
         micro.next = micro.next.max(pass + 1);
-        if turn != micro.turn {
-            for index in [micro.turn, turn] {
+        if turn != micro.parked.turn {
+            for index in [micro.parked.turn, turn] {
                 let MicroBatches { parked, computing, .. } = &mut *micro;
-                let other = &mut parked[index];
+                let other = &mut parked.batches[index];
                 std::mem::swap(&mut self.decoding, &mut other.decoding);
                 std::mem::swap(&mut self.k, &mut other.k);
                 std::mem::swap(&mut self.gaps, &mut other.gaps);
                 std::mem::swap(computing, &mut other.computing);
             }
-            micro.turn = turn;
+            micro.parked.turn = turn;
         }
         self.micro = Some(micro);
     }

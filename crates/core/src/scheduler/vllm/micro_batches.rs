@@ -11,13 +11,12 @@ use super::Vllm;
 use super::row::State;
 use crate::decode_set::DecodeSet;
 use crate::gaps::GapList;
+use crate::scheduler::turns::Parked;
 use crate::scheduler::vllm::speculation;
 use crate::scheduler::{Pass, Turns};
 
 pub(super) struct MicroBatches<'a> {
-    /// Those whose turn it is not; in the place of the one whose turn it is, nothing.
-    parked: Vec<MicroBatch<'a>>,
-    turn: usize,
+    parked: Parked<MicroBatch<'a>>,
     /// Rows of the decode set, in the order of the batch.
     members: Vec<u32>,
     /// The number of the pass whose decision or results are at hand.
@@ -43,7 +42,7 @@ struct MicroBatch<'a> {
 
 impl<'a> MicroBatches<'a> {
     pub(super) fn new(vllm: &Vllm<'a>, count: u64, gap_limit: usize) -> Self {
-        let parked = |_| MicroBatch {
+        let batch = || MicroBatch {
             decoding: speculation::decode_set(vllm.s.engine, 0, vllm.s.prices_longest()),
             members: Vec::new(),
             draining: Vec::new(),
@@ -52,17 +51,8 @@ impl<'a> MicroBatches<'a> {
             updated: 0,
             gaps: GapList::new(gap_limit),
         };
-        let parked = (0..count).map(parked).collect();
-        MicroBatches { parked, turn: 0, members: Vec::new(), pass: 0, next: 0, ended: None, stale: Vec::new() }
-    }
-
-    fn of(&self, pass: u64) -> usize {
-        (pass % self.parked.len() as u64) as usize
-    }
-
-    /// Of each but the one whose turn it is.
-    fn others(&self) -> impl Iterator<Item = &MicroBatch<'a>> {
-        self.parked.iter().enumerate().filter(|&(index, _)| index != self.turn).map(|(_, batch)| batch)
+        let parked = Parked::new(count, batch);
+        MicroBatches { parked, members: Vec::new(), pass: 0, next: 0, ended: None, stale: Vec::new() }
     }
 }
 
@@ -71,7 +61,8 @@ impl<'a> Vllm<'a> {
     /// and changes its micro-batch.
     fn change_batch(&mut self, before: usize, turn: usize) {
         let Some(micro) = &self.micro else { return };
-        let left_out = if before == micro.turn { &self.left_out } else { &micro.parked[before].left_out };
+        let left_out =
+            if before == micro.parked.turn { &self.left_out } else { &micro.parked.batches[before].left_out };
         let mut wandering = Vec::new();
         if !left_out.is_empty() && before != turn {
             self.turn_to_batch(before);
@@ -96,11 +87,11 @@ impl<'a> Vllm<'a> {
 
     fn turn_to_batch(&mut self, turn: usize) {
         let Some(mut micro) = self.micro.take() else { return };
-        if micro.turn != turn {
-            let before = micro.turn;
-            self.change_places(&mut micro.parked[before], &mut micro.members);
-            self.change_places(&mut micro.parked[turn], &mut micro.members);
-            micro.turn = turn;
+        if micro.parked.turn != turn {
+            let before = micro.parked.turn;
+            self.change_places(&mut micro.parked.batches[before], &mut micro.members);
+            self.change_places(&mut micro.parked.batches[turn], &mut micro.members);
+            micro.parked.turn = turn;
         }
         self.micro = Some(micro);
     }
@@ -125,7 +116,7 @@ impl<'a> Vllm<'a> {
 
     /// The micro-batch whose turn it is; 0 if there is one batch.
     pub(super) fn turn(&self) -> usize {
-        self.micro.as_ref().map_or(0, |micro| micro.turn)
+        self.micro.as_ref().map_or(0, |micro| micro.parked.turn)
     }
 
     /// Acts on a row of any micro-batch as if it were its turn.
@@ -145,7 +136,7 @@ impl<'a> Vllm<'a> {
     /// A row joins the decode set.
     pub(super) fn note_member(&mut self, slot: u32) {
         if let Some(micro) = &mut self.micro {
-            self.rows[slot as usize].micro_batch = micro.turn as u32;
+            self.rows[slot as usize].micro_batch = micro.parked.turn as u32;
             let order = self.rows[slot as usize].order;
             let position = micro.members.partition_point(|&other| self.rows[other as usize].order < order);
             micro.members.insert(position, slot);
@@ -200,7 +191,7 @@ impl<'a> Vllm<'a> {
     pub(super) fn counters_of(&self, slot: u32) -> (u64, u64) {
         let its = self.rows[slot as usize].micro_batch as usize;
         match &self.micro {
-            Some(micro) if its != micro.turn => (micro.parked[its].k, micro.parked[its].updated),
+            Some(micro) if its != micro.parked.turn => (micro.parked.batches[its].k, micro.parked.batches[its].updated),
             _ => (self.k, self.updated),
         }
     }
@@ -209,10 +200,10 @@ impl<'a> Vllm<'a> {
     /// of the last pass that it had a part in are in, it stays there.
     pub(super) fn note_stale(&mut self, slot: u32, token_on_way: bool) {
         let Some(micro) = &mut self.micro else { return };
-        let count = micro.parked.len() as u64;
+        let count = micro.parked.batches.len() as u64;
         let last = match token_on_way {
             // Its micro-batch had its last turn so many passes ago.
-            true => micro.pass - 1 - (micro.pass - 1 - micro.turn as u64) % count,
+            true => micro.pass - 1 - (micro.pass - 1 - micro.parked.turn as u64) % count,
             false => match self.rows[slot as usize].last_pass {
                 u64::MAX | 0 => return,
                 mark => mark - 1,
@@ -242,18 +233,15 @@ impl<'a> Vllm<'a> {
 
     /// Rows of the batch in the other micro-batches.
     pub(super) fn rows_parked(&self) -> usize {
-        let others = self.micro.iter().flat_map(|micro| micro.others());
+        let others = self.micro.iter().flat_map(|micro| micro.parked.others());
         others.map(|other| other.decoding.len() + other.draining.len()).sum()
     }
 
     /// Gaps of each micro-batch.
     pub(super) fn gap_lists(&mut self) -> Vec<GapList> {
-        let others = self.micro.take().into_iter().flat_map(|micro| {
-            let turn = micro.turn;
-            micro.parked.into_iter().enumerate().filter(move |&(index, _)| index != turn).map(|(_, batch)| batch.gaps)
-        });
+        let others = self.micro.take().into_iter().flat_map(|micro| micro.parked.into_others());
         let own = std::mem::replace(&mut self.gaps, GapList::new(0));
-        std::iter::once(own).chain(others).collect()
+        std::iter::once(own).chain(others.map(|batch| batch.gaps)).collect()
     }
 
     /// Blocks that the next `passes` quiet passes take.
@@ -268,22 +256,19 @@ impl<'a> Turns<'a> for Vllm<'a> {
     }
 
     fn batch_of(&self, pass: u64) -> (&DecodeSet<'a>, u64) {
-        match &self.micro {
-            Some(micro) if micro.of(pass) != micro.turn => {
-                let parked = &micro.parked[micro.of(pass)];
-                (&parked.decoding, parked.k)
-            }
-            _ => (&self.decoding, self.k),
+        match self.micro.as_ref().and_then(|micro| micro.parked.elsewhere(pass)) {
+            Some(other) => (&other.decoding, other.k),
+            None => (&self.decoding, self.k),
         }
     }
 
     fn turn_to(&mut self, pass: u64) {
         let Some(micro) = &mut self.micro else { return };
-        let (turn, is_decision) = (micro.of(pass), pass >= micro.next);
+        let (turn, is_decision) = (micro.parked.of(pass), pass >= micro.next);
         micro.pass = pass;
         if is_decision {
             micro.next = pass + 1;
-            let before = micro.of(pass.wrapping_sub(1).min(pass));
+            let before = micro.parked.of(pass.wrapping_sub(1).min(pass));
             self.change_batch(before, turn);
         } else {
             self.turn_to_batch(turn);
@@ -302,6 +287,7 @@ impl<'a> Turns<'a> for Vllm<'a> {
             || !micro.stale.is_empty()
             || wide(self.decoding.len())
             || micro
+                .parked
                 .others()
                 .any(|other| !other.draining.is_empty() || !other.left_out.is_empty() || wide(other.decoding.len()))
             || self.s.log_passes
@@ -318,14 +304,14 @@ impl<'a> Turns<'a> for Vllm<'a> {
         let demand = self.demand_from(pass, passes);
         self.pool.take_unassigned(demand as u32);
         let Some(micro) = &mut self.micro else { return };
-        let count = micro.parked.len() as i64;
+        let count = micro.parked.batches.len() as i64;
         let mut decided = 0;
         for ahead in 0..count {
             let its = ((passes - ahead + count - 1) / count).max(0);
-            let index = micro.of(pass + ahead as u64);
-            let (is_empty, k) = match index == micro.turn {
+            let index = micro.parked.of(pass + ahead as u64);
+            let (is_empty, k) = match index == micro.parked.turn {
                 true => (self.decoding.is_empty(), &mut self.k),
-                false => (micro.parked[index].decoding.is_empty(), &mut micro.parked[index].k),
+                false => (micro.parked.batches[index].decoding.is_empty(), &mut micro.parked.batches[index].k),
             };
             if !is_empty {
                 *k += its as u64;
@@ -341,11 +327,11 @@ impl<'a> Turns<'a> for Vllm<'a> {
 
     fn skip_results(&mut self, pass: u64, _results_ps: i64, gap_ps: i64) {
         let Some(micro) = &mut self.micro else { return };
-        let index = micro.of(pass);
-        let (decoding, updated, gaps) = match index == micro.turn {
+        let index = micro.parked.of(pass);
+        let (decoding, updated, gaps) = match index == micro.parked.turn {
             true => (&self.decoding, &mut self.updated, &mut self.gaps),
             false => {
-                let parked = &mut micro.parked[index];
+                let parked = &mut micro.parked.batches[index];
                 (&parked.decoding, &mut parked.updated, &mut parked.gaps)
             }
         };
