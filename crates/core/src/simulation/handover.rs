@@ -348,19 +348,18 @@ impl<'a> Events<'_, 'a, '_> {
         if let Some(tail) = config.tail.filter(|_| done) {
             bytes += tail.bytes(self.s.trace.input_tokens[request as usize]);
         }
-        let start_ps = now_ps.saturating_add(self.ahead_ps(request));
-        self.send_part(request, bytes, start_ps);
+        let path = self.path_of(request);
+        let start_ps = now_ps.saturating_add(self.ahead_ps(&path));
+        self.send_part(request, path, bytes, start_ps);
     }
 
     /// From when KV can be sent to its first byte.
-    pub(super) fn ahead_ps(&mut self, request: u32) -> i64 {
-        let path = self.path_of(request);
-        self.handovers().config.setup_ps.saturating_add(self.moves.latency_ps(&path))
+    pub(super) fn ahead_ps(&mut self, path: &[u32]) -> i64 {
+        self.handovers().config.setup_ps.saturating_add(self.moves.latency_ps(path))
     }
 
     /// The next part of a prompt flows from `start_ps` on.
-    pub(super) fn send_part(&mut self, request: u32, bytes: u64, start_ps: i64) {
-        let path = self.path_of(request);
+    pub(super) fn send_part(&mut self, request: u32, path: Vec<u32>, bytes: u64, start_ps: i64) {
         let handover = self.handover(request);
         handover.flowing = true;
         handover.parts += 1;
@@ -371,7 +370,7 @@ impl<'a> Events<'_, 'a, '_> {
         }
     }
 
-    fn path_of(&mut self, request: u32) -> Vec<u32> {
+    pub(super) fn path_of(&mut self, request: u32) -> Vec<u32> {
         let (prefill, decode) = (self.handover(request).prefill, self.handover(request).decode);
         self.handovers().path(prefill, decode)
     }

@@ -51,7 +51,8 @@ impl Events<'_, '_, '_> {
 
     /// The source hears that the destination has reserved room.
     pub(super) fn reserved(&mut self, request: u32, now_ps: i64) {
-        let ahead_ps = self.ahead_ps(request);
+        let path = self.path_of(request);
+        let ahead_ps = self.ahead_ps(&path);
         let layers = self.handovers().layers.entry(request).or_default();
         (layers.reserved_ps, layers.ahead_ps) = (Some(now_ps), ahead_ps);
         self.send_layers(request, now_ps);
@@ -68,7 +69,8 @@ impl Events<'_, '_, '_> {
         let tokens = self.s.requests.handovers.transferred_tokens[request as usize];
         let all_bytes = u128::from(tokens) * u128::from(self.handovers().config.bytes_per_token);
         let upto = |layer: u32| (all_bytes * u128::from(layer) / u128::from(count)) as u64;
-        self.send_part(request, upto(last) - upto(first), start_ps);
+        let path = self.path_of(request);
+        self.send_part(request, path, upto(last) - upto(first), start_ps);
     }
 
     /// A prompt is computed, or its last layer has been sent: if both, the source is done with it.
