@@ -236,13 +236,18 @@ impl<'a> InStep<'a> {
         if self.sync_passes == 0 { 0 } else { (-self.wave).rem_euclid(self.sync_passes) }
     }
 
+    /// What ranks compute that have anything to.
+    fn working(&self) -> impl Iterator<Item = &Run> {
+        self.ranks.iter().filter_map(|rank| rank.executing.as_ref()).filter(|run| run.works)
+    }
+
     /// The next `passes` passes, each as long as on its slowest rank.
     fn span_of(&mut self, start_ps: i64, passes: i64) -> Span {
         let step_time = self.setting.step_time;
-        let working = || self.ranks.iter().filter_map(|rank| rank.executing.as_ref().filter(|run| run.works));
-        let tokens = working().map(|run| step_time.padded(&run.pass.features)).max().unwrap_or(0);
+        let tokens = self.working().map(|run| step_time.padded(&run.pass.features)).max().unwrap_or(0);
         // A pass that only preempts is none for the GPU, and a dummy runs in its place.
-        let dummies = working().count() < self.ranks.len() || working().any(|run| run.pass.features.sequences == 0);
+        let dummies =
+            self.working().count() < self.ranks.len() || self.working().any(|run| run.pass.features.sequences == 0);
         let mut times = Timeline::default();
         times.push(Stretch { count: passes, first: if dummies { self.dummy_ps } else { 1 }, step: 0 });
         for rank in &mut self.ranks {
@@ -275,10 +280,9 @@ impl<'a> InStep<'a> {
 
     /// Each rank waits for the slowest once it has computed what it had. Where none has work, none waits for another.
     fn note_idle(&mut self, span: &Span) {
-        let working = || self.ranks.iter().filter_map(|rank| rank.executing.as_ref().filter(|run| run.works));
-        if working().next().is_some() {
+        if self.working().next().is_some() {
             let all_ps = i128::from(span.times.time(span.passes)) * self.ranks.len() as i128;
-            let computed_ps: i128 = working().map(|run| i128::from(run.alone_ps(span.passes))).sum();
+            let computed_ps: i128 = self.working().map(|run| i128::from(run.alone_ps(span.passes))).sum();
             self.idle_time += IdleTime { all_ps, idle_ps: all_ps - computed_ps };
         }
     }
